@@ -1,0 +1,2 @@
+//! The `adit` program.
+fn main() {}

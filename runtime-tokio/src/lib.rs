@@ -1,0 +1,1 @@
+//! Adit on tokio.
