@@ -3,6 +3,7 @@
 //! Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`time`], [`error`], [`config`], [`storage`]: plain values that everything shares.
+//! - [`template`]: template distribution.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -12,4 +13,5 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod template;
 pub mod time;
