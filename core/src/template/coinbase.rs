@@ -96,7 +96,7 @@ pub struct Payout<'a> {
 
 /// Bytes that the payouts add to a coinbase: what `CoinbaseOutputDataSize` announces (D-TDP-5). The count's growth is the provider's to reserve (D-TDP-6).
 #[must_use]
-pub fn payouts_size(payouts: impl IntoIterator<Item = Payout<'_>>) -> u32 {
+pub fn payouts_size<'a, I: IntoIterator<Item = Payout<'a>>>(payouts: I) -> u32 {
     let size =
         payouts.into_iter().map(|payout| TxOut { value: 0, script_pubkey: payout.script_pubkey }.len()).sum::<usize>();
     u32::try_from(size).unwrap_or(u32::MAX)
@@ -104,7 +104,7 @@ pub fn payouts_size(payouts: impl IntoIterator<Item = Payout<'_>>) -> u32 {
 
 /// Signature operations that the payouts add, by the legacy count.
 #[must_use]
-pub fn payouts_sigops(payouts: impl IntoIterator<Item = Payout<'_>>) -> u16 {
+pub fn payouts_sigops<'a, I: IntoIterator<Item = Payout<'a>>>(payouts: I) -> u16 {
     let count = payouts.into_iter().fold(0, |sum: u32, payout| sum.saturating_add(legacy_sigops(payout.script_pubkey)));
     u16::try_from(count).unwrap_or(u16::MAX)
 }
