@@ -4,6 +4,7 @@
 //!
 //! - [`time`], [`error`], [`config`], [`storage`]: plain values that everything shares.
 //! - [`template`]: template distribution.
+//! - [`mining`]: hashing headers, jobs and shares.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -13,5 +14,6 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod mining;
 pub mod template;
 pub mod time;
