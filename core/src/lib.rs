@@ -14,6 +14,8 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod config;
+pub mod error;
 pub mod mining;
 pub mod template;
 pub mod time;
