@@ -1,1 +1,22 @@
-//! Adit on tokio.
+//! Adit on tokio: connect, listen, drive, time limits, reconnect with back-off, shutdown, limits.
+//!
+//! No protocol knowledge lives here: what a message means is the core's business, and this crate moves bytes, reads
+//! clocks and fetches entropy for it. Layers, lowest first; each knows only those above it in this list:
+//!
+//! - [`clock`], [`entropy`]: what the core takes as arguments.
+//! - [`backoff`], [`rate`], [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
+//! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod entropy;
+
+pub mod backoff;
+pub mod buffers;
+pub mod rate;
+pub mod shutdown;
+
+pub mod connect;
+pub mod gate;
+pub mod listen;

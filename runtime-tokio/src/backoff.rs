@@ -1,0 +1,112 @@
+//! How long to wait before the next attempt. Pure: time and entropy are arguments.
+
+use std::time::Duration;
+
+use adit::time::Instant;
+
+/// How waits between attempts grow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackoffConfig {
+    /// Wait after the first failure, before jitter.
+    pub first: Duration,
+    /// Longest wait, before jitter.
+    pub cap: Duration,
+    /// A connection that lived this long was a good one: the next failure starts again at `first`.
+    pub stable: Duration,
+}
+
+impl Default for BackoffConfig {
+    /// Half a second, doubled up to a minute; a connection is good after thirty seconds. A restarted pool has its devices
+    /// back within a few seconds, and one that stays away is asked about once a minute by each.
+    fn default() -> Self {
+        Self { first: Duration::from_millis(500), cap: Duration::from_secs(60), stable: Duration::from_secs(30) }
+    }
+}
+
+/// Exponential back-off with jitter.
+///
+/// Every wait lies between half and the whole of `first * 2^failures`, capped: devices that lost their pool at one moment
+/// come back spread out. A connection that lasted `stable` resets it; one that ends sooner does not, so a peer that
+/// accepts and closes at once is not asked in a tight loop.
+#[derive(Clone, Debug)]
+pub struct Backoff {
+    config: BackoffConfig,
+    failures: u32,
+    up_since: Option<Instant>,
+}
+
+impl Backoff {
+    /// Before the first attempt.
+    #[must_use]
+    pub fn new(config: BackoffConfig) -> Self {
+        Self { config, failures: 0, up_since: None }
+    }
+
+    /// An attempt succeeded at `now`.
+    pub fn up(&mut self, now: Instant) {
+        self.up_since = Some(now);
+    }
+
+    /// The connection ended, or the attempt failed, at `now`: how long to wait. `jitter` is any 64 random bits.
+    pub fn down(&mut self, now: Instant, jitter: u64) -> Duration {
+        if self.up_since.take().is_some_and(|since| now.saturating_since(since) >= self.config.stable) {
+            self.failures = 0;
+        }
+        let doubled = self.config.first.saturating_mul(2u32.saturating_pow(self.failures.min(31)));
+        self.failures = self.failures.saturating_add(1);
+        let half = doubled.min(self.config.cap) / 2;
+        let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
+        half + Duration::from_micros(jitter % spread.saturating_add(1))
+    }
+
+    /// Attempts in a row that did not lead to a stable connection.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const CONFIG: BackoffConfig = BackoffConfig {
+        first: Duration::from_millis(100),
+        cap: Duration::from_secs(2),
+        stable: Duration::from_secs(10),
+    };
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let mut backoff = Backoff::new(CONFIG);
+        // No jitter: the lower half of each wait.
+        let waits: Vec<_> = (0..7).map(|_| backoff.down(Instant::ORIGIN, 0).as_millis()).collect();
+        assert_eq!(waits, [50, 100, 200, 400, 800, 1_000, 1_000]);
+    }
+
+    #[test]
+    fn a_stable_connection_resets_and_a_brief_one_does_not() {
+        let mut backoff = Backoff::new(CONFIG);
+        for _ in 0..3 {
+            backoff.down(Instant::ORIGIN, 0);
+        }
+        backoff.up(Instant::from_secs(100));
+        assert_eq!(backoff.down(Instant::from_millis(109_999), 0), Duration::from_millis(400));
+        backoff.up(Instant::from_secs(200));
+        assert_eq!(backoff.down(Instant::from_secs(210), 0), Duration::from_millis(50));
+        assert_eq!(backoff.failures(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn every_wait_is_between_half_the_first_and_the_cap(jitters in proptest::collection::vec(any::<u64>(), 1..64)) {
+            let mut backoff = Backoff::new(CONFIG);
+            for jitter in jitters {
+                let wait = backoff.down(Instant::ORIGIN, jitter);
+                prop_assert!(wait >= CONFIG.first / 2 && wait <= CONFIG.cap, "{wait:?}");
+            }
+        }
+    }
+}

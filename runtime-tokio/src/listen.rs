@@ -1,0 +1,243 @@
+//! Accepting TCP connections: through the gate, and never in a spin.
+
+use std::{fmt, io, net::SocketAddr, time::Duration};
+
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream},
+    time::{Instant as TokioInstant, sleep_until},
+};
+
+use crate::{
+    clock::Clock,
+    gate::{Admission, Gate, HandshakeSlot},
+    rate::{Rate, Throttle},
+};
+
+/// Connections that the kernel keeps for us while we wait for a handshake slot.
+const BACKLOG: u32 = 1_024;
+/// First and longest pause after accepting failed for want of a system resource.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How often what strangers do is written to the log.
+const LOG_RATE: Rate = Rate { per_second: 1, burst: 10 };
+
+/// No listener at an address.
+#[derive(Debug)]
+pub struct ListenError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen at {}: {}", self.address, self.error)
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The stream, with `TCP_NODELAY` and keep-alive set.
+    pub stream: TcpStream,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// To be kept as long as the connection lives.
+    pub admission: Admission,
+}
+
+/// A listening socket behind a [`Gate`].
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    gate: Gate,
+    clock: Clock,
+    /// A slot that was waited for and not used yet, so that a dropped `accept` loses nothing.
+    slot: Option<HandshakeSlot>,
+    pause: Pause,
+    log: Throttle,
+}
+
+impl Listener {
+    /// Listens at `address`; port 0 lets the system choose. Must be called within a tokio runtime.
+    pub fn bind(address: SocketAddr, gate: Gate, clock: Clock) -> Result<Self, ListenError> {
+        let socket = bind(address).map_err(|error| ListenError { address, error })?;
+        let address = socket.local_addr().unwrap_or(address);
+        let log = Throttle::new(LOG_RATE, clock.now());
+        Ok(Self { socket, address, gate, clock, slot: None, pause: Pause::default(), log })
+    }
+
+    /// The address it listens at, with the port that the system chose.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the next connection that is let in.
+    ///
+    /// First a handshake slot, then the socket: while all slots are taken connections wait in the kernel. One that the gate
+    /// refuses is closed at once and counted there. Out of file descriptors or memory, it pauses, longer each time up to a
+    /// second; it never gives up, so there is no error.
+    ///
+    /// Cancel-safe: a dropped future has accepted nothing that it did not return.
+    pub async fn accept(&mut self) -> Accepted {
+        loop {
+            if let Some(until) = self.pause.until {
+                sleep_until(until).await;
+                self.pause.until = None;
+            }
+            if self.slot.is_none() {
+                self.slot = Some(self.gate.handshake_slot().await);
+            }
+            let accepted = self.socket.accept().await;
+            let now = self.clock.now();
+            match (accepted, self.slot.take()) {
+                (Ok((stream, peer)), Some(slot)) => {
+                    self.pause.reset();
+                    match self.gate.admit(peer.ip(), slot, now) {
+                        Ok(admission) => {
+                            if let Err(error) = stream.set_nodelay(true) {
+                                // The peer is gone already.
+                                tracing::debug!(%peer, %error, "no TCP_NODELAY");
+                                continue;
+                            }
+                            return Accepted { stream, peer, admission };
+                        }
+                        Err(refusal) => {
+                            if let Some(held_back) = self.log.pass(now) {
+                                tracing::warn!(%peer, %refusal, held_back, "connection refused");
+                            }
+                        }
+                    }
+                }
+                (Ok(_), None) => unreachable!("the slot was filled a few lines above"),
+                (Err(error), slot) => {
+                    self.slot = slot;
+                    if self.pause.after(&error)
+                        && let Some(held_back) = self.log.pass(now)
+                    {
+                        tracing::error!(address = %self.address, %error, held_back, "cannot accept connections");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restarted server takes its port back at once. (Not on Windows, where this would let two servers share the port.)
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    // Accepted sockets inherit it.
+    socket.set_keepalive(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Pauses after failures of the system, not of a peer.
+#[derive(Debug, Default)]
+struct Pause {
+    failures: u32,
+    until: Option<TokioInstant>,
+}
+
+impl Pause {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Decides what an accept error means: `true` and a pause if the system is short of something, `false` if the
+    /// connection died while it waited, which is the peer's doing and says nothing about the next one.
+    fn after(&mut self, error: &io::Error) -> bool {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+            return false;
+        }
+        let (first, longest) = PAUSES;
+        let pause = first.saturating_mul(2u32.saturating_pow(self.failures.min(16))).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        self.until = Some(TokioInstant::now() + pause);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+
+    use super::*;
+    use crate::gate::GateConfig;
+
+    fn listener(config: GateConfig) -> (Listener, Gate) {
+        let gate = Gate::new(config);
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        (Listener::bind(any, gate.clone(), Clock::start()).unwrap(), gate)
+    }
+
+    #[tokio::test]
+    async fn too_many_connections_are_closed_and_counted_and_a_freed_place_is_used() {
+        let (mut listener, gate) = listener(GateConfig { connections: 2, ..GateConfig::default() });
+        let address = listener.address();
+        let _streams = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let kept = [listener.accept().await, listener.accept().await];
+        assert!(kept[0].stream.nodelay().unwrap());
+
+        let mut refused = TcpStream::connect(address).await.unwrap();
+        let mut byte = [0];
+        tokio::select! {
+            _ = listener.accept() => panic!("there is no place"),
+            // An end or a reset, but nothing else.
+            read = refused.read(&mut byte) => assert!(!matches!(read, Ok(1..))),
+        }
+        assert_eq!((gate.counts().open, gate.counts().refused_full), (2, 1));
+
+        drop(kept);
+        let _stream = TcpStream::connect(address).await.unwrap();
+        let _third = listener.accept().await;
+        assert_eq!(gate.counts().open, 1);
+    }
+
+    #[tokio::test]
+    async fn handshakes_in_flight_hold_back_the_next_connection() {
+        let (mut listener, _gate) = listener(GateConfig { handshakes: 1, ..GateConfig::default() });
+        let address = listener.address();
+        let _streams = [TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap()];
+        let mut first = listener.accept().await;
+        // The wait for the second is dropped at its await point, again and again: no slot is lost.
+        for _ in 0..3 {
+            assert!(tokio::time::timeout(Duration::ZERO, listener.accept()).await.is_err());
+        }
+        first.admission.established();
+        let second = listener.accept().await;
+        assert_ne!(first.peer, second.peer);
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_an_error_that_names_it() {
+        let (first, gate) = listener(GateConfig::default());
+        let error = Listener::bind(first.address(), gate, Clock::start()).unwrap_err();
+        assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_shortage_pauses_longer_each_time_and_a_dead_connection_never() {
+        let mut pause = Pause::default();
+        let shortage = io::Error::from_raw_os_error(24); // EMFILE
+        let waits: Vec<_> = (0..9)
+            .map(|_| {
+                assert!(pause.after(&shortage));
+                (pause.until.unwrap() - TokioInstant::now()).as_millis()
+            })
+            .collect();
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+        let mut pause = Pause::default();
+        assert!(!pause.after(&io::ErrorKind::ConnectionAborted.into()));
+        assert!(pause.until.is_none());
+    }
+}
