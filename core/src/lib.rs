@@ -3,6 +3,8 @@
 //! Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`time`], [`error`], [`config`], [`storage`]: plain values that everything shares.
+//! - [`crypto`], [`noise`], [`transport`]: the provider seam, the handshake, the record layer.
+//! - [`address`]: pool keys and `stratum2+tcp://` URLs.
 //! - [`template`]: template distribution.
 //! - [`mining`]: hashing headers, jobs and shares.
 #![no_std]
@@ -14,8 +16,12 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod address;
 pub mod config;
+pub mod crypto;
 pub mod error;
 pub mod mining;
+pub mod noise;
 pub mod template;
 pub mod time;
+pub mod transport;

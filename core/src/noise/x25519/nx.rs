@@ -1,0 +1,168 @@
+//! The bare NX pattern over X25519 and BLAKE2s with any prologue and payloads: what the Noise framework itself defines, no
+//! profile, no certificate, no length prefix. Public because the framework's known answers test it at this level.
+
+use super::super::cipher_state::CipherStateError;
+use super::super::error::Fault;
+pub use super::super::symmetric::Split;
+use super::super::symmetric::Symmetric;
+use crate::crypto::{Cipher, Provider, PublicKey, Secret, TAG_LEN};
+
+/// Bytes of act 1 without its payload (D-SEC-10).
+pub const ACT1_OVERHEAD: usize = 32;
+
+/// Bytes of act 2 without its payload: e, the sealed s, the payload's tag (D-SEC-10).
+pub const ACT2_OVERHEAD: usize = 32 + 32 + TAG_LEN + TAG_LEN;
+
+/// The protocol's name, 33 or 29 bytes of ASCII (D-SEC-11).
+const fn name(cipher: Cipher) -> &'static [u8] {
+    match cipher {
+        Cipher::ChaChaPoly => b"Noise_NX_25519_ChaChaPoly_BLAKE2s",
+        Cipher::AesGcm => b"Noise_NX_25519_AESGCM_BLAKE2s",
+    }
+}
+
+type Draft<P> = Symmetric<<P as Provider>::Blake2s, <P as Provider>::Aead>;
+
+/// A step that only a provider without the cipher can fail at: handshake keys take two messages at most.
+const fn provider(_: CipherStateError) -> Fault {
+    Fault::Provider
+}
+
+/// An initiator that has sent act 1.
+pub struct Initiator<P: Provider> {
+    symmetric: Draft<P>,
+    ephemeral: Secret,
+}
+
+impl<P: Provider> Initiator<P> {
+    /// Mixes in the prologue (it comes in parts), writes act 1 to the front of `out`. Returns its length beside the
+    /// state, `None` when `out` is too small.
+    pub fn start(
+        cipher: Cipher,
+        prologue: &[&[u8]],
+        ephemeral: Secret,
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Option<(Self, usize)> {
+        let (e, rest) = out.split_first_chunk_mut()?;
+        let to = rest.get_mut(..payload.len())?;
+        let mut symmetric = Draft::<P>::new(name(cipher), cipher, prologue);
+        *e = P::x25519_public(&ephemeral);
+        symmetric.mix_hash(e);
+        to.copy_from_slice(payload);
+        symmetric.mix_hash(payload);
+        Some((Self { symmetric, ephemeral }, ACT1_OVERHEAD + payload.len()))
+    }
+
+    /// Reads act 2 and puts its payload to the front of `payload`, which is at least as long. Yields the keys, the
+    /// responder's static key, and the payload's length.
+    pub fn finish(self, act2: &[u8], payload: &mut [u8]) -> Result<(Split<P::Aead>, PublicKey, usize), Fault> {
+        let Self { mut symmetric, ephemeral } = self;
+        let (e, rest) = act2.split_first_chunk::<32>().ok_or(Fault::Payload)?;
+        let (s, rest) = rest.split_first_chunk::<32>().ok_or(Fault::Payload)?;
+        let (s_tag, rest) = rest.split_first_chunk::<TAG_LEN>().ok_or(Fault::Payload)?;
+        let (sealed, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(Fault::Payload)?;
+        let payload = payload.get_mut(..sealed.len()).ok_or(Fault::Payload)?;
+
+        symmetric.mix_hash(e);
+        symmetric.mix_key(&P::x25519(&ephemeral, e).map_err(|_| Fault::BadPoint)?).map_err(provider)?;
+        let mut s = *s;
+        symmetric.decrypt_and_hash(&mut s, s_tag).map_err(|_| Fault::Decrypt)?;
+        symmetric.mix_key(&P::x25519(&ephemeral, &s).map_err(|_| Fault::BadPoint)?).map_err(provider)?;
+        payload.copy_from_slice(sealed);
+        symmetric.decrypt_and_hash(payload, tag).map_err(|_| Fault::Decrypt)?;
+        Ok((symmetric.split().map_err(provider)?, s, payload.len()))
+    }
+}
+
+/// A responder that knows the prologue and waits for act 1.
+pub struct Responder<P: Provider> {
+    symmetric: Draft<P>,
+}
+
+impl<P: Provider> Responder<P> {
+    /// Mixes in the prologue, which comes in parts.
+    #[must_use]
+    pub fn new(cipher: Cipher, prologue: &[&[u8]]) -> Self {
+        Self { symmetric: Draft::<P>::new(name(cipher), cipher, prologue) }
+    }
+
+    /// Reads act 1 and writes act 2 to the front of `out`. Yields the keys and the length of act 2; `Fault::Payload` when
+    /// act 1 is shorter than a key or `out` too small.
+    pub fn finish(
+        self,
+        act1: &[u8],
+        ephemeral: &Secret,
+        static_key: (&Secret, &PublicKey),
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Result<(Split<P::Aead>, usize), Fault> {
+        let mut symmetric = self.symmetric;
+        let (their_e, act1_payload) = act1.split_first_chunk().ok_or(Fault::Payload)?;
+        symmetric.mix_hash(their_e);
+        symmetric.mix_hash(act1_payload);
+
+        let (e, rest) = out.split_first_chunk_mut::<32>().ok_or(Fault::Payload)?;
+        let (s, rest) = rest.split_first_chunk_mut::<32>().ok_or(Fault::Payload)?;
+        let (s_tag, rest) = rest.split_first_chunk_mut::<TAG_LEN>().ok_or(Fault::Payload)?;
+        let (text, rest) = rest.split_at_mut_checked(payload.len()).ok_or(Fault::Payload)?;
+        let tag = rest.first_chunk_mut::<TAG_LEN>().ok_or(Fault::Payload)?;
+
+        *e = P::x25519_public(ephemeral);
+        symmetric.mix_hash(e);
+        symmetric.mix_key(&P::x25519(ephemeral, their_e).map_err(|_| Fault::BadPoint)?).map_err(provider)?;
+        *s = *static_key.1;
+        symmetric.encrypt_and_hash(s, s_tag).map_err(provider)?;
+        symmetric.mix_key(&P::x25519(static_key.0, their_e).map_err(|_| Fault::BadPoint)?).map_err(provider)?;
+        text.copy_from_slice(payload);
+        symmetric.encrypt_and_hash(text, tag).map_err(provider)?;
+        Ok((symmetric.split().map_err(provider)?, ACT2_OVERHEAD + payload.len()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::RustCrypto;
+
+    /// D-SEC-11: the 33-byte name is hashed, the 29-byte name padded.
+    #[test]
+    fn names_start_the_hash_as_the_catalogue_says() {
+        let start = |cipher, prologue: &[&[u8]]| {
+            let state = Draft::<RustCrypto>::new(name(cipher), cipher, prologue);
+            hex::encode(state.hash())
+        };
+        // BLAKE2s(h then an empty prologue), with h from draft.json, worked out by another implementation.
+        let initial = |h: &str| {
+            use crate::crypto::Hash;
+            let h = hex::decode(h).unwrap();
+            hex::encode(<RustCrypto as Provider>::Blake2s::digest([h.as_slice()]))
+        };
+        assert_eq!(
+            start(Cipher::ChaChaPoly, &[]),
+            initial("9227ce1a77033df3f24cd192c19c0bbea8d5d70a36c4837fdc6ff1418f04b425")
+        );
+        assert_eq!(
+            start(Cipher::AesGcm, &[]),
+            initial("4e6f6973655f4e585f32353531395f41455347434d5f424c414b453273000000")
+        );
+        // The captured STR3 handshake.
+        assert_eq!(
+            start(Cipher::ChaChaPoly, &[&[2], b"CHCHAESG", b"CHCH"]),
+            "c000726d54da96f7a4b923e7e485c6182d33875a08b5aaf176057a05caf64c6c"
+        );
+    }
+
+    /// A point of small order gives an all-zero secret: refused by both sides.
+    #[test]
+    fn small_order_points_are_refused() {
+        let secret = || Secret::from_bytes([5; 32]);
+        let public = RustCrypto::<crate::crypto::BothCiphers>::x25519_public(&secret());
+        let mut out = [0; 256];
+        let responder = Responder::<RustCrypto>::new(Cipher::ChaChaPoly, &[]);
+        let result = responder.finish(&[0; 32], &secret(), (&secret(), &public), &[], &mut out);
+        assert_eq!(result.err(), Some(Fault::BadPoint));
+        let (initiator, _) = Initiator::<RustCrypto>::start(Cipher::ChaChaPoly, &[], secret(), &[], &mut out).unwrap();
+        assert_eq!(initiator.finish(&[0; ACT2_OVERHEAD], &mut []).err(), Some(Fault::BadPoint));
+    }
+}
