@@ -22,6 +22,39 @@ pub const SERVER_INPUT: usize = 4096;
 /// Bytes of output buffer that a server lends a connection: a new job and prevhash for several channels at once.
 pub const SERVER_OUTPUT: usize = 4096;
 
+/// Jobs of a [`JobBook`](crate::mining::job::JobBook) inline: the current one, one before it, two for the future.
+pub const BOOK_JOBS_INLINE: usize = 4;
+
+/// Jobs of a `JobBook` on the heap: a new template every 30 seconds for the quarter of an hour that most blocks take.
+pub const BOOK_JOBS_HEAP: usize = 32;
+
+/// Coinbase bytes (without extranonce) of a stored job inline: a prefix of 100, a pool's output, a witness commitment, some tags.
+pub const COINBASE_INLINE: usize = 512;
+
+/// Coinbase bytes of a stored job on the heap: what the two fields of `NewExtendedMiningJob` can carry.
+pub const COINBASE_HEAP: usize = 2 * 65_535;
+
+/// Hashes of a stored merkle path inline: 16 levels are 65,536 transactions, consensus weight allows fewer than 17,000.
+pub const MERKLE_PATH_INLINE: usize = 16;
+
+/// Hashes of a stored merkle path on the heap: what the field can carry.
+pub const MERKLE_PATH_HEAP: usize = 255;
+
+/// Channel numbers of an [`ExtranonceSpace`](crate::mining::extranonce::ExtranonceSpace) inline: for a board that serves a few
+/// channels.
+pub const CHANNEL_NUMBERS_INLINE: usize = 64;
+
+/// Channel numbers of an `ExtranonceSpace` on the heap: four million channels at once are more than one process serves,
+/// and the list of freed numbers stays under 16 MiB.
+pub const CHANNEL_NUMBERS_HEAP: usize = 1 << 22;
+
+/// Shares that a channel remembers inline, to know duplicates; a power of two. A board that serves others sees a few a minute.
+pub const SHARES_INLINE: usize = 256;
+
+/// Shares that a channel remembers on the heap: three quarters of an hour at six a second. Some 9 bytes each, with the
+/// table's own room 18 at most.
+pub const SHARES_HEAP: usize = 1 << 14;
+
 /// What a peer may cost in time and bytes before the connection is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

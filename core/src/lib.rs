@@ -2,11 +2,11 @@
 //!
 //! Layers, lowest first; each knows only those above it in this list:
 //!
-//! - [`time`], [`error`], [`config`], [`storage`]: plain values that everything shares.
+//! - [`time`], [`error`], [`config`], [`storage`], [`hash`]: plain values that everything shares, and SHA-256d.
 //! - [`crypto`], [`noise`], [`transport`]: the provider seam, the handshake, the record layer.
 //! - [`address`]: pool keys and `stratum2+tcp://` URLs.
 //! - [`template`]: template distribution.
-//! - [`mining`]: hashing headers, jobs and shares.
+//! - [`mining`]: targets, jobs, shares, channels; hashing headers; both sides of the mining protocol.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -20,8 +20,10 @@ pub mod address;
 pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod hash;
 pub mod mining;
 pub mod noise;
+pub mod storage;
 pub mod template;
 pub mod time;
 pub mod transport;

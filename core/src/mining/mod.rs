@@ -1,5 +1,14 @@
-//! Mining: jobs and shares between a pool and those who hash for it.
+//! Mining: what a share, a target, a job and a channel are, and both sides of the mining protocol.
 //!
-//! Hashing headers is [`lanes`]. Bytes of the wire are `message`, coinbases of templates are `template`.
+//! The domain knows no messages: [`target`], [`header`], [`merkle`], [`extranonce`], [`duplicates`], [`vardiff`], [`job`]. Hashing many
+//! headers is [`lanes`]. Bytes of the wire are `message`, coinbases of templates are `template`; sockets, clocks and
+//! many connections live elsewhere.
 
+pub mod duplicates;
+pub mod extranonce;
+pub mod header;
+pub mod job;
 pub mod lanes;
+pub mod merkle;
+pub mod target;
+pub mod vardiff;

@@ -395,7 +395,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
-    use crate::template::transaction::sha256d;
+    use crate::hash::sha256d;
 
     const COMMITMENT: [u8; 47] = {
         let mut bytes = [0xcc; 47];

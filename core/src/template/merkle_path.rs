@@ -3,7 +3,7 @@
 //! Providers make it from their transactions and send it in `NewTemplate`; a miner folds it onto its own coinbase
 //! (`mining::merkle`).
 
-use super::transaction::sha256d;
+use crate::hash::sha256d;
 
 /// Levels of the deepest tree: 65,535 transactions beside the coinbase. Consensus weight allows fewer than 17,000.
 pub const MERKLE_DEPTH: usize = 16;

@@ -5,7 +5,7 @@
 
 use core::fmt;
 
-use sha2::{Digest, Sha256};
+use crate::hash::sha256d;
 
 /// Length of the witness reserved value: the one item of a coinbase's witness.
 pub const WITNESS_RESERVED_LEN: usize = 32;
@@ -99,16 +99,6 @@ pub fn compact_size(value: u64) -> ([u8; 9], usize) {
         }
     }
     (out, compact_size_len(value))
-}
-
-/// SHA-256 of SHA-256 over the parts as if they were joined.
-#[must_use]
-pub fn sha256d(parts: &[&[u8]]) -> [u8; 32] {
-    let mut hasher = Sha256::new();
-    for part in parts {
-        hasher.update(part);
-    }
-    Sha256::digest(hasher.finalize()).into()
 }
 
 /// What is left of the input.
