@@ -3,6 +3,9 @@
 //! Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`time`], [`error`], [`config`], [`storage`], [`hash`]: plain values that everything shares, and SHA-256d.
+//! - [`wire`]: data types, reader, writer.
+//! - [`frame`]: the frame header.
+//! - [`message`], [`protocol`]: every message as a struct; which side of which protocol sends it.
 //! - [`crypto`], [`noise`], [`transport`]: the provider seam, the handshake, the record layer.
 //! - [`address`]: pool keys and `stratum2+tcp://` URLs.
 //! - [`template`]: template distribution.
@@ -20,10 +23,14 @@ pub mod address;
 pub mod config;
 pub mod crypto;
 pub mod error;
+pub mod frame;
 pub mod hash;
+pub mod message;
 pub mod mining;
 pub mod noise;
+pub mod protocol;
 pub mod storage;
 pub mod template;
 pub mod time;
 pub mod transport;
+pub mod wire;
