@@ -10,6 +10,7 @@
 //! - [`address`]: pool keys and `stratum2+tcp://` URLs.
 //! - [`template`]: template distribution.
 //! - [`mining`]: targets, jobs, shares, channels; hashing headers; both sides of the mining protocol.
+//! - [`role`]: roles of many connections.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -29,6 +30,7 @@ pub mod message;
 pub mod mining;
 pub mod noise;
 pub mod protocol;
+pub mod role;
 pub mod storage;
 pub mod template;
 pub mod time;
