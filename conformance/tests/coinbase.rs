@@ -1,8 +1,9 @@
 //! What the core makes of a template, read back by the `bitcoin` crate: coinbase, merkle path, whole blocks.
 
+use adit::hash::sha256d;
 use adit::template::coinbase::{self, Coinbase, MAX_TAG, Payout, TemplateCoinbase, assemble, assembled_len};
 use adit::template::merkle_path::MerklePath;
-use adit::template::transaction::{CoinbaseTx, sha256d};
+use adit::template::transaction::CoinbaseTx;
 use bitcoin::block::{Header, Version};
 use bitcoin::consensus::{deserialize, serialize};
 use bitcoin::hashes::Hash;
