@@ -3,10 +3,10 @@
 use core::fmt;
 use core::str::FromStr;
 
-use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 use crate::crypto::{PublicKey, Secret};
+use crate::hash::sha256d;
 
 const CHECKSUM_LEN: usize = 4;
 
@@ -180,13 +180,7 @@ impl Decoded {
 }
 
 fn checksum(parts: &[&[u8]]) -> [u8; CHECKSUM_LEN] {
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update(part);
-    }
-    let [checksum @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _]: [u8; 32] =
-        Sha256::digest(hash.finalize()).into();
-    checksum
+    sha256d(parts).first_chunk().copied().unwrap_or_default()
 }
 
 #[cfg(test)]

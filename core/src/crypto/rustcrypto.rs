@@ -151,3 +151,107 @@ where
         .decrypt_inout_detached(&nonce.into(), ad, buf.into(), tag.into())
         .map_err(|_| CryptoError)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Aead;
+
+    fn array<const N: usize>(text: &str) -> [u8; N] {
+        hex::decode(text).unwrap().try_into().unwrap()
+    }
+
+    /// D-SEC-12: the counter's place and byte order in both nonces.
+    #[test]
+    fn nonces_have_the_counter_in_the_ciphers_byte_order() {
+        let counter = 0x0102_0304_0506_0708;
+        assert_eq!(Cipher::ChaChaPoly.nonce(counter), [0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(Cipher::AesGcm.nonce(counter), [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
+    }
+
+    /// D-SEC-12: plain BLAKE2s and the HMAC construction over it, against Python's hashlib and hmac.
+    #[test]
+    fn blake2s_known_answers() {
+        let parts = [b"ab".as_slice(), &[b'c'; 100]];
+        let hash = array("2b65a69a838650a22b8cc9b385fd1425e020f03c558053e1a4e4c716b66f97db");
+        assert_eq!(Blake2s::digest(parts), hash);
+        let key = core::array::from_fn(|at| at as u8);
+        let mac = array("e3bc0337201148d56bb227e24b630c97dc7c6fd99c8def076d5451faf884fd14");
+        assert_eq!(Blake2s::hmac(&key, parts), Secret::from_bytes(mac));
+    }
+
+    /// RFC 8032 §7.1, test 1.
+    #[test]
+    fn ed25519_known_answer() {
+        let seed = Secret::from_bytes(array("9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60"));
+        let public = array("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a");
+        let signature = array(
+            "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b",
+        );
+        assert_eq!(<RustCrypto>::ed25519_public(&seed), public);
+        assert_eq!(<RustCrypto>::ed25519_sign(&seed, b""), signature);
+        assert_eq!(<RustCrypto>::ed25519_verify(&public, b"", &signature), Ok(()));
+        assert_eq!(<RustCrypto>::ed25519_verify(&public, b"x", &signature), Err(CryptoError));
+    }
+
+    /// With the identity as key and as R, and S zero, the plain equation holds for every message. Strict verification refuses.
+    #[test]
+    fn ed25519_refuses_keys_of_small_order() {
+        let mut identity = [0; 32];
+        identity[0] = 1;
+        let mut signature = [0; 64];
+        signature[0] = 1;
+        assert_eq!(<RustCrypto>::ed25519_verify(&identity, b"any message", &signature), Err(CryptoError));
+        // And what is no point at all.
+        assert_eq!(<RustCrypto>::ed25519_verify(&[2; 32], b"", &signature), Err(CryptoError));
+    }
+
+    /// Every public key of small order, and the same with the unused top bit set.
+    #[test]
+    fn x25519_refuses_points_of_small_order() {
+        let secret = Secret::from_bytes([7; 32]);
+        let mut one = [0; 32];
+        one[0] = 1;
+        let order_eight = [
+            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+        ]
+        .map(array::<32>);
+        for mut point in [[0; 32], one].into_iter().chain(order_eight) {
+            assert!(<RustCrypto>::x25519(&secret, &point).is_err(), "{point:x?}");
+            point[31] |= 0x80;
+            assert!(<RustCrypto>::x25519(&secret, &point).is_err(), "{point:x?}");
+        }
+    }
+
+    fn round_trip<A: Aead>(cipher: Cipher) {
+        let aead = A::new(cipher, &[9; 32]).unwrap();
+        let (mut text, mut tag) = (*b"some text", [0; TAG_LEN]);
+        aead.seal_in_place(300, b"ad", &mut text, &mut tag).unwrap();
+        assert_ne!(&text, b"some text");
+        let sealed = text;
+        for (nonce, ad) in [(301, b"ad"), (300, b"aD")] {
+            assert_eq!(aead.open_in_place(nonce, ad, &mut text, &tag), Err(CryptoError));
+            text = sealed;
+        }
+        aead.open_in_place(300, b"ad", &mut text, &tag).unwrap();
+        assert_eq!(&text, b"some text");
+    }
+
+    #[test]
+    fn a_provider_has_the_ciphers_that_it_names_and_no_others() {
+        fn check<A: Aead>() {
+            for cipher in [Cipher::ChaChaPoly, Cipher::AesGcm] {
+                assert_eq!(A::new(cipher, &[0; 32]).is_some(), A::CIPHERS.contains(&cipher));
+            }
+            for cipher in A::CIPHERS {
+                round_trip::<A>(*cipher);
+            }
+        }
+        check::<BothCiphers>();
+        check::<ChaChaPolyOnly>();
+    }
+}

@@ -77,3 +77,6 @@ fn write_framed(output: &mut [u8], parts: &[&[u8]]) -> Option<usize> {
     }
     Some(PREFIX_LEN + len)
 }
+
+#[cfg(test)]
+mod tests;
