@@ -8,6 +8,7 @@
 //! - [`message`], [`protocol`]: every message as a struct; which side of which protocol sends it.
 //! - [`crypto`], [`noise`], [`transport`]: the provider seam, the handshake, the record layer.
 //! - [`address`]: pool keys and `stratum2+tcp://` URLs.
+//! - [`buffer`], [`connection`], [`session`]: handshake, setup and messages of one connection; with its buffers.
 //! - [`template`]: template distribution.
 //! - [`mining`]: targets, jobs, shares, channels; hashing headers; both sides of the mining protocol.
 //! - [`role`]: roles of many connections.
@@ -21,7 +22,9 @@ extern crate alloc;
 extern crate std;
 
 pub mod address;
+pub mod buffer;
 pub mod config;
+pub mod connection;
 pub mod crypto;
 pub mod error;
 pub mod frame;
@@ -31,6 +34,7 @@ pub mod mining;
 pub mod noise;
 pub mod protocol;
 pub mod role;
+pub mod session;
 pub mod storage;
 pub mod template;
 pub mod time;
