@@ -6,8 +6,10 @@
 use core::fmt;
 
 use super::transaction::{
-    self, CoinbaseTx, Malformed, NULL_OUTPOINT, Outputs, TxOut, WITNESS_RESERVED_LEN, compact_size, legacy_sigops,
+    ANY, CoinbaseTx, Malformed, NULL_OUTPOINT, WITNESS_RESERVED_LEN, check_outputs, legacy_sigops,
 };
+use crate::message::TxOut;
+use crate::wire::{CompactSize, DecodeError, Encode, EncodeError, Writer};
 
 /// Longest `coinbase_prefix` that a template may give (the field allows 255).
 pub const MAX_SCRIPT_PREFIX: usize = 8;
@@ -42,9 +44,11 @@ pub enum CoinbaseError {
     /// There is no payout, or all weights are zero: the reward would be lost.
     NoPayout,
     /// The template's outputs are not what `coinbase_tx_outputs_count` says, or no outputs at all.
-    TemplateOutputs(Malformed),
+    TemplateOutputs(DecodeError),
     /// The buffer is too short.
     NoRoom,
+    /// The parts are too short to hold a version and a lock time.
+    Parts,
 }
 
 impl fmt::Display for CoinbaseError {
@@ -60,11 +64,19 @@ impl fmt::Display for CoinbaseError {
             Self::NoPayout => f.write_str("no payout with a weight: the reward would be lost"),
             Self::TemplateOutputs(why) => write!(f, "outputs of the template: {why}"),
             Self::NoRoom => f.write_str("buffer too short for the coinbase"),
+            Self::Parts => f.write_str("coinbase parts too short for a transaction"),
         }
     }
 }
 
 impl core::error::Error for CoinbaseError {}
+
+impl From<EncodeError> for CoinbaseError {
+    fn from(_: EncodeError) -> Self {
+        // Raw bytes and numbers only: there is nothing else that can go wrong.
+        Self::NoRoom
+    }
+}
 
 /// What a template (or a custom job) says about its coinbase. Numbers as in the message, outputs in consensus bytes without a count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,11 +106,16 @@ pub struct Payout<'a> {
     pub weight: u64,
 }
 
+impl<'a> Payout<'a> {
+    const fn output(&self, value: u64) -> TxOut<'a> {
+        TxOut { value, script_pubkey: self.script_pubkey }
+    }
+}
+
 /// Bytes that the payouts add to a coinbase: what `CoinbaseOutputDataSize` announces (D-TDP-5). The count's growth is the provider's to reserve (D-TDP-6).
 #[must_use]
 pub fn payouts_size<'a, I: IntoIterator<Item = Payout<'a>>>(payouts: I) -> u32 {
-    let size =
-        payouts.into_iter().map(|payout| TxOut { value: 0, script_pubkey: payout.script_pubkey }.len()).sum::<usize>();
+    let size = payouts.into_iter().map(|payout| payout.output(0).encoded_len(ANY)).sum::<usize>();
     u32::try_from(size).unwrap_or(u32::MAX)
 }
 
@@ -146,7 +163,7 @@ where
             return Err(CoinbaseError::ValueOutOfRange(template.value_remaining));
         }
         let witness =
-            Outputs::check(template.outputs, template.outputs_count).map_err(CoinbaseError::TemplateOutputs)?;
+            check_outputs(template.outputs, template.outputs_count).map_err(CoinbaseError::TemplateOutputs)?;
         let (mut payouts_count, mut total_weight) = (0_u32, 0_u128);
         for payout in payouts.clone() {
             payouts_count = payouts_count.saturating_add(1);
@@ -183,13 +200,8 @@ where
     /// Bytes of [`Self::write_suffix`].
     #[must_use]
     pub fn suffix_len(&self) -> usize {
-        let payouts = self
-            .payouts
-            .clone()
-            .into_iter()
-            .map(|payout| TxOut { value: 0, script_pubkey: payout.script_pubkey }.len())
-            .sum::<usize>();
-        4 + transaction::compact_size_len(self.outputs_count()) + payouts + self.template.outputs.len() + 4
+        let payouts = self.payouts.clone().into_iter().map(|payout| payout.output(0).encoded_len(ANY)).sum::<usize>();
+        4 + CompactSize(self.outputs_count()).encoded_len(ANY) + payouts + self.template.outputs.len() + 4
     }
 
     fn outputs_count(&self) -> u64 {
@@ -198,27 +210,27 @@ where
 
     /// Writes `coinbase_tx_prefix`, everything before the extranonce without witness (D-ALG-4), and gives its length.
     pub fn write_prefix(&self, out: &mut [u8]) -> Result<usize, CoinbaseError> {
-        let mut out = Sink::new(out);
-        out.put(&self.template.tx_version.to_le_bytes())?;
-        out.put(&[1])?;
-        out.put(&NULL_OUTPOINT)?;
-        out.put_compact_size(self.script_len() as u64)?;
-        out.put(self.template.script_prefix)?;
+        let mut out = Writer::new(out);
+        out.bytes(&self.template.tx_version.to_le_bytes())?;
+        out.bytes(&[1])?;
+        out.bytes(&NULL_OUTPOINT)?;
+        CompactSize(self.script_len() as u64).encode(&mut out, ANY)?;
+        out.bytes(self.template.script_prefix)?;
         if !self.tag.is_empty() {
             // At most 58 and 32 bytes are pushed, so the length is the opcode.
-            out.put(&[self.tag.len() as u8])?;
-            out.put(self.tag)?;
+            out.bytes(&[self.tag.len() as u8])?;
+            out.bytes(self.tag)?;
         }
-        out.put(&[self.extranonce_len as u8])?;
+        out.bytes(&[self.extranonce_len as u8])?;
         Ok(out.written())
     }
 
     /// Writes `coinbase_tx_suffix`, everything behind the extranonce without witness (D-ALG-4), and gives its length. The payouts
     /// come first and the template's outputs last (D-TDP-8).
     pub fn write_suffix(&self, out: &mut [u8]) -> Result<usize, CoinbaseError> {
-        let mut out = Sink::new(out);
-        out.put(&self.template.input_sequence.to_le_bytes())?;
-        out.put_compact_size(self.outputs_count())?;
+        let mut out = Writer::new(out);
+        out.bytes(&self.template.input_sequence.to_le_bytes())?;
+        CompactSize(self.outputs_count()).encode(&mut out, ANY)?;
         let part = |weight: u64| {
             let part = u128::from(self.template.value_remaining) * u128::from(weight) / self.total_weight;
             // At most value_remaining: no weight is above the total.
@@ -229,12 +241,10 @@ where
         let mut left_over = self.template.value_remaining.saturating_sub(shared);
         for payout in self.payouts.clone() {
             let value = part(payout.weight) + core::mem::take(&mut left_over);
-            out.put(&value.to_le_bytes())?;
-            out.put_compact_size(payout.script_pubkey.len() as u64)?;
-            out.put(payout.script_pubkey)?;
+            payout.output(value).encode(&mut out, ANY)?;
         }
-        out.put(self.template.outputs)?;
-        out.put(&self.template.lock_time.to_le_bytes())?;
+        out.bytes(self.template.outputs)?;
+        out.bytes(&self.template.lock_time.to_le_bytes())?;
         Ok(out.written())
     }
 }
@@ -250,29 +260,23 @@ pub fn assemble(
     witness: bool,
     out: &mut [u8],
 ) -> Result<usize, CoinbaseError> {
-    let (version, head) = prefix
-        .split_at_checked(4)
-        .ok_or(CoinbaseError::TemplateOutputs(Malformed::Truncated(transaction::Part::Version)))?;
-    let (tail, lock_time) = suffix
-        .len()
-        .checked_sub(4)
-        .and_then(|at| suffix.split_at_checked(at))
-        .ok_or(CoinbaseError::TemplateOutputs(Malformed::Truncated(transaction::Part::LockTime)))?;
-    let mut out = Sink::new(out);
-    out.put(version)?;
+    let (version, head) = prefix.split_at_checked(4).ok_or(CoinbaseError::Parts)?;
+    let (tail, lock_time) = suffix.split_last_chunk::<4>().ok_or(CoinbaseError::Parts)?;
+    let mut out = Writer::new(out);
+    out.bytes(version)?;
     if witness {
-        out.put(&[0, 1])?;
+        out.bytes(&[0, 1])?;
     }
-    out.put(head)?;
+    out.bytes(head)?;
     for piece in extranonce {
-        out.put(piece)?;
+        out.bytes(piece)?;
     }
-    out.put(tail)?;
+    out.bytes(tail)?;
     if witness {
-        out.put(&[1, WITNESS_RESERVED_LEN as u8])?;
-        out.put(&WITNESS_RESERVED)?;
+        out.bytes(&[1, WITNESS_RESERVED_LEN as u8])?;
+        out.bytes(&WITNESS_RESERVED)?;
     }
-    out.put(lock_time)?;
+    out.bytes(lock_time)?;
     Ok(out.written())
 }
 
@@ -337,12 +341,14 @@ pub fn check<'b>(
         return Err(CoinbaseFault::Script);
     }
     let own_count = tx.outputs_count.checked_sub(u64::from(template.outputs_count)).ok_or(CoinbaseFault::Outputs)?;
-    let (mut own_len, mut paid) = (0_usize, 0_u64);
-    let mut outputs = Outputs::new(tx.outputs);
-    for _ in 0..own_count {
-        // Parsed before, so all are there.
-        let Some(Ok(output)) = outputs.next() else { return Err(CoinbaseFault::Outputs) };
-        own_len += output.len();
+    let (mut own_len, mut paid, mut seen) = (0_usize, 0_u64, 0);
+    // All of them were read before, so none is an error.
+    for output in tx.outputs().flatten() {
+        if seen == own_count {
+            break;
+        }
+        seen += 1;
+        own_len += output.encoded_len(ANY);
         paid = paid.saturating_add(output.value);
     }
     if tx.outputs.get(own_len..) != Some(template.outputs) {
@@ -354,38 +360,9 @@ pub fn check<'b>(
     if paid > template.value_remaining {
         return Err(CoinbaseFault::Value);
     }
-    let commits = Outputs::check(template.outputs, template.outputs_count).map_err(CoinbaseFault::Malformed)?;
+    let commits = check_outputs(template.outputs, template.outputs_count)
+        .map_err(|error| CoinbaseFault::Malformed(error.into()))?;
     if tx.witness.is_some() == commits { Ok(tx) } else { Err(CoinbaseFault::Witness) }
-}
-
-/// Writes into a slice and counts.
-struct Sink<'o> {
-    rest: &'o mut [u8],
-    written: usize,
-}
-
-impl<'o> Sink<'o> {
-    fn new(rest: &'o mut [u8]) -> Self {
-        Self { rest, written: 0 }
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Result<(), CoinbaseError> {
-        let (head, tail) =
-            core::mem::take(&mut self.rest).split_at_mut_checked(bytes.len()).ok_or(CoinbaseError::NoRoom)?;
-        head.copy_from_slice(bytes);
-        self.rest = tail;
-        self.written += bytes.len();
-        Ok(())
-    }
-
-    fn put_compact_size(&mut self, value: u64) -> Result<(), CoinbaseError> {
-        let (bytes, len) = compact_size(value);
-        self.put(bytes.get(..len).unwrap_or_default())
-    }
-
-    fn written(&self) -> usize {
-        self.written
-    }
 }
 
 #[cfg(test)]
@@ -446,7 +423,7 @@ mod tests {
             assert_eq!(tx.txid(), sha256d(&[&prefix, &[1; 6], &[2; 10], &suffix]));
             assert_eq!(tx.script_sig, [&[3, 0x40, 0x0d, 0x03, 6][..], b"/adit/", &[16], &[1; 6], &[2; 10]].concat());
             assert_eq!(tx.witness, witness.then_some(&WITNESS_RESERVED));
-            let values: Vec<_> = Outputs::new(tx.outputs).map(|output| output.expect("whole").value).collect();
+            let values: Vec<_> = tx.outputs().map(|output| output.expect("whole").value).collect();
             // 5,000,000,001 in halves: the odd satoshi goes to the first.
             assert_eq!(values[..2], [2_500_000_001, 2_500_000_000]);
             assert!(tx.outputs.ends_with(outputs));
@@ -456,6 +433,8 @@ mod tests {
     #[test]
     fn what_cannot_be_a_coinbase_is_refused_with_its_reason() {
         let good = template(&[], 0);
+        let missing = check_outputs(&[], 1).err().map(CoinbaseError::TemplateOutputs);
+        assert!(missing.is_some());
         let plan = |template: TemplateCoinbase<'static>, tag: &'static [u8], extranonce| {
             Coinbase::new(template, HALVES, tag, extranonce).map(|_| ()).err()
         };
@@ -472,10 +451,7 @@ mod tests {
             plan(TemplateCoinbase { value_remaining: MAX_MONEY + 1, ..good }, b"", 16),
             Some(CoinbaseError::ValueOutOfRange(MAX_MONEY + 1))
         );
-        assert_eq!(
-            plan(TemplateCoinbase { outputs_count: 1, ..good }, b"", 16),
-            Some(CoinbaseError::TemplateOutputs(Malformed::OutputCount))
-        );
+        assert_eq!(plan(TemplateCoinbase { outputs_count: 1, ..good }, b"", 16), missing);
         let nobody: [Payout<'_>; 0] = [];
         assert_eq!(Coinbase::new(good, nobody, b"", 16).map(|_| ()), Err(CoinbaseError::NoPayout));
         assert_eq!(
@@ -558,7 +534,7 @@ mod tests {
             let (prefix, suffix) = parts(&plan);
             let whole = [&prefix[..], &[0; 32], &suffix].concat();
             let tx = CoinbaseTx::parse(&whole).expect("right");
-            let sum: u64 = Outputs::new(tx.outputs).map(|output| output.expect("whole").value).sum();
+            let sum: u64 = tx.outputs().map(|output| output.expect("whole").value).sum();
             prop_assert_eq!(sum, value);
         }
     }

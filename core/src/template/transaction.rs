@@ -1,4 +1,4 @@
-//! Bitcoin's consensus bytes, as far as a coinbase needs them: `CompactSize`, lists of outputs, a whole coinbase read back.
+//! Bitcoin's consensus bytes, as far as a coinbase needs them: a whole coinbase read back, lists of outputs, signature operations.
 //!
 //! Reading only, and no judgement of values: what a pool may put into a coinbase is `coinbase`, and whether a block
 //! is valid is the node's to say.
@@ -6,6 +6,8 @@
 use core::fmt;
 
 use crate::hash::sha256d;
+use crate::message::{TxOut, TxOuts};
+use crate::wire::{CompactSize, Decode, DecodeError, DecodeErrorKind, Reader, Revision};
 
 /// Length of the witness reserved value: the one item of a coinbase's witness.
 pub const WITNESS_RESERVED_LEN: usize = 32;
@@ -13,199 +15,59 @@ pub const WITNESS_RESERVED_LEN: usize = 32;
 /// The script of a witness commitment begins with these bytes and 32 bytes of hash follow (BIP141).
 const COMMITMENT: [u8; 6] = [0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed];
 
-/// Bytes that are no such piece of a transaction.
+/// Why bytes are no coinbase transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
-    /// The bytes end inside this part.
-    Truncated(Part),
-    /// A `CompactSize` takes more bytes than its value needs; consensus code refuses it.
-    LongCompactSize,
-    /// Bytes are left over behind the last part.
-    Trailing,
+    /// The bytes are no transaction: what is wrong and where.
+    Bytes(DecodeError),
     /// The transaction has not exactly one input with an empty previous output.
     NotCoinbase,
     /// The marker and flag of BIP144 are there with other values, or the witness is not one item of 32 bytes.
     Witness,
-    /// The number of outputs differs from the one announced.
-    OutputCount,
-}
-
-/// Where bytes ended too early.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Part {
-    /// Transaction version.
-    Version,
-    /// The input, from its count to its sequence number.
-    Input,
-    /// An output: its value or script.
-    Output,
-    /// The witness.
-    Witness,
-    /// Lock time.
-    LockTime,
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Truncated(part) => write!(f, "transaction ends inside its {part}"),
-            Self::LongCompactSize => f.write_str("CompactSize is longer than its value needs"),
-            Self::Trailing => f.write_str("bytes left over behind the transaction"),
+            Self::Bytes(error) => error.fmt(f),
             Self::NotCoinbase => f.write_str("not a coinbase: it has other inputs than the one of a coinbase"),
             Self::Witness => f.write_str("coinbase witness is not one item of 32 bytes"),
-            Self::OutputCount => f.write_str("number of outputs differs from the one announced"),
         }
     }
 }
 
 impl core::error::Error for Malformed {}
 
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Version => "version",
-            Self::Input => "input",
-            Self::Output => "outputs",
-            Self::Witness => "witness",
-            Self::LockTime => "lock time",
-        })
+impl From<DecodeError> for Malformed {
+    fn from(error: DecodeError) -> Self {
+        Self::Bytes(error)
     }
 }
 
-/// Bytes that `CompactSize` takes for `value`: 1, 3, 5 or 9.
+/// Whether an output commits to the witnesses of its block (BIP141).
 #[must_use]
-pub const fn compact_size_len(value: u64) -> usize {
-    match value {
-        0..=0xfc => 1,
-        0xfd..=0xffff => 3,
-        0x1_0000..=0xffff_ffff => 5,
-        _ => 9,
-    }
+pub fn is_witness_commitment(output: &TxOut<'_>) -> bool {
+    output.script_pubkey.len() >= COMMITMENT.len() + 32 && output.script_pubkey.starts_with(&COMMITMENT)
 }
 
-/// `value` as `CompactSize`: the bytes and how many of them count.
-#[must_use]
-pub fn compact_size(value: u64) -> ([u8; 9], usize) {
-    let le = value.to_le_bytes();
-    let [a, b, c, d, ..] = le;
-    let mut out = [0; 9];
-    match compact_size_len(value) {
-        1 => out[0] = a,
-        3 => [out[0], out[1], out[2]] = [0xfd, a, b],
-        5 => [out[0], out[1], out[2], out[3], out[4]] = [0xfe, a, b, c, d],
-        _ => {
-            out = [0xff, a, b, c, d, le[4], le[5], le[6], le[7]];
-        }
+/// Checks that `bytes` are exactly `count` outputs, and says whether one of them commits to the witnesses.
+pub fn check_outputs(bytes: &[u8], count: u32) -> Result<bool, DecodeError> {
+    let mut commitment = false;
+    for output in TxOuts::new(bytes, count.into()) {
+        commitment |= is_witness_commitment(&output?);
     }
-    (out, compact_size_len(value))
+    Ok(commitment)
 }
 
-/// What is left of the input.
-#[derive(Clone, Copy, Debug)]
-struct Rest<'a>(&'a [u8]);
+/// Consensus bytes are the same in both revisions; the codec wants one all the same.
+pub(super) const ANY: Revision = Revision::Draft;
 
-impl<'a> Rest<'a> {
-    fn take(&mut self, len: usize, part: Part) -> Result<&'a [u8], Malformed> {
-        let (head, tail) = self.0.split_at_checked(len).ok_or(Malformed::Truncated(part))?;
-        self.0 = tail;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self, part: Part) -> Result<[u8; N], Malformed> {
-        let (head, tail) = self.0.split_first_chunk().ok_or(Malformed::Truncated(part))?;
-        self.0 = tail;
-        Ok(*head)
-    }
-
-    fn compact_size(&mut self, part: Part) -> Result<u64, Malformed> {
-        let [first] = self.array(part)?;
-        let (value, len) = match first {
-            0xfd => (u64::from(u16::from_le_bytes(self.array(part)?)), 3),
-            0xfe => (u64::from(u32::from_le_bytes(self.array(part)?)), 5),
-            0xff => (u64::from_le_bytes(self.array(part)?), 9),
-            small => (u64::from(small), 1),
-        };
-        if len == compact_size_len(value) { Ok(value) } else { Err(Malformed::LongCompactSize) }
-    }
-
-    /// A `CompactSize` and that many bytes.
-    fn sized(&mut self, part: Part) -> Result<&'a [u8], Malformed> {
-        let len = usize::try_from(self.compact_size(part)?).map_err(|_| Malformed::Truncated(part))?;
-        self.take(len, part)
-    }
-
-    fn output(&mut self) -> Result<TxOut<'a>, Malformed> {
-        let value = u64::from_le_bytes(self.array(Part::Output)?);
-        Ok(TxOut { value, script_pubkey: self.sized(Part::Output)? })
-    }
-}
-
-/// A transaction output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TxOut<'a> {
-    /// Satoshis.
-    pub value: u64,
-    /// The script that spends it must satisfy.
-    pub script_pubkey: &'a [u8],
-}
-
-impl TxOut<'_> {
-    /// Whether this output commits to the witnesses of the block (BIP141).
-    #[must_use]
-    pub fn is_witness_commitment(&self) -> bool {
-        self.script_pubkey.len() >= COMMITMENT.len() + 32 && self.script_pubkey.starts_with(&COMMITMENT)
-    }
-
-    /// Bytes of this output in a transaction.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        8 + compact_size_len(self.script_pubkey.len() as u64) + self.script_pubkey.len()
-    }
-
-    /// Never: an output has at least nine bytes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-}
-
-/// Outputs one behind the other without a count, as `NewTemplate` carries them; walks the borrowed bytes.
-///
-/// Yields an error once, then ends.
-#[derive(Clone, Debug)]
-pub struct Outputs<'a>(Rest<'a>);
-
-impl<'a> Outputs<'a> {
-    /// The outputs in `bytes`.
-    #[must_use]
-    pub const fn new(bytes: &'a [u8]) -> Self {
-        Self(Rest(bytes))
-    }
-
-    /// Checks that `bytes` are exactly `count` outputs, and says whether one of them commits to the witnesses.
-    pub fn check(bytes: &'a [u8], count: u32) -> Result<bool, Malformed> {
-        let (mut seen, mut commitment) = (0_u32, false);
-        for output in Self::new(bytes) {
-            commitment |= output?.is_witness_commitment();
-            seen = seen.saturating_add(1);
-        }
-        if seen == count { Ok(commitment) } else { Err(Malformed::OutputCount) }
-    }
-}
-
-impl<'a> Iterator for Outputs<'a> {
-    type Item = Result<TxOut<'a>, Malformed>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.0.is_empty() {
-            return None;
-        }
-        let output = self.0.output();
-        if output.is_err() {
-            self.0 = Rest(&[]);
-        }
-        Some(output)
+/// A `CompactSize` and that many bytes.
+fn sized<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8], DecodeError> {
+    let CompactSize(len) = CompactSize::decode(reader, ANY)?;
+    match usize::try_from(len) {
+        Ok(len) => reader.take(len),
+        Err(_) => Err(reader.error(DecodeErrorKind::Truncated)),
     }
 }
 
@@ -233,49 +95,51 @@ pub struct CoinbaseTx<'a> {
 impl<'a> CoinbaseTx<'a> {
     /// Reads a whole coinbase.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let mut rest = Rest(bytes);
-        let version = u32::from_le_bytes(rest.array(Part::Version)?);
-        let with_witness = match rest.0 {
-            [0, 1, tail @ ..] => {
-                rest = Rest(tail);
+        let mut reader = Reader::new(bytes);
+        let version = u32::decode(&mut reader, ANY)?;
+        let with_witness = match reader.rest() {
+            [0, 1, ..] => {
+                reader.take(2)?;
                 true
             }
             [0, ..] => return Err(Malformed::Witness),
             _ => false,
         };
-        let body = rest.0;
-        if rest.compact_size(Part::Input)? != 1 {
+        let body = reader.rest();
+        if CompactSize::decode(&mut reader, ANY)? != CompactSize(1) || reader.array()? != NULL_OUTPOINT {
             return Err(Malformed::NotCoinbase);
         }
-        let previous: [u8; 36] = rest.array(Part::Input)?;
-        if previous != NULL_OUTPOINT {
-            return Err(Malformed::NotCoinbase);
-        }
-        let script_sig = rest.sized(Part::Input)?;
-        let sequence = u32::from_le_bytes(rest.array(Part::Input)?);
-        let outputs_count = rest.compact_size(Part::Output)?;
-        let outputs = rest.0;
+        let script_sig = sized(&mut reader)?;
+        let sequence = u32::decode(&mut reader, ANY)?;
+        let CompactSize(outputs_count) = CompactSize::decode(&mut reader, ANY)?;
+        let outputs = reader.rest();
         for _ in 0..outputs_count {
-            rest.output()?;
+            TxOut::decode(&mut reader, ANY)?;
         }
-        let outputs = outputs.get(..outputs.len() - rest.0.len()).unwrap_or_default();
-        let body = body.get(..body.len() - rest.0.len()).unwrap_or_default();
+        // What was read of a slice that still ends where the reader ends.
+        let read = |from: &'a [u8]| from.get(..from.len().saturating_sub(reader.rest().len())).unwrap_or_default();
+        let (outputs, body) = (read(outputs), read(body));
         let witness = if with_witness {
-            let (head, tail) = rest
-                .0
-                .split_first_chunk::<{ WITNESS_RESERVED_LEN + 2 }>()
-                .ok_or(Malformed::Truncated(Part::Witness))?;
-            let [1, 32, value @ ..] = head else { return Err(Malformed::Witness) };
-            rest = Rest(tail);
+            let Some(([1, 32, value @ ..], _)) = reader.rest().split_first_chunk::<{ WITNESS_RESERVED_LEN + 2 }>()
+            else {
+                return Err(Malformed::Witness);
+            };
+            reader.take(WITNESS_RESERVED_LEN + 2)?;
             Some(value)
         } else {
             None
         };
-        let lock_time = u32::from_le_bytes(rest.array(Part::LockTime)?);
-        if !rest.0.is_empty() {
-            return Err(Malformed::Trailing);
+        let lock_time = u32::decode(&mut reader, ANY)?;
+        if !reader.is_empty() {
+            return Err(reader.error(DecodeErrorKind::TrailingBytes).into());
         }
         Ok(Self { version, script_sig, sequence, outputs_count, outputs, witness, lock_time, body })
+    }
+
+    /// The outputs.
+    #[must_use]
+    pub const fn outputs(&self) -> TxOuts<'a> {
+        TxOuts::new(self.outputs, self.outputs_count)
     }
 
     /// The transaction's id, in raw SHA-256 order: the hash of the form without witness, whichever form was read.
@@ -299,26 +163,25 @@ pub const NULL_OUTPOINT: [u8; 36] = {
 /// counts 1, of several 20. Counting ends where the script stops being a script, as in consensus code.
 #[must_use]
 pub fn legacy_sigops(script: &[u8]) -> u32 {
-    let mut rest = Rest(script);
+    let mut reader = Reader::new(script);
     let mut count = 0_u32;
-    // The part is of no interest: an end inside a push only ends the count.
-    while let Ok([op]) = rest.array(Part::Output) {
+    while let Ok([op]) = reader.array() {
         let pushed = match op {
-            0x01..=0x4b => Ok(usize::from(op)),
-            0x4c => rest.array(Part::Output).map(|[len]: [u8; 1]| usize::from(len)),
-            0x4d => rest.array(Part::Output).map(|len| usize::from(u16::from_le_bytes(len))),
-            0x4e => rest.array(Part::Output).map(|len| usize::try_from(u32::from_le_bytes(len)).unwrap_or(usize::MAX)),
+            0x01..=0x4b => Ok(u32::from(op)),
+            0x4c => reader.array().map(|[len]| u32::from(len)),
+            0x4d => reader.array().map(|len| u32::from(u16::from_le_bytes(len))),
+            0x4e => reader.array().map(u32::from_le_bytes),
             0xac | 0xad => {
                 count = count.saturating_add(1);
-                Ok(0)
+                continue;
             }
             0xae | 0xaf => {
                 count = count.saturating_add(20);
-                Ok(0)
+                continue;
             }
-            _ => Ok(0),
+            _ => continue,
         };
-        if pushed.and_then(|len| rest.take(len, Part::Output)).is_err() {
+        if pushed.and_then(|len| reader.take(usize::try_from(len).unwrap_or(usize::MAX))).is_err() {
             break;
         }
     }
@@ -342,7 +205,7 @@ mod tests {
         assert_eq!((tx.version, tx.sequence, tx.lock_time, tx.outputs_count), (1, u32::MAX, 0, 1));
         assert_eq!(tx.script_sig.len(), 0x4d);
         assert_eq!(tx.witness, None);
-        let output = Outputs::new(tx.outputs).next().expect("one").expect("whole");
+        let output = tx.outputs().next().expect("one").expect("whole");
         assert_eq!(output.value, 50 * 100_000_000);
         assert_eq!(legacy_sigops(output.script_pubkey), 1);
         let mut id = tx.txid();
@@ -357,7 +220,8 @@ mod tests {
             assert!(CoinbaseTx::parse(&bytes[..len]).is_err(), "{len} bytes");
         }
         bytes.push(0);
-        assert_eq!(CoinbaseTx::parse(&bytes), Err(Malformed::Trailing));
+        let Err(Malformed::Bytes(error)) = CoinbaseTx::parse(&bytes) else { panic!("no error") };
+        assert_eq!(error.kind(), DecodeErrorKind::TrailingBytes);
     }
 
     #[test]
@@ -381,29 +245,19 @@ mod tests {
     fn output_lists_are_checked_to_their_count() {
         let mut bytes = Vec::from(7_u64.to_le_bytes());
         bytes.extend([1, 0x51]);
-        assert_eq!(Outputs::check(&bytes, 1), Ok(false));
-        assert_eq!(Outputs::check(&bytes, 2), Err(Malformed::OutputCount));
-        assert_eq!(Outputs::check(&bytes[..9], 1), Err(Malformed::Truncated(Part::Output)));
-        assert_eq!(Outputs::check(&[], 0), Ok(false));
-        let mut long = Vec::from(7_u64.to_le_bytes());
-        long.extend([0xfd, 1, 0, 0x51]);
-        assert_eq!(Outputs::check(&long, 1), Err(Malformed::LongCompactSize));
+        let kind = |bytes: &[u8], count| check_outputs(bytes, count).map_err(|error| error.kind());
+        assert_eq!(kind(&bytes, 1), Ok(false));
+        assert_eq!(kind(&bytes, 2), Err(DecodeErrorKind::Truncated));
+        assert_eq!(kind(&bytes, 0), Err(DecodeErrorKind::TrailingBytes));
+        assert_eq!(kind(&bytes[..9], 1), Err(DecodeErrorKind::Truncated));
+        assert_eq!(kind(&[], 0), Ok(false));
     }
 
     proptest! {
         #[test]
-        fn compact_size_reads_back(value in prop_oneof![any::<u64>(), 0..0x2_0000_u64, 250..256_u64]) {
-            let (bytes, len) = compact_size(value);
-            prop_assert_eq!(len, compact_size_len(value));
-            let mut rest = Rest(&bytes[..len]);
-            prop_assert_eq!(rest.compact_size(Part::Output), Ok(value));
-            prop_assert!(rest.0.is_empty());
-        }
-
-        #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = CoinbaseTx::parse(&bytes);
-            prop_assert!(Outputs::new(&bytes).count() <= bytes.len());
+            prop_assert!(TxOuts::new(&bytes, u64::MAX).count() <= bytes.len() + 1);
             prop_assert!(legacy_sigops(&bytes) <= 20 * 200);
         }
 
