@@ -245,7 +245,7 @@ mod tests {
     fn output_lists_are_checked_to_their_count() {
         let mut bytes = Vec::from(7_u64.to_le_bytes());
         bytes.extend([1, 0x51]);
-        let kind = |bytes: &[u8], count| check_outputs(bytes, count).map_err(|error| error.kind());
+        let kind = |bytes: &[u8], count| check_outputs(bytes, count).map_err(DecodeError::kind);
         assert_eq!(kind(&bytes, 1), Ok(false));
         assert_eq!(kind(&bytes, 2), Err(DecodeErrorKind::Truncated));
         assert_eq!(kind(&bytes, 0), Err(DecodeErrorKind::TrailingBytes));
