@@ -231,6 +231,15 @@ mod tests {
     }
 
     #[test]
+    fn texts_that_may_be_secret_are_wiped() {
+        fn wiped_on_drop<T: ZeroizeOnDrop>(_: &T) {}
+        let mut text = secret_text(&Secret::from_bytes([1; 32]));
+        wiped_on_drop(&text);
+        text.zeroize();
+        assert_eq!((text.as_str(), text.bytes), ("", [0; MAX_TEXT]));
+    }
+
+    #[test]
     fn the_longest_and_shortest_texts_fit() {
         for byte in [0, 0xff] {
             for key in [AuthorityKey::Ed25519([byte; 32]), AuthorityKey::Secp256k1XOnly([byte; 32])] {

@@ -81,7 +81,7 @@ impl<H: Hash, A: Aead> Symmetric<H, A> {
     }
 }
 
-/// What [`Symmetric::split`] yields.
+/// What a finished handshake splits into (Noise framework, `Split()`).
 pub struct Split<A> {
     /// For messages of the initiator.
     pub initiator_to_responder: CipherState<A>,

@@ -151,6 +151,7 @@ impl<P: Provider> Transport<P> {
             let start = index * MAX_CHUNK;
             let shift = index * OVERHEAD;
             if shift > 0 {
+                // Cannot panic: `end <= len`, and `needed` bytes hold every chunk before this one with its overhead.
                 buffer.copy_within(PREFIX_LEN + start..PREFIX_LEN + end, PREFIX_LEN + start + shift);
             }
             let record = buffer.get_mut(start + shift..).and_then(|rest| rest.get_mut(..end - start + OVERHEAD));
