@@ -6,6 +6,7 @@
 //! - [`clock`], [`entropy`]: what the core takes as arguments.
 //! - [`backoff`], [`rate`], [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
 //! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
+//! - [`link`]: one connection of the core over one stream.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -20,3 +21,5 @@ pub mod shutdown;
 pub mod connect;
 pub mod gate;
 pub mod listen;
+
+pub mod link;

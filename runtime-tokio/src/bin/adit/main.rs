@@ -2,6 +2,5 @@
 #![expect(dead_code, unused_imports, reason = "the commands that use these modules are still to come")]
 
 mod hash;
-mod store;
 
 fn main() {}
