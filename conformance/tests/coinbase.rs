@@ -78,7 +78,7 @@ fn mine(height: i64, count: u32, segwit: bool, tag: &[u8], extranonce: &[u8], sc
     assemble(&prefix, &[extranonce], &suffix, plan.has_witness(), &mut whole).unwrap();
 
     let coinbase_id = sha256d(&[&prefix, extranonce, &suffix]);
-    let root = path.hashes().iter().fold(coinbase_id, |root, hash| sha256d(&[&root, hash]));
+    let root = path.hashes().iter().fold(coinbase_id, |root, hash| sha256d(&[&root, &hash.0]));
     let coinbase_tx: Transaction = deserialize(&whole).unwrap();
     let block = Block {
         header: Header {

@@ -4,6 +4,7 @@
 //! (`mining::merkle`).
 
 use crate::hash::sha256d;
+use crate::wire::U256;
 
 /// Levels of the deepest tree: 65,535 transactions beside the coinbase. Consensus weight allows fewer than 17,000.
 pub const MERKLE_DEPTH: usize = 16;
@@ -29,13 +30,13 @@ impl core::error::Error for TooManyTransactions {}
 /// let mut path = MerklePath::new();
 /// path.push([1; 32])?; // the first transaction behind the coinbase
 /// path.push([2; 32])?;
-/// assert_eq!(path.finish().hashes()[0], [1; 32]);
+/// assert_eq!(path.finish().hashes()[0].0, [1; 32]);
 /// # Ok::<(), adit::template::merkle_path::TooManyTransactions>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct MerklePath {
     /// Level `k`: the second node of the level, the coinbase's way being the first.
-    path: [[u8; 32]; MERKLE_DEPTH],
+    path: [U256; MERKLE_DEPTH],
     /// Level `k`: the last node of the level when it waits for the one to its right.
     waiting: [[u8; 32]; MERKLE_DEPTH],
     /// Nodes of the lowest level so far, the coinbase among them.
@@ -52,7 +53,7 @@ impl MerklePath {
     /// The path of a block with a coinbase alone.
     #[must_use]
     pub const fn new() -> Self {
-        Self { path: [[0; 32]; MERKLE_DEPTH], waiting: [[0; 32]; MERKLE_DEPTH], nodes: 1 }
+        Self { path: [U256::ZERO; MERKLE_DEPTH], waiting: [[0; 32]; MERKLE_DEPTH], nodes: 1 }
     }
 
     /// Adds the next transaction's id, in raw SHA-256 order. The coinbase is left out.
@@ -71,7 +72,7 @@ impl MerklePath {
             if index == 1 {
                 // Its left neighbour is on the coinbase's own way, so the hash of the pair is not known here.
                 if let Some(slot) = self.path.get_mut(level) {
-                    *slot = hash;
+                    *slot = U256(hash);
                 }
                 return;
             }
@@ -107,14 +108,14 @@ impl MerklePath {
 /// A finished path.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    path: [[u8; 32]; MERKLE_DEPTH],
+    path: [U256; MERKLE_DEPTH],
     len: usize,
 }
 
 impl Finished {
     /// The hashes, deepest first, as `NewTemplate` carries them (D-ALG-3); none for a block with a coinbase alone.
     #[must_use]
-    pub fn hashes(&self) -> &[[u8; 32]] {
+    pub fn hashes(&self) -> &[U256] {
         self.path.get(..self.len).unwrap_or_default()
     }
 }
@@ -146,7 +147,7 @@ mod tests {
         for n in 1..=count {
             path.push(id(n)).expect("room");
         }
-        path.finish().hashes().iter().fold(id(0), |root, hash| sha256d(&[&root, hash]))
+        path.finish().hashes().iter().fold(id(0), |root, hash| sha256d(&[&root, &hash.0]))
     }
 
     /// D-ALG-3: the path folds to the root of the whole tree.

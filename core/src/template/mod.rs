@@ -4,6 +4,18 @@
 //! the two sides of the protocol. Many clients of one provider are `role::provider`; fetching templates from a node is
 //! the owner's; jobs and shares are `mining`.
 
+pub mod book;
+pub mod client;
 pub mod coinbase;
 pub mod merkle_path;
+pub mod server;
+pub mod solution;
+pub mod store;
+#[cfg(test)]
+mod testing;
 pub mod transaction;
+
+pub use book::TemplateBook;
+pub use client::TemplateClient;
+pub use server::TemplateServer;
+pub use store::{Constraints, Template, Tip};

@@ -1,0 +1,550 @@
+//! A provider's side of one template client. It knows what the client was told and tells it the rest; the templates
+//! themselves are the [`TemplateBook`]'s.
+//!
+//! What is to be sent is state, not a queue: a client that reads slowly gets the newest template only.
+
+use core::fmt;
+
+use super::book::{Standing, TemplateBook, TipSequence};
+use super::solution::{self, NoBlock, Solution};
+use super::store::{Constraints, Template};
+use crate::connection::Outbound;
+use crate::error::Error;
+use crate::message::ErrorCode;
+use crate::message::template::{
+    NewTemplate, RequestTransactionDataError, RequestTransactionDataSuccess, SetNewPrevHash, ToServer,
+};
+use crate::protocol::{Responder, TemplateDistribution};
+use crate::storage::Storage;
+use crate::time::Instant;
+use crate::wire::{B016M, B064K, B0255, Revision, Seq064K, Seq0255, U256};
+
+/// The way to a template client.
+pub type ToTemplateClient<'o> = Outbound<'o, Responder, TemplateDistribution>;
+
+/// A rule that the client broke, so that the connection is of no use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientViolation {
+    /// Another message before `CoinbaseOutputDataSize` (D-TDP-1).
+    ConstraintsNotFirst,
+}
+
+impl fmt::Display for ClientViolation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the first message is not CoinbaseOutputDataSize (D-TDP-1)")
+    }
+}
+
+impl core::error::Error for ClientViolation {}
+
+/// Why a message was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandleError {
+    /// The client broke a rule: close the connection.
+    Rule(ClientViolation),
+    /// The answer could not be sent.
+    Send(Error),
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(rule) => write!(f, "peer: {rule}"),
+            Self::Send(error) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for HandleError {}
+
+impl From<Error> for HandleError {
+    fn from(error: Error) -> Self {
+        Self::Send(error)
+    }
+}
+
+/// What a client's message asks of the owner.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Request<'m> {
+    /// The client announced what it adds to a coinbase: templates must leave that much room (D-TDP-6).
+    Constraints(Constraints),
+    /// The client wants the transactions of this known template: answer with [`TemplateServer::send_transactions`].
+    Transactions(u64),
+    /// The client found a block: build and broadcast it at once (D-TDP-18).
+    Solution(Solution<'m>),
+    /// The client believes so, but its solution is no block; carries the template's id.
+    NoBlock(u64, NoBlock),
+}
+
+/// One template client, seen from the provider.
+#[derive(Debug)]
+pub struct TemplateServer {
+    revision: Revision,
+    constraints: Option<Constraints>,
+    /// The tip that the client was told last, and when.
+    told_tip: TipSequence,
+    told_at: Instant,
+    /// Ids below this one were sent or passed over: they can't be sent any more (D-TDP-7).
+    next_id: u64,
+    /// The last template that was sent as a future one.
+    told_future: Option<u64>,
+}
+
+impl TemplateServer {
+    /// A client that just finished its setup and was told nothing yet.
+    #[must_use]
+    pub const fn new(revision: Revision) -> Self {
+        Self { revision, constraints: None, told_tip: 0, told_at: Instant::ORIGIN, next_id: 0, told_future: None }
+    }
+
+    /// What the client announced; none before its first message.
+    #[must_use]
+    pub const fn constraints(&self) -> Option<Constraints> {
+        self.constraints
+    }
+
+    /// Takes a message of the client. An unknown template id is answered here (D-TDP-16), hence `out`.
+    ///
+    /// Call [`Self::poll_outbound`] afterwards: the first template goes out at once (D-TDP-2).
+    pub fn handle<'m, S: Storage>(
+        &mut self,
+        now: Instant,
+        message: ToServer<'m>,
+        book: &TemplateBook<S>,
+        out: &mut ToTemplateClient<'_>,
+    ) -> Result<Option<Request<'m>>, HandleError> {
+        if let ToServer::CoinbaseOutputConstraints(message) = message {
+            let constraints = Constraints {
+                max_additional_size: message.coinbase_output_max_additional_size,
+                // The draft does not say them.
+                max_additional_sigops: message.coinbase_output_max_additional_sigops.get().unwrap_or_default(),
+            };
+            self.constraints = Some(constraints);
+            return Ok(Some(Request::Constraints(constraints)));
+        }
+        let constraints = self.constraints.ok_or(HandleError::Rule(ClientViolation::ConstraintsNotFirst))?;
+        match message {
+            ToServer::CoinbaseOutputConstraints(_) => Ok(None),
+            ToServer::RequestTransactionData(message) => {
+                let id = message.template_id;
+                let code = match book.get(id).filter(|_| id < self.next_id).map(|known| known.standing) {
+                    None => RequestTransactionDataError::TEMPLATE_ID_NOT_FOUND,
+                    Some(Standing::Stale) if self.revision == Revision::Current => {
+                        RequestTransactionDataError::STALE_TEMPLATE_ID
+                    }
+                    Some(_) => return Ok(Some(Request::Transactions(id))),
+                };
+                self.refuse_transactions(id, code, out)?;
+                Ok(None)
+            }
+            ToServer::SubmitSolution(message) => {
+                let id = message.template_id;
+                if id >= self.next_id {
+                    return Ok(Some(Request::NoBlock(id, NoBlock::UnknownTemplate)));
+                }
+                let since_tip = (self.told_tip == book.sequence()).then(|| now.saturating_since(self.told_at));
+                let sender = solution::Sender { constraints, since_tip, revision: self.revision };
+                Ok(Some(match solution::check(book, &message, sender) {
+                    Ok(solution) => Request::Solution(solution),
+                    Err(why) => Request::NoBlock(id, why),
+                }))
+            }
+        }
+    }
+
+    /// Sends what the client has yet to be told, as far as there is room. After `Full` call again when the buffer was drained.
+    pub fn poll_outbound<S: Storage>(
+        &mut self,
+        now: Instant,
+        book: &TemplateBook<S>,
+        out: &mut ToTemplateClient<'_>,
+    ) -> Result<(), Error> {
+        let (Some(need), Some(tip)) = (self.constraints, book.tip()) else { return Ok(()) };
+        if self.told_tip != book.sequence() {
+            // D-TDP-11: a future template that the client has already goes first; else the best one goes out as one (D-TDP-2).
+            let had =
+                self.told_future.filter(|id| book.get(*id).is_some_and(|known| known.standing == Standing::Current));
+            let template_id = match had {
+                Some(id) => id,
+                None => match book.best(need).filter(|best| best.id() >= self.next_id) {
+                    Some(best) => {
+                        self.send_template(best, true, out)?;
+                        best.id()
+                    }
+                    None => return Ok(()),
+                },
+            };
+            // D-TDP-10
+            out.send(&SetNewPrevHash {
+                template_id,
+                prev_hash: U256(tip.prev_hash),
+                header_timestamp: tip.header_timestamp,
+                n_bits: tip.n_bits,
+                target: U256(tip.target.to_le_bytes()),
+            })?;
+            self.told_tip = book.sequence();
+            self.told_at = now;
+            self.told_future = None;
+        }
+        loop {
+            let news = [(book.best(need), false), (book.future(need), true)];
+            let next = news
+                .into_iter()
+                .filter_map(|(template, future)| template.map(|template| (template, future)))
+                .filter(|(template, _)| template.id() >= self.next_id)
+                .min_by_key(|(template, _)| template.id());
+            let Some((template, future)) = next else { return Ok(()) };
+            self.send_template(template, future, out)?;
+        }
+    }
+
+    /// Whether the client waits for a template that the book does not have: none on the tip leaves the room it needs.
+    #[must_use]
+    pub fn is_starved<S: Storage>(&self, book: &TemplateBook<S>) -> bool {
+        let Some(need) = self.constraints else { return false };
+        book.sequence() != self.told_tip && book.best(need).is_none_or(|best| best.id() < self.next_id)
+            || book.best(need).is_none()
+    }
+
+    /// Answers [`Request::Transactions`]: all transactions of the template but the coinbase, in block order, with their witness
+    /// (D-TDP-14). This may take megabytes of room; after `Full` call again with a larger or drained buffer.
+    pub fn send_transactions(
+        &self,
+        template_id: u64,
+        excess_data: &[u8],
+        transactions: &[B016M<'_>],
+        out: &mut ToTemplateClient<'_>,
+    ) -> Result<(), Error> {
+        out.send(&RequestTransactionDataSuccess {
+            template_id,
+            excess_data: B064K::new(excess_data),
+            transaction_list: Seq064K::new(transactions),
+        })
+    }
+
+    /// Answers [`Request::Transactions`] with an error, when the transactions are gone.
+    pub fn refuse_transactions(
+        &self,
+        template_id: u64,
+        error_code: &str,
+        out: &mut ToTemplateClient<'_>,
+    ) -> Result<(), Error> {
+        out.send(&RequestTransactionDataError { template_id, error_code: ErrorCode::new(error_code) })
+    }
+
+    fn send_template<S: Storage>(
+        &mut self,
+        template: &Template<S>,
+        future: bool,
+        out: &mut ToTemplateClient<'_>,
+    ) -> Result<(), Error> {
+        let coinbase = template.coinbase();
+        out.send(&NewTemplate {
+            template_id: template.id(),
+            future_template: future,
+            version: template.version(),
+            coinbase_tx_version: coinbase.tx_version,
+            coinbase_prefix: B0255::new(coinbase.script_prefix),
+            coinbase_tx_input_sequence: coinbase.input_sequence,
+            coinbase_tx_value_remaining: coinbase.value_remaining,
+            coinbase_tx_outputs_count: coinbase.outputs_count,
+            coinbase_tx_outputs: B064K::new(coinbase.outputs),
+            coinbase_tx_locktime: coinbase.lock_time,
+            merkle_path: Seq0255::new(template.merkle_path()),
+        })?;
+        self.next_id = template.id().saturating_add(1);
+        if future {
+            self.told_future = Some(template.id());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::message::template::{CoinbaseOutputConstraints, RequestTransactionData, SubmitSolution, ToClient};
+    use crate::mining::target::Target;
+    use crate::protocol::Initiator;
+    use crate::storage::Inline;
+    use crate::template::book::Basis;
+    use crate::template::coinbase::{Coinbase, CoinbaseFault, Payout, assemble, assembled_len};
+    use crate::template::solution::Breach;
+    use crate::template::testing::{ROOM, Wire, add, coinbase, fields, tip};
+
+    fn constraints(size: u32) -> ToServer<'static> {
+        ToServer::CoinbaseOutputConstraints(CoinbaseOutputConstraints {
+            coinbase_output_max_additional_size: size,
+            coinbase_output_max_additional_sigops: 0.into(),
+        })
+    }
+
+    struct Setup {
+        book: TemplateBook<Inline>,
+        server: TemplateServer,
+        wire: Wire,
+        now: Instant,
+    }
+
+    impl Setup {
+        fn new(revision: Revision) -> Self {
+            let mut book = TemplateBook::default();
+            let first = add(&mut book, Basis::Next, ROOM);
+            book.set_tip(first, tip(1)).expect("known");
+            Self {
+                book,
+                server: TemplateServer::new(revision),
+                wire: Wire::new(4000, revision),
+                now: Instant::from_secs(5),
+            }
+        }
+
+        fn opened(revision: Revision) -> Self {
+            let mut setup = Self::new(revision);
+            setup.handle(constraints(50)).expect("first");
+            setup.sent();
+            setup
+        }
+
+        fn handle<'m>(&mut self, message: ToServer<'m>) -> Result<Option<Request<'m>>, HandleError> {
+            self.server.handle(self.now, message, &self.book, &mut self.wire.out())
+        }
+
+        /// What goes out now: name and template id, and for a template whether it is a future one.
+        fn sent(&mut self) -> Vec<(&'static str, u64, bool)> {
+            self.server.poll_outbound(self.now, &self.book, &mut self.wire.out()).expect("room");
+            let mut sent = Vec::new();
+            self.wire.drain::<Initiator>(|message| {
+                sent.push(match message {
+                    ToClient::NewTemplate(message) => ("template", message.template_id, message.future_template),
+                    ToClient::SetNewPrevHash(message) => ("prevhash", message.template_id, false),
+                    ToClient::RequestTransactionDataSuccess(message) => ("data", message.template_id, false),
+                    ToClient::RequestTransactionDataError(message) => ("no data", message.template_id, false),
+                });
+            });
+            sent
+        }
+    }
+
+    /// D-TDP-1: nothing but the constraints comes first.
+    #[test]
+    fn other_first_messages_end_the_connection() {
+        let mut setup = Setup::new(Revision::Draft);
+        let early = ToServer::RequestTransactionData(RequestTransactionData { template_id: 1 });
+        assert_eq!(setup.handle(early), Err(HandleError::Rule(ClientViolation::ConstraintsNotFirst)));
+        assert_eq!(setup.sent(), []);
+    }
+
+    /// D-TDP-2, D-TDP-9: the best template as a future one and the tip that starts it, at once; nothing twice.
+    #[test]
+    fn the_first_message_is_answered_with_template_and_tip() {
+        let mut setup = Setup::new(Revision::Draft);
+        let wanted = Constraints { max_additional_size: 50, max_additional_sigops: 0 };
+        assert_eq!(setup.handle(constraints(50)), Ok(Some(Request::Constraints(wanted))));
+        assert_eq!(setup.sent(), [("template", 1, true), ("prevhash", 1, false)]);
+        assert_eq!(setup.sent(), []);
+        // Again later is allowed, and what the client has still fits.
+        assert!(setup.handle(constraints(60)).is_ok());
+        assert_eq!(setup.sent(), []);
+    }
+
+    /// D-TDP-3, D-TDP-7, D-TDP-10, D-TDP-11: better templates, future ones and tips, ids always rising.
+    #[test]
+    fn new_work_goes_out_in_the_order_of_its_ids() {
+        let mut setup = Setup::opened(Revision::Draft);
+        add(&mut setup.book, Basis::Tip, ROOM);
+        add(&mut setup.book, Basis::Next, ROOM);
+        assert_eq!(setup.sent(), [("template", 2, false), ("template", 3, true)]);
+        setup.book.set_tip(3, tip(2)).expect("future");
+        assert_eq!(setup.sent(), [("prevhash", 3, false)], "the client has template 3 already");
+        let next = add(&mut setup.book, Basis::Next, ROOM);
+        setup.book.set_tip(next, tip(3)).expect("future");
+        assert_eq!(setup.sent(), [("template", 4, true), ("prevhash", 4, false)]);
+    }
+
+    #[test]
+    fn a_slow_reader_gets_the_newest_only() {
+        let mut setup = Setup::opened(Revision::Draft);
+        for n in 2..9 {
+            let next = add(&mut setup.book, Basis::Next, ROOM);
+            setup.book.set_tip(next, tip(n)).expect("future");
+            add(&mut setup.book, Basis::Tip, ROOM);
+        }
+        assert_eq!(setup.sent(), [("template", 15, true), ("prevhash", 15, false)]);
+    }
+
+    #[test]
+    fn what_does_not_fit_goes_out_later() {
+        let mut setup = Setup::new(Revision::Draft);
+        setup.handle(constraints(50)).expect("first");
+        // Room for the template (6 + 84 bytes), not for the prevhash.
+        setup.wire = Wire::new(120, Revision::Draft);
+        let outcome = setup.server.poll_outbound(setup.now, &setup.book, &mut setup.wire.out());
+        assert_eq!(outcome, Err(Error::Full));
+        assert_eq!(setup.wire.names::<Initiator>(), ["NewTemplate"]);
+        assert_eq!(setup.sent(), [("prevhash", 1, false)]);
+    }
+
+    /// D-TDP-6: a template without the room that a client needs is not offered to it.
+    #[test]
+    fn templates_without_enough_room_are_not_sent() {
+        let mut setup = Setup::new(Revision::Draft);
+        setup.handle(constraints(ROOM.max_additional_size + 1)).expect("first");
+        assert_eq!(setup.sent(), []);
+        assert!(setup.server.is_starved(&setup.book));
+        add(&mut setup.book, Basis::Tip, Constraints { max_additional_size: 200, ..ROOM });
+        assert!(!setup.server.is_starved(&setup.book));
+        assert_eq!(setup.sent(), [("template", 2, true), ("prevhash", 2, false)]);
+        assert!(!setup.server.is_starved(&setup.book));
+    }
+
+    /// D-TDP-16: unknown ids are answered here; in the current revision stale ones too.
+    #[test]
+    fn transactions_of_known_templates_only() {
+        for revision in [Revision::Draft, Revision::Current] {
+            let mut setup = Setup::opened(revision);
+            let ask = |id| ToServer::RequestTransactionData(RequestTransactionData { template_id: id });
+            assert_eq!(setup.handle(ask(1)), Ok(Some(Request::Transactions(1))));
+            add(&mut setup.book, Basis::Tip, ROOM);
+            assert_eq!(setup.handle(ask(2)), Ok(None), "not told to this client yet");
+            assert_eq!(setup.handle(ask(9)), Ok(None));
+            let next = add(&mut setup.book, Basis::Next, ROOM);
+            setup.book.set_tip(next, tip(2)).expect("future");
+            let stale = setup.handle(ask(1)).expect("taken");
+            assert_eq!(stale.is_some(), revision == Revision::Draft);
+            let mut codes = Vec::new();
+            setup.wire.drain::<Initiator>(|message| {
+                let ToClient::RequestTransactionDataError(message) = message else { panic!("{message:?}") };
+                codes.push((message.template_id, message.error_code.as_bytes().to_vec()));
+            });
+            let mut expected = vec![(2, b"template-id-not-found".to_vec()), (9, b"template-id-not-found".to_vec())];
+            if revision == Revision::Current {
+                expected.push((1, b"stale-template-id".to_vec()));
+            }
+            assert_eq!(codes, expected);
+        }
+    }
+
+    #[test]
+    fn transactions_are_sent_from_borrowed_slices() {
+        let mut setup = Setup::opened(Revision::Draft);
+        let transactions = [B016M::new(b"first"), B016M::new(b"second")];
+        assert_eq!(
+            setup.server.send_transactions(1, b"excess", &transactions, &mut Wire::new(30, Revision::Draft).out()),
+            Err(Error::Misuse(crate::error::Misuse::TooLarge)),
+        );
+        setup.server.send_transactions(1, b"excess", &transactions, &mut setup.wire.out()).expect("room");
+        setup.server.refuse_transactions(1, "gone", &mut setup.wire.out()).expect("room");
+        let mut seen = 0;
+        setup.wire.drain::<Initiator>(|message| match message {
+            ToClient::RequestTransactionDataSuccess(message) => {
+                assert_eq!(message.excess_data.as_bytes(), b"excess");
+                assert!(message.transaction_list.iter().map(|tx| tx.as_bytes()).eq([&b"first"[..], b"second"]));
+                seen += 1;
+            }
+            ToClient::RequestTransactionDataError(message) => {
+                assert_eq!(message.error_code, "gone");
+                seen += 10;
+            }
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(seen, 11);
+    }
+
+    /// A coinbase for the templates of these tests.
+    fn coinbase_tx(script: &[u8]) -> Vec<u8> {
+        let prefix = coinbase(7);
+        let payouts = [Payout { script_pubkey: script, weight: 1 }];
+        let plan = Coinbase::new(fields(&prefix), payouts, b"", 4).expect("plan");
+        let (mut prefix, mut suffix) = (vec![0; plan.prefix_len()], vec![0; plan.suffix_len()]);
+        plan.write_prefix(&mut prefix).expect("room");
+        plan.write_suffix(&mut suffix).expect("room");
+        let mut tx = vec![0; assembled_len(prefix.len(), 4, suffix.len(), false)];
+        assemble(&prefix, &[&[1, 2, 3, 4]], &suffix, false, &mut tx).expect("room");
+        tx
+    }
+
+    fn solution(coinbase_tx: &[u8]) -> SubmitSolution<'_> {
+        SubmitSolution {
+            template_id: 1,
+            version: 0x2000_0000,
+            header_timestamp: 1_000_003,
+            header_nonce: 7,
+            coinbase_tx: B064K::new(coinbase_tx),
+        }
+    }
+
+    /// D-TDP-4, D-TDP-18, D-TDP-19, D-TDP-20: what meets the target reaches the owner, with what is wrong about it.
+    #[test]
+    fn solutions_are_checked() {
+        let mut setup = Setup::opened(Revision::Draft);
+        setup.now = Instant::from_secs(9);
+        let tx = coinbase_tx(&[0x51]);
+        let good = solution(&tx);
+        let mut breach = |message: SubmitSolution<'_>| match setup.handle(ToServer::SubmitSolution(message)) {
+            Ok(Some(Request::Solution(solution))) => {
+                assert_eq!((solution.template_id, solution.stale), (1, false));
+                assert_eq!(solution.hash, crate::hash::sha256d(&[&solution.header]));
+                Ok(solution.breach)
+            }
+            Ok(Some(Request::NoBlock(_, why))) => Err(why),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(breach(good), Ok(None));
+        assert_eq!(breach(SubmitSolution { version: 0x3fff_e000, ..good }), Ok(None), "all BIP320 bits");
+        assert_eq!(breach(SubmitSolution { version: 0x2000_1000, ..good }), Ok(Some(Breach::Version)));
+        assert_eq!(breach(SubmitSolution { header_timestamp: 999_999, ..good }), Ok(Some(Breach::Timestamp)));
+        assert_eq!(
+            breach(SubmitSolution { header_timestamp: 1_000_006, ..good }),
+            Ok(None),
+            "four seconds and the slack"
+        );
+        assert_eq!(breach(SubmitSolution { header_timestamp: 1_000_007, ..good }), Ok(Some(Breach::Timestamp)));
+        let large = coinbase_tx(&[0x51; 42]);
+        let fault = Breach::Coinbase(CoinbaseFault::OutputSize);
+        assert_eq!(breach(SubmitSolution { coinbase_tx: B064K::new(&large), ..good }), Ok(Some(fault)));
+        assert_eq!(breach(SubmitSolution { template_id: 2, ..good }), Err(NoBlock::UnknownTemplate));
+        let cut = SubmitSolution { coinbase_tx: B064K::new(&tx[1..]), ..good };
+        assert!(matches!(breach(cut), Err(NoBlock::Coinbase(_))));
+    }
+
+    #[test]
+    fn the_current_revision_rolls_more_version_bits() {
+        let mut setup = Setup::opened(Revision::Current);
+        let tx = coinbase_tx(&[0x51]);
+        for (bit, breach) in [(12, None), (5, None), (4, Some(Breach::Version)), (29, Some(Breach::Version))] {
+            let message =
+                SubmitSolution { version: 0x2000_0000 ^ (1 << bit), header_timestamp: 1_000_000, ..solution(&tx) };
+            let Ok(Some(Request::Solution(solution))) = setup.handle(ToServer::SubmitSolution(message)) else {
+                panic!()
+            };
+            assert_eq!(solution.breach, breach, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_high_hash_is_no_block_and_a_late_one_is_stale() {
+        let mut setup = Setup::opened(Revision::Draft);
+        let tx = coinbase_tx(&[0x51]);
+        let next = add(&mut setup.book, Basis::Next, ROOM);
+        setup.book.set_tip(next, crate::template::Tip { target: Target::ZERO, ..tip(2) }).expect("future");
+        let Ok(Some(Request::Solution(late))) = setup.handle(ToServer::SubmitSolution(solution(&tx))) else { panic!() };
+        assert!(late.stale);
+        setup.sent();
+        let message = SubmitSolution { template_id: next, ..solution(&tx) };
+        assert_eq!(
+            setup.handle(ToServer::SubmitSolution(message)),
+            Ok(Some(Request::NoBlock(next, NoBlock::HighHash)))
+        );
+        let future = add(&mut setup.book, Basis::Next, ROOM);
+        setup.sent();
+        let message = SubmitSolution { template_id: future, ..solution(&tx) };
+        assert_eq!(
+            setup.handle(ToServer::SubmitSolution(message)),
+            Ok(Some(Request::NoBlock(future, NoBlock::FutureTemplate)))
+        );
+    }
+}
