@@ -1,0 +1,271 @@
+//! Configuration files of the roles: their shape, their checks, and errors that say what to do.
+//! Example files stand in `runtime-tokio/config` and are what `--example` prints.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+/// The commented example of each role's file.
+pub(crate) mod example {
+    /// `adit pool --example`.
+    pub(crate) const POOL: &str = include_str!("../../../config/pool.toml");
+    /// `adit miner --example`.
+    pub(crate) const MINER: &str = include_str!("../../../config/miner.toml");
+    /// `adit provider --example`.
+    pub(crate) const PROVIDER: &str = include_str!("../../../config/provider.toml");
+}
+
+/// Why a configuration can't be used.
+#[derive(Debug)]
+pub(crate) enum ConfigError {
+    /// The file can't be read.
+    Read(PathBuf, std::io::Error),
+    /// It is not the TOML that the role takes; the text names line and column.
+    Parse(PathBuf, toml::de::Error),
+    /// A setting has a value that can't be used: which setting, what is wrong, what to do.
+    Value {
+        /// The setting, as a dotted path.
+        setting: &'static str,
+        /// What is wrong with it and what to do.
+        problem: String,
+    },
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Read(path, error) => {
+                write!(f, "can't read {}: {error}. `--example` prints a file to start from", path.display())
+            }
+            Self::Parse(path, error) => {
+                write!(f, "{}: {error}`--example` prints every setting with what it means", path.display())
+            }
+            Self::Value { setting, problem } => write!(f, "setting `{setting}`: {problem}"),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// Shorthand for a [`ConfigError::Value`].
+pub(crate) fn bad(setting: &'static str, problem: impl Into<String>) -> ConfigError {
+    ConfigError::Value { setting, problem: problem.into() }
+}
+
+/// Reads and parses a role's file. Unknown settings are errors: a misspelt one must not be passed over.
+pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+    let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+    toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), error))
+}
+
+/// The authority key that signs a server's certificate, given in the file or beside it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PoolConfig {
+    pub(crate) listen: SocketAddr,
+    pub(crate) authority_secret_key: Option<String>,
+    pub(crate) authority_secret_key_file: Option<PathBuf>,
+    #[serde(default = "default_validity")]
+    pub(crate) certificate_validity_secs: u32,
+    #[serde(default)]
+    pub(crate) allow_str2: bool,
+    #[serde(default)]
+    pub(crate) allow_legacy: bool,
+    pub(crate) provider: String,
+    pub(crate) store: PathBuf,
+    pub(crate) payout: PayoutConfig,
+    #[serde(default)]
+    pub(crate) shares: SharesConfig,
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
+}
+
+/// `[payout]`: who is paid by the coinbase.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PayoutConfig {
+    pub(crate) network: bitcoin::Network,
+    pub(crate) outputs: Vec<PayoutOutput>,
+    #[serde(default = "default_tag")]
+    pub(crate) tag: String,
+}
+
+/// One payout output; the reward is split by weight.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PayoutOutput {
+    pub(crate) address: bitcoin::Address<bitcoin::address::NetworkUnchecked>,
+    #[serde(default = "default_weight")]
+    pub(crate) weight: u32,
+}
+
+/// `[shares]`: how difficult they are.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SharesConfig {
+    pub(crate) per_minute: f64,
+    pub(crate) minimum_difficulty: f64,
+}
+
+/// `[limits]`: what one process takes on.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct LimitsConfig {
+    pub(crate) connections: usize,
+    pub(crate) connections_per_address: usize,
+    pub(crate) handshakes: usize,
+    pub(crate) channels_per_connection: usize,
+    pub(crate) idle_secs: u32,
+}
+
+/// `adit miner`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MinerConfig {
+    pub(crate) pool: String,
+    pub(crate) user: String,
+    #[serde(default)]
+    pub(crate) threads: usize,
+    pub(crate) nominal_hash_rate: Option<f32>,
+    #[serde(default = "default_ciphers")]
+    pub(crate) ciphers: Vec<CipherName>,
+}
+
+/// A cipher as configuration files name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum CipherName {
+    /// ChaCha20-Poly1305.
+    ChaChaPoly,
+    /// AES-256-GCM.
+    #[serde(rename = "AESGCM")]
+    AesGcm,
+}
+
+/// `adit provider`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ProviderConfig {
+    pub(crate) listen: SocketAddr,
+    pub(crate) authority_secret_key: Option<String>,
+    pub(crate) authority_secret_key_file: Option<PathBuf>,
+    #[serde(default = "default_validity")]
+    pub(crate) certificate_validity_secs: u32,
+    pub(crate) chain: Option<ChainConfig>,
+    pub(crate) node: Option<NodeConfig>,
+    #[serde(default)]
+    pub(crate) limits: LimitsConfig,
+}
+
+/// `[chain]`: the embedded regtest chain.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChainConfig {
+    pub(crate) directory: Option<PathBuf>,
+    #[serde(default = "default_hashes_per_block")]
+    pub(crate) hashes_per_block: u64,
+    #[serde(default = "default_refresh")]
+    pub(crate) refresh_secs: u64,
+}
+
+/// `[node]`: a Bitcoin node over JSON-RPC.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NodeConfig {
+    pub(crate) url: String,
+    pub(crate) cookie_file: Option<PathBuf>,
+    pub(crate) user: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+impl fmt::Debug for NodeConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // The password stays out of every log.
+        f.debug_struct("NodeConfig").field("url", &self.url).field("cookie_file", &self.cookie_file).finish_non_exhaustive()
+    }
+}
+
+const fn default_validity() -> u32 {
+    86_400
+}
+
+fn default_tag() -> String {
+    "/adit/".into()
+}
+
+const fn default_weight() -> u32 {
+    1
+}
+
+const fn default_hashes_per_block() -> u64 {
+    1 << 23
+}
+
+const fn default_refresh() -> u64 {
+    30
+}
+
+fn default_ciphers() -> Vec<CipherName> {
+    vec![CipherName::ChaChaPoly, CipherName::AesGcm]
+}
+
+impl Default for SharesConfig {
+    fn default() -> Self {
+        Self { per_minute: 6.0, minimum_difficulty: 1.0 }
+    }
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self {
+            connections: 10_000,
+            connections_per_address: 1_000,
+            handshakes: 256,
+            channels_per_connection: 100,
+            idle_secs: 600,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_example_parses_and_names_all_settings() {
+        let pool: PoolConfig = toml::from_str(example::POOL).unwrap();
+        assert_eq!(pool.limits.connections, 10_000);
+        assert_eq!(pool.payout.outputs.len(), 1);
+        pool.payout.outputs[0].address.clone().require_network(pool.payout.network).unwrap();
+        let miner: MinerConfig = toml::from_str(example::MINER).unwrap();
+        assert_eq!(miner.ciphers, default_ciphers());
+        let provider: ProviderConfig = toml::from_str(example::PROVIDER).unwrap();
+        assert!(provider.chain.is_some() && provider.node.is_none());
+    }
+
+    #[test]
+    fn a_misspelt_setting_is_named_with_its_line() {
+        let text = example::MINER.replace("threads = 0", "thread = 0");
+        let error = toml::from_str::<MinerConfig>(&text).unwrap_err().to_string();
+        assert!(error.contains("thread") && error.contains("line"), "{error}");
+    }
+
+    #[test]
+    fn a_node_password_is_not_printed() {
+        let node = NodeConfig {
+            url: "http://127.0.0.1:8332".into(),
+            cookie_file: None,
+            user: Some("u".into()),
+            password: Some("hunter2".into()),
+        };
+        assert!(!format!("{node:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_missing_file_says_where_to_start() {
+        let error = load::<MinerConfig>(Path::new("no-such-file.toml")).unwrap_err().to_string();
+        assert!(error.contains("no-such-file.toml") && error.contains("--example"), "{error}");
+    }
+}
