@@ -183,7 +183,10 @@ pub(crate) struct NodeConfig {
 impl fmt::Debug for NodeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // The password stays out of every log.
-        f.debug_struct("NodeConfig").field("url", &self.url).field("cookie_file", &self.cookie_file).finish_non_exhaustive()
+        f.debug_struct("NodeConfig")
+            .field("url", &self.url)
+            .field("cookie_file", &self.cookie_file)
+            .finish_non_exhaustive()
     }
 }
 

@@ -80,7 +80,9 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), KeysError> {
     println!("public key  {public}");
     if let Some(secret) = shown {
         println!("secret key  {secret}");
-        println!("Put the secret key into the server's configuration and nowhere else; the public key goes into its URL:");
+        println!(
+            "Put the secret key into the server's configuration and nowhere else; the public key goes into its URL:"
+        );
     }
     println!("stratum2+tcp://HOST:PORT/{public}");
     Ok(())

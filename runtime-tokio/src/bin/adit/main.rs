@@ -1,6 +1,12 @@
 //! The `adit` program.
 #![expect(dead_code, unused_imports, reason = "the commands that use these modules are still to come")]
 
+mod args;
+mod config;
 mod hash;
+mod keys;
+mod report;
+mod store;
+mod view;
 
 fn main() {}

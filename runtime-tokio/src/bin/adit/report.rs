@@ -1,0 +1,387 @@
+//! What the roles tell the person or program that runs them: events, their three forms (lines, JSON, the live view's state).
+//!
+//! Events are about what happened; how they look is decided by the [`Reporter`] alone.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+/// Something worth telling.
+#[derive(Clone, Debug, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub(crate) enum Event {
+    /// A server listens; this is what its clients are configured with.
+    Listening {
+        /// The role that listens.
+        role: &'static str,
+        /// `stratum2+tcp://` URL with the authority key.
+        url: String,
+    },
+    /// A link to a server came up, through handshake and setup.
+    LinkUp {
+        /// Who connected.
+        from: String,
+        /// Where to.
+        to: String,
+        /// How the link is secured, `plain` for not at all.
+        security: String,
+    },
+    /// A link went down.
+    LinkDown {
+        /// Who was connected.
+        from: String,
+        /// Where to.
+        to: String,
+        /// Why.
+        reason: String,
+    },
+    /// A new template reached the pool, and its job the devices.
+    Job {
+        /// Height of the block to be found, where known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        height: Option<u32>,
+        /// The template's id.
+        template_id: u64,
+        /// True when the tip changed with it, false for fresh transactions on the same tip.
+        new_tip: bool,
+    },
+    /// A channel's difficulty changed.
+    Difficulty {
+        /// Account and worker.
+        user: String,
+        /// Difficulty 1 is 2^32 hashes on average.
+        difficulty: f64,
+    },
+    /// The pool stored and acknowledged a share.
+    ShareAccepted {
+        /// Account and worker.
+        user: String,
+        /// Difficulty of the target that it met.
+        difficulty: f64,
+    },
+    /// The pool refused a share.
+    ShareRejected {
+        /// Account and worker.
+        user: String,
+        /// The error code of SubmitShares.Error.
+        reason: String,
+    },
+    /// Hashes a second, measured over the last while, all devices together.
+    HashRate {
+        /// Hashes a second.
+        hashes_per_second: f64,
+    },
+    /// A block was found and accepted.
+    BlockFound {
+        /// Its height.
+        height: u32,
+        /// Its hash as block explorers print it.
+        hash: String,
+        /// Transactions in it, the coinbase included.
+        transactions: usize,
+        /// Account and worker whose share it was, where known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        user: Option<String>,
+    },
+    /// A block was found and refused: something is wrong.
+    BlockRefused {
+        /// Why.
+        reason: String,
+    },
+    /// Something that the person should know and may act on.
+    Warning {
+        /// What happened and what to do.
+        message: String,
+    },
+    /// The last event.
+    Summary(Summary),
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Summary {
+    /// Blocks found and accepted.
+    pub(crate) blocks: u32,
+    /// Height of the chain's tip.
+    pub(crate) tip_height: u32,
+    /// Shares acknowledged.
+    pub(crate) shares_accepted: u64,
+    /// Shares refused.
+    pub(crate) shares_rejected: u64,
+    /// Seconds since the start.
+    pub(crate) seconds: f64,
+}
+
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listening { role, url } => write!(f, "{role} listens at {url}"),
+            Self::LinkUp { from, to, security } => write!(f, "link up    {from} -> {to} ({security})"),
+            Self::LinkDown { from, to, reason } => write!(f, "link down  {from} -> {to}: {reason}"),
+            Self::Job { height, template_id, new_tip } => {
+                write!(f, "job        template {template_id}")?;
+                if let Some(height) = height {
+                    write!(f, " for height {height}")?;
+                }
+                f.write_str(if *new_tip { ", new tip" } else { ", same tip" })
+            }
+            Self::Difficulty { user, difficulty } => write!(f, "difficulty {} for {user}", Difficulty(*difficulty)),
+            Self::ShareAccepted { user, difficulty } => {
+                write!(f, "share      accepted, difficulty {}, {user}", Difficulty(*difficulty))
+            }
+            Self::ShareRejected { user, reason } => write!(f, "share      refused, {reason}, {user}"),
+            Self::HashRate { hashes_per_second } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
+            Self::BlockFound { height, hash, transactions, user } => {
+                write!(f, "BLOCK      height {height}, {transactions} transactions, {hash}")?;
+                user.as_ref().map_or(Ok(()), |user| write!(f, ", by {user}"))
+            }
+            Self::BlockRefused { reason } => write!(f, "BLOCK      refused: {reason}"),
+            Self::Warning { message } => write!(f, "warning    {message}"),
+            Self::Summary(summary) => summary.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} blocks, tip at height {}, {} shares accepted, {} refused, in {:.1} s",
+            self.blocks, self.tip_height, self.shares_accepted, self.shares_rejected, self.seconds
+        )
+    }
+}
+
+/// A difficulty with as many digits as tell it apart.
+pub(crate) struct Difficulty(pub(crate) f64);
+
+impl fmt::Display for Difficulty {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            value if value >= 100.0 => write!(f, "{value:.0}"),
+            value if value >= 0.01 => write!(f, "{value:.4}"),
+            value => write!(f, "{value:.3e}"),
+        }
+    }
+}
+
+/// A hash rate in its usual unit.
+pub(crate) struct Rate(pub(crate) f64);
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = ["H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"];
+        let (mut value, mut unit) = (self.0, 0);
+        while value >= 1000.0 && unit + 1 < units.len() {
+            value /= 1000.0;
+            unit += 1;
+        }
+        write!(f, "{value:.2} {}", units[unit])
+    }
+}
+
+/// Everything that the live view shows, gathered from events.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// When the run began.
+    pub(crate) started: Instant,
+    /// Servers and their URLs.
+    pub(crate) servers: Vec<(&'static str, String)>,
+    /// Links that are up, with how they are secured.
+    pub(crate) links: BTreeMap<(String, String), String>,
+    /// Jobs given out.
+    pub(crate) jobs: u64,
+    /// Height that is being mined, and the template's id.
+    pub(crate) height: Option<u32>,
+    /// Id of the newest template.
+    pub(crate) template_id: u64,
+    /// Each user's difficulty.
+    pub(crate) difficulty: BTreeMap<String, f64>,
+    /// Each user's accepted and refused shares.
+    pub(crate) shares: BTreeMap<String, (u64, u64)>,
+    /// Hashes a second, the last measurements, oldest first.
+    pub(crate) hash_rate: VecDeque<f64>,
+    /// Found blocks: height and hash, newest last.
+    pub(crate) blocks: Vec<(u32, String)>,
+    /// The last lines, oldest first.
+    pub(crate) lines: VecDeque<String>,
+}
+
+/// Measurements of the hash rate that are kept for the view's curve.
+const HASH_RATES: usize = 120;
+
+/// Lines that are kept for the view.
+const LINES: usize = 64;
+
+impl State {
+    fn new() -> Self {
+        Self {
+            started: Instant::now(),
+            servers: Vec::new(),
+            links: BTreeMap::new(),
+            jobs: 0,
+            height: None,
+            template_id: 0,
+            difficulty: BTreeMap::new(),
+            shares: BTreeMap::new(),
+            hash_rate: VecDeque::new(),
+            blocks: Vec::new(),
+            lines: VecDeque::new(),
+        }
+    }
+
+    /// Shares accepted and refused, all users together.
+    pub(crate) fn share_totals(&self) -> (u64, u64) {
+        self.shares.values().fold((0, 0), |sum, user| (sum.0 + user.0, sum.1 + user.1))
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event {
+            Event::Listening { role, url } => self.servers.push((role, url.clone())),
+            Event::LinkUp { from, to, security } => {
+                self.links.insert((from.clone(), to.clone()), security.clone());
+            }
+            Event::LinkDown { from, to, .. } => {
+                self.links.remove(&(from.clone(), to.clone()));
+            }
+            Event::Job { height, template_id, .. } => {
+                self.jobs += 1;
+                self.height = *height;
+                self.template_id = *template_id;
+            }
+            Event::Difficulty { user, difficulty } => {
+                self.difficulty.insert(user.clone(), *difficulty);
+            }
+            Event::ShareAccepted { user, .. } => self.shares.entry(user.clone()).or_default().0 += 1,
+            Event::ShareRejected { user, .. } => self.shares.entry(user.clone()).or_default().1 += 1,
+            Event::HashRate { hashes_per_second } => push_bounded(&mut self.hash_rate, *hashes_per_second, HASH_RATES),
+            Event::BlockFound { height, hash, .. } => self.blocks.push((*height, hash.clone())),
+            Event::BlockRefused { .. } | Event::Warning { .. } | Event::Summary(_) => {}
+        }
+        if !matches!(event, Event::HashRate { .. }) {
+            push_bounded(&mut self.lines, event.to_string(), LINES);
+        }
+    }
+}
+
+fn push_bounded<T>(queue: &mut VecDeque<T>, value: T, bound: usize) {
+    if queue.len() == bound {
+        queue.pop_front();
+    }
+    queue.push_back(value);
+}
+
+/// How events are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// One line an event.
+    Lines,
+    /// One JSON object an event and line.
+    Json,
+    /// The live view draws from [`Reporter::state`]; only the summary is printed, after the view has closed.
+    View,
+}
+
+/// Takes events, keeps their sum, prints them in one form.
+pub(crate) struct Reporter {
+    form: Form,
+    state: State,
+    printed_rate: Option<Instant>,
+}
+
+/// In the form of lines a hash rate is printed this often at most.
+const RATE_LINE_EVERY: Duration = Duration::from_secs(5);
+
+impl Reporter {
+    /// A reporter that prints in this form to standard output.
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form, state: State::new(), printed_rate: None }
+    }
+
+    /// What has been told so far.
+    pub(crate) const fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes one event. Fails only when standard output does.
+    pub(crate) fn tell(&mut self, event: &Event) -> std::io::Result<()> {
+        self.state.apply(event);
+        let silent = match self.form {
+            Form::Json => false,
+            Form::Lines => !self.is_worth_a_line(event),
+            Form::View => !matches!(event, Event::Summary(_)),
+        };
+        if silent {
+            return Ok(());
+        }
+        let mut out = std::io::stdout().lock();
+        match self.form {
+            Form::Json => {
+                serde_json::to_writer(&mut out, event).map_err(std::io::Error::from)?;
+                out.write_all(b"\n")?;
+            }
+            Form::Lines | Form::View => writeln!(out, "{event}")?,
+        }
+        out.flush()
+    }
+
+    fn is_worth_a_line(&mut self, event: &Event) -> bool {
+        if !matches!(event, Event::HashRate { .. }) {
+            return true;
+        }
+        let due = self.printed_rate.is_none_or(|at| at.elapsed() >= RATE_LINE_EVERY);
+        if due {
+            self.printed_rate = Some(Instant::now());
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_summary_is_one_flat_object() {
+        let summary = Summary { blocks: 3, tip_height: 104, shares_accepted: 40, shares_rejected: 1, seconds: 12.5 };
+        let text = serde_json::to_string(&Event::Summary(summary)).unwrap();
+        assert_eq!(
+            text,
+            r#"{"event":"summary","blocks":3,"tip_height":104,"shares_accepted":40,"shares_rejected":1,"seconds":12.5}"#
+        );
+    }
+
+    #[test]
+    fn the_state_is_bounded_and_adds_up() {
+        let mut state = State::new();
+        for _ in 0..1_000 {
+            state.apply(&Event::ShareAccepted { user: "a.b".into(), difficulty: 1.0 });
+            state.apply(&Event::HashRate { hashes_per_second: 1.0 });
+        }
+        state.apply(&Event::ShareRejected { user: "a.c".into(), reason: "stale-share".into() });
+        assert_eq!(state.share_totals(), (1_000, 1));
+        assert_eq!((state.lines.len(), state.hash_rate.len()), (LINES, HASH_RATES));
+    }
+
+    #[test]
+    fn a_link_that_went_down_is_no_longer_shown() {
+        let mut state = State::new();
+        let (from, to) = ("device 1".to_owned(), "pool".to_owned());
+        state.apply(&Event::LinkUp { from: from.clone(), to: to.clone(), security: "ChaChaPoly".into() });
+        assert_eq!(state.links.len(), 1);
+        state.apply(&Event::LinkDown { from, to, reason: "closed".into() });
+        assert!(state.links.is_empty());
+    }
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(Rate(3_200_000.0).to_string(), "3.20 MH/s");
+        assert_eq!(Rate(12.0).to_string(), "12.00 H/s");
+        assert_eq!(Difficulty(0.000_123).to_string(), "1.230e-4");
+        assert_eq!(Difficulty(0.25).to_string(), "0.2500");
+        assert_eq!(Difficulty(1234.6).to_string(), "1235");
+    }
+}
