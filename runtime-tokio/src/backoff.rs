@@ -59,6 +59,12 @@ impl Backoff {
         half + Duration::from_micros(jitter % spread.saturating_add(1))
     }
 
+    /// Whether the last attempt succeeded and its connection has not ended.
+    #[must_use]
+    pub fn is_up(&self) -> bool {
+        self.up_since.is_some()
+    }
+
     /// Attempts in a row that did not lead to a stable connection.
     #[must_use]
     pub fn failures(&self) -> u32 {

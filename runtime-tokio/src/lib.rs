@@ -7,6 +7,7 @@
 //! - [`backoff`], [`rate`], [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
 //! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
+//! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -23,3 +24,5 @@ pub mod gate;
 pub mod listen;
 
 pub mod link;
+pub mod serve;
+pub mod upstream;

@@ -37,7 +37,7 @@ use tokio::{
 pub use error::{LinkCause, LinkError, Stall};
 pub use settings::LinkSettings;
 
-use crate::{buffers::Lease, rate::TokenBucket};
+use crate::{buffers::Lease, clock::Clock, rate::TokenBucket};
 
 /// A frame that has begun must grow by so much within [`LinkSettings::frame_stall`].
 const PART: usize = 4096;
@@ -114,6 +114,26 @@ enum Starved {
     Deaf,
 }
 
+impl<S: Endpoint, Pr: Protocol, P: Provider, T> Link<S, Pr, P, T> {
+    /// Who is at the other end.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The clock that the link's time limits run by.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.settings.clock
+    }
+
+    /// The connection.
+    #[must_use]
+    pub fn connection(&self) -> &Connection<S, Pr, P> {
+        &self.connection
+    }
+}
+
 impl<S, Pr, P, T> Link<S, Pr, P, T>
 where
     S: Endpoint,
@@ -141,18 +161,6 @@ where
             deaf: false,
             end: End::Open,
         }
-    }
-
-    /// Who is at the other end.
-    #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        self.peer
-    }
-
-    /// The connection.
-    #[must_use]
-    pub fn connection(&self) -> &Connection<S, Pr, P> {
-        &self.connection
     }
 
     /// Waits for what the owner must do next, moving bytes both ways meanwhile.
