@@ -5,5 +5,7 @@
 
 pub mod connections;
 mod deadlines;
+pub mod provider;
 
 pub use connections::ConnectionId;
+pub use provider::Provider;

@@ -12,7 +12,7 @@ pub mod server;
 pub mod solution;
 pub mod store;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 pub mod transaction;
 
 pub use book::TemplateBook;
