@@ -89,7 +89,7 @@ macro_rules! message {
                 };
                 $(
                     if let Err(error) = $crate::wire::Encode::encode(&self.$field, &mut run, revision) {
-                        return Err(error.at(message!(@place [$name] $wire $field [$fty] $($fwire)?; revision)));
+                        return Err(error.at(message!(@place $wire $field [$fty] $($fwire)?; revision)));
                     }
                 )*
                 Ok(())
@@ -106,7 +106,7 @@ macro_rules! message {
                     $field: match <$fty as $crate::wire::Decode<$lt>>::decode(reader, revision) {
                         Ok(value) => value,
                         Err(error) => {
-                            return Err(error.at(message!(@place [$name] $wire $field [$fty] $($fwire)?; revision)));
+                            return Err(error.at(message!(@place $wire $field [$fty] $($fwire)?; revision)));
                         }
                     },
                 )* })
@@ -130,7 +130,7 @@ macro_rules! message {
         }
     };
 
-    (@place [$name:ident] $wire:literal $field:ident [$fty:ty] $($fwire:literal)?; $revision:ident) => {{
+    (@place $wire:literal $field:ident [$fty:ty] $($fwire:literal)?; $revision:ident) => {{
         // Two statics rather than one built at run time: the error stays one pointer wide.
         const FIELD: &str = message!(@field $field $($fwire)?);
         match $revision {
