@@ -1,0 +1,123 @@
+//! The store under SIGKILL: a child process appends and prints each ticket that it would acknowledge, and is killed at
+//! whatever point it has reached. What it printed has to be there, once.
+#![cfg(unix)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::env;
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use super::Share;
+use super::file::{Retention, Store};
+use super::reader::Total;
+use super::share::tests::sample;
+use super::writer::{Refused, Writer};
+
+/// Tells the child which file to write, and that it is the child.
+const CHILD: &str = "ADIT_STORE_KILL_TEST";
+/// This test's name for the test harness, so that the child runs it and nothing else.
+const NAME: &str = "store::kill_test::killing_the_pool_loses_no_acknowledged_share_and_counts_none_twice";
+
+/// Small enough that the journal is cut throughout the test.
+const KEPT: u64 = 300;
+const ROUNDS: usize = 40;
+
+#[test]
+fn killing_the_pool_loses_no_acknowledged_share_and_counts_none_twice() {
+    if let Some(path) = env::var_os(CHILD) {
+        append_until_killed(Path::new(&path));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("shares");
+    let mut acknowledged = None;
+    for round in 0..ROUNDS {
+        let mut child = spawn(&path);
+        // From none (so in the middle of creating or opening the file) to a few dozen commits.
+        let commits = (round * 7) % 31;
+        let output = child.stdout.take().unwrap();
+        let mut lines = BufReader::new(output).lines().map(|line| line.unwrap());
+        for ticket in lines.by_ref().filter_map(|line| ticket(&line)).take(commits) {
+            acknowledged = acknowledged.max(Some(ticket));
+        }
+        // `Child::kill` is SIGKILL. The child is at an arbitrary point of its loop.
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success());
+        // What it had printed by then counts as acknowledged too.
+        for ticket in lines.filter_map(|line| ticket(&line)) {
+            acknowledged = acknowledged.max(Some(ticket));
+        }
+        verify(&path, acknowledged);
+    }
+    assert!(acknowledged.unwrap() > 2 * KEPT, "the children got far enough to cut the journal: {acknowledged:?}");
+}
+
+/// The ticket in a line of the child; `None` for the test harness's own lines and for one that was torn by the kill.
+fn ticket(line: &str) -> Option<u64> {
+    line.strip_prefix("ack ")?.strip_suffix('.').map(|ticket| ticket.parse().unwrap())
+}
+
+fn spawn(path: &Path) -> Child {
+    Command::new(env::current_exe().unwrap())
+        .args([NAME, "--exact", "--nocapture", "--test-threads=1"])
+        .env(CHILD, path)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap()
+}
+
+/// Ticket `t` carries `sample(t)`, but every seventh repeats the share before it, as a miner would that resends after a restart.
+fn share(ticket: u64) -> Share {
+    let seed = if is_repeat(ticket) { ticket - 1 } else { ticket };
+    Share { ticket, ..sample(seed) }
+}
+
+fn is_repeat(ticket: u64) -> bool {
+    ticket % 7 == 6
+}
+
+/// The child. Never returns: it is killed, or ends with a failure status.
+fn append_until_killed(path: &Path) -> ! {
+    let store = Store::open(path, Retention { shares: KEPT }).unwrap();
+    let mut next = store.next_ticket();
+    let writer = Writer::start(store, 16, |commit| {
+        let mut output = std::io::stdout().lock();
+        writeln!(output, "ack {}.", commit.ticket).and_then(|()| output.flush()).unwrap();
+    })
+    .unwrap();
+    let queue = writer.queue();
+    loop {
+        match queue.try_append(share(next)) {
+            Ok(()) => next += 1,
+            Err(Refused::Full(_)) => std::thread::yield_now(),
+            Err(Refused::Stopped) => std::process::exit(3),
+        }
+    }
+}
+
+/// Opens the store and compares all of it with what the tickets up to its last one say.
+fn verify(path: &Path, acknowledged: Option<u64>) {
+    let store = Store::open(path, Retention { shares: KEPT }).unwrap();
+    let next = store.next_ticket();
+    assert!(acknowledged.is_none_or(|ticket| ticket < next), "acknowledged {acknowledged:?}, stored below {next}");
+
+    let stored = || (0..next).filter(|&ticket| !is_repeat(ticket)).map(share);
+    let mut totals = BTreeMap::<Box<[u8]>, Total>::new();
+    for share in stored() {
+        let total = totals.entry(share.account).or_default();
+        total.shares += 1;
+        total.work += share.work;
+    }
+    assert_eq!(store.reader().totals().unwrap(), totals, "each share is counted exactly once");
+
+    let recent = store.reader().recent(usize::MAX).unwrap();
+    let mut expected: Vec<_> = stored().collect();
+    expected.reverse();
+    expected.truncate(recent.len());
+    assert!(recent.len() as u64 >= KEPT.min(totals.values().map(|total| total.shares).sum()));
+    assert_eq!(recent, expected, "the journal ends with exactly the newest shares");
+    let hashes: BTreeSet<_> = recent.iter().map(|share| share.hash).collect();
+    assert_eq!(hashes.len(), recent.len(), "no share stands there twice");
+}
