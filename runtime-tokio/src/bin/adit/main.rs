@@ -6,6 +6,7 @@ mod config;
 mod hash;
 mod keys;
 mod report;
+mod source;
 mod store;
 mod view;
 

@@ -3,7 +3,6 @@
 //! Work is handed over in a mutex that a thread takes once for each new piece of work; between batches of [`BATCH`] nonces it only
 //! reads one atomic, so new work preempts old within a millisecond or so, and threads share a range by adding to another atomic.
 
-use std::cmp::Ordering;
 use std::io;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
@@ -13,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use adit::mining::lanes::Midstate;
+use adit::mining::target::Target;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -30,8 +30,8 @@ pub(crate) struct Work {
     pub(crate) tag: u64,
     /// The 80 bytes as they are hashed; the nonce in the last four is replaced.
     pub(crate) header: [u8; 80],
-    /// The highest hash that counts, little-endian as on the wire.
-    pub(crate) target: [u8; 32],
+    /// The highest hash that counts.
+    pub(crate) target: Target,
     /// Nonces to try.
     pub(crate) nonces: RangeInclusive<u32>,
 }
@@ -59,7 +59,7 @@ pub(crate) enum Event {
 struct Running {
     tag: u64,
     midstate: Midstate,
-    target: [u8; 32],
+    target: Target,
     /// The target's most significant 32 bits.
     top: u32,
     /// The next nonce that nobody tries yet; beyond `last` when there is none. Wider than a nonce, so that adding never wraps.
@@ -131,7 +131,7 @@ impl Engine {
     /// Replaces what the threads work on; `None` makes them rest.
     pub(crate) fn set_work(&self, work: Option<Work>) {
         let running = work.map(|work| {
-            let [.., a, b, c, d] = work.target;
+            let [.., a, b, c, d] = work.target.to_le_bytes();
             Arc::new(Running {
                 tag: work.tag,
                 midstate: Midstate::new(&work.header),
@@ -218,7 +218,7 @@ impl Worker {
             }
             for nonce in found.drain(..) {
                 let hash = work.midstate.hash(nonce);
-                if hash.iter().rev().cmp(work.target.iter().rev()) != Ordering::Greater {
+                if work.target.is_met_by(&hash) {
                     self.report(Event::Found { tag: work.tag, nonce, hash })?;
                 }
             }
@@ -251,15 +251,15 @@ mod tests {
 
     use super::*;
 
-    const HIGHEST: [u8; 32] = [0xff; 32];
-    const IMPOSSIBLE: [u8; 32] = [0; 32];
+    const HIGHEST: Target = Target::MAX;
+    const IMPOSSIBLE: Target = Target::ZERO;
 
     fn engine(threads: usize, room: usize) -> (Engine, Receiver<Event>) {
         let (sender, receiver) = channel(room);
         (Engine::start(threads.try_into().expect("not zero"), Method::fastest(), &sender).expect("threads"), receiver)
     }
 
-    fn work(tag: u64, target: [u8; 32], nonces: RangeInclusive<u32>) -> Work {
+    fn work(tag: u64, target: Target, nonces: RangeInclusive<u32>) -> Work {
         Work { tag, header: [tag as u8; 80], target, nonces }
     }
 
@@ -296,9 +296,8 @@ mod tests {
             header[76..].copy_from_slice(&nonce.to_le_bytes());
             hash_header(&header)
         };
-        let above = |a: &[u8; 32], b: &[u8; 32]| a.iter().rev().cmp(b.iter().rev()) == Ordering::Greater;
-        let target = hash(77);
-        let expected: BTreeSet<u32> = (0..2_000).filter(|nonce| !above(&hash(*nonce), &target)).collect();
+        let target = Target::from_le_bytes(hash(77));
+        let expected: BTreeSet<u32> = (0..2_000).filter(|nonce| target.is_met_by(&hash(*nonce))).collect();
         assert!(expected.contains(&77), "the bound itself counts");
         let (engine, mut events) = engine(2, 1);
         engine.set_work(Some(work(1, target, 0..=1_999)));

@@ -1,0 +1,184 @@
+//! From a solution to the block.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use adit::mining::header::Header;
+use adit::mining::merkle::merkle_root;
+use adit::template::coinbase::CoinbaseFault;
+use bitcoin::VarInt;
+use bitcoin::consensus::Encodable;
+
+use super::Template;
+
+/// What a client found: `SubmitSolution`'s fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Solution {
+    /// Template that it solves.
+    pub(crate) template_id: u64,
+    /// Header version.
+    pub(crate) version: u32,
+    /// Header time, seconds since 1970.
+    pub(crate) time: u32,
+    /// Header nonce.
+    pub(crate) nonce: u32,
+    /// The whole coinbase, with witness where the template commits to witnesses.
+    pub(crate) coinbase: Vec<u8>,
+}
+
+/// A block made of a template and its solution. Nothing says yet that it is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SolvedBlock {
+    /// Height that the template was for.
+    pub(crate) height: u32,
+    /// SHA-256d of the header, raw order: as a number it is little-endian.
+    pub(crate) hash: [u8; 32],
+    /// The block in consensus bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The solution does not fit its template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Malformed {
+    /// The coinbase is none, or breaks what the template demands of it.
+    Coinbase(CoinbaseFault),
+    /// The header's hash is above the template's target.
+    AboveTarget,
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coinbase(why) => write!(f, "bad coinbase: {why}"),
+            Self::AboveTarget => f.write_str("hash above the template's target"),
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl SolvedBlock {
+    /// Joins a template and its solution. Checks what the template alone can tell: the coinbase's form and the target.
+    pub(crate) fn new(template: &Template, solution: &Solution) -> Result<Self, Malformed> {
+        let parts = &template.parts;
+        let coinbase = adit::template::coinbase::check(&template.coinbase(), parts.room, &solution.coinbase)
+            .map_err(Malformed::Coinbase)?;
+        let header = Header {
+            version: solution.version,
+            prev_hash: parts.prev_hash,
+            merkle_root: merkle_root(coinbase.txid(), template.merkle_path.iter().copied()),
+            ntime: solution.time,
+            nbits: parts.nbits,
+            nonce: solution.nonce,
+        };
+        let hash = header.hash();
+        if !parts.target.is_met_by(&hash) {
+            return Err(Malformed::AboveTarget);
+        }
+        let mut bytes = header.to_bytes().to_vec();
+        // Writing to a vector does not fail.
+        let _ = VarInt::from(1 + parts.transactions.len()).consensus_encode(&mut bytes);
+        bytes.extend_from_slice(&solution.coinbase);
+        for tx in &parts.transactions {
+            bytes.extend_from_slice(&tx.bytes);
+        }
+        Ok(Self { height: parts.height, hash, bytes })
+    }
+
+    /// The hash as people and nodes write it: highest byte first.
+    pub(crate) fn hash_hex(&self) -> String {
+        let mut hash = self.hash;
+        hash.reverse();
+        hex::encode(hash)
+    }
+
+    /// Writes the block as `HEIGHT.hex` into `folder`, which is made where it is missing. The file is there whole or not at all.
+    pub(crate) fn write_hex(&self, folder: &Path) -> io::Result<PathBuf> {
+        fs::create_dir_all(folder)?;
+        let path = folder.join(format!("{}.hex", self.height));
+        let unfinished = path.with_extension("hex.part");
+        let mut file = File::create(&unfinished)?;
+        file.write_all(hex::encode(&self.bytes).as_bytes())?;
+        file.write_all(b"\n")?;
+        file.sync_all()?;
+        fs::rename(&unfinished, &path)?;
+        Ok(path)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use adit::template::coinbase::{Coinbase, Payout, assemble, assembled_len};
+    use bitcoin::{Block, consensus};
+
+    use super::super::template::tests::{parts, transaction};
+    use super::*;
+
+    /// The coinbase that a pool would make, with its reward on one script.
+    pub(crate) fn coinbase_of(template: &Template, script: &[u8], extranonce: u32) -> Vec<u8> {
+        let payouts = [Payout { script_pubkey: script, weight: 1 }];
+        let plan = Coinbase::new(template.coinbase(), payouts, b"test", 4).expect("valid");
+        let (mut prefix, mut suffix) = (vec![0; plan.prefix_len()], vec![0; plan.suffix_len()]);
+        plan.write_prefix(&mut prefix).expect("room");
+        plan.write_suffix(&mut suffix).expect("room");
+        let mut coinbase = vec![0; assembled_len(prefix.len(), 4, suffix.len(), plan.has_witness())];
+        assemble(&prefix, &[&extranonce.to_le_bytes()], &suffix, plan.has_witness(), &mut coinbase).expect("room");
+        coinbase
+    }
+
+    /// Tries nonces until the hash meets the template's target.
+    pub(crate) fn solve(template: &Template, coinbase: Vec<u8>, time: u32) -> (Solution, SolvedBlock) {
+        let (template_id, version) = (template.parts.id, template.parts.version);
+        let mut solution = Solution { template_id, version, time, nonce: 0, coinbase };
+        loop {
+            match SolvedBlock::new(template, &solution) {
+                Ok(block) => return (solution, block),
+                Err(Malformed::AboveTarget) => solution.nonce += 1,
+                Err(other) => panic!("{other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_solved_template_is_a_block_that_keeps_its_own_promises() {
+        for (count, witness) in [(0, false), (1, false), (1, true), (6, true)] {
+            let transactions: Vec<_> = (0..count).map(|number| transaction(number, witness)).collect();
+            let template = parts(&transactions).build().expect("built");
+            let (solution, solved) = solve(&template, coinbase_of(&template, &[0x51], 7), 1_800_000_001);
+            let block: Block = consensus::deserialize(&solved.bytes).expect("a block");
+            assert!(block.check_merkle_root() && block.check_witness_commitment(), "{count} {witness}");
+            assert_eq!(block.bip34_block_height(), Ok(500));
+            assert_eq!(block.block_hash().to_string(), solved.hash_hex());
+            assert_eq!(block.txdata[1..], transactions);
+            assert_eq!(consensus::serialize(&block.txdata[0]), solution.coinbase);
+            assert_eq!(block.txdata[0].output[0].value.to_sat(), 10_000);
+            assert_eq!(block.header.time, 1_800_000_001);
+        }
+    }
+
+    #[test]
+    fn a_coinbase_without_the_templates_outputs_is_refused() {
+        let template = parts(&[transaction(1, true)]).build().expect("built");
+        let mut coinbase = coinbase_of(&template, &[0x51], 7);
+        // A byte of the commitment.
+        let at = coinbase.len() - 4 - 34 - 20;
+        coinbase[at] ^= 1;
+        let solution = Solution { template_id: 1, version: 1, time: 1, nonce: 0, coinbase };
+        let refused = SolvedBlock::new(&template, &solution);
+        assert_eq!(refused, Err(Malformed::Coinbase(CoinbaseFault::Outputs)));
+        let garbage = Solution { coinbase: vec![1, 2, 3], ..solution };
+        assert!(matches!(SolvedBlock::new(&template, &garbage), Err(Malformed::Coinbase(CoinbaseFault::Malformed(_)))));
+    }
+
+    #[test]
+    fn blocks_are_written_as_hexadecimal_under_their_height() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let block = SolvedBlock { height: 123, hash: [0; 32], bytes: vec![0xab, 0x01] };
+        let path = block.write_hex(&folder.path().join("new")).expect("written");
+        assert_eq!(path.file_name().and_then(|name| name.to_str()), Some("123.hex"));
+        assert_eq!(fs::read_to_string(path).expect("read"), "ab01\n");
+        assert_eq!(fs::read_dir(folder.path().join("new")).expect("read").count(), 1);
+    }
+}
