@@ -56,6 +56,7 @@ where
     }
 
     /// The event of a token, and the way to answer while its message still points into the buffer.
+    #[inline]
     pub fn take_event(&mut self, token: Token) -> Result<Answerable<'_, S, Pr>, Error> {
         let event = self.connection.event(token, &self.input)?;
         Ok((event, self.connection.outbound(&mut self.output)))

@@ -120,6 +120,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     /// The event of a token: decodes the message, which borrows from `input`. A malformed one is the peer's fault and ends
     /// the connection.
     #[allow(clippy::needless_pass_by_value, reason = "a token is good for one event")]
+    #[inline]
     pub fn event<'b, I>(&mut self, token: Token, input: &'b Input<I>) -> Result<Event<'b, S, Pr>, Error>
     where
         I: AsRef<[u8]> + AsMut<[u8]>,
@@ -133,6 +134,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     }
 
     /// The way to send. What is sent stands in `output` when the call returns.
+    #[inline]
     pub fn outbound<'o, O>(&'o mut self, output: &'o mut Output<O>) -> Outbound<'o, S, Pr>
     where
         O: AsRef<[u8]> + AsMut<[u8]>,
@@ -321,6 +323,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         Err(PeerError::Truncated(part).into())
     }
 
+    #[inline]
     fn decode<'b>(&self, token: &Token, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
         let revision = self.life.revision;
         let Some(header) = token.header else { return Ok(Event::Secured(self.peer())) };

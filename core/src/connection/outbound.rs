@@ -121,7 +121,7 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
             }
             life.may_send()?;
         }
-        self.put(header, message, |_| Ok(()))
+        self.put(header, message, None)
     }
 
     /// Passes a message of an extension on as it is: `channel_msg` and the payload are not touched (D-EXT-3).
@@ -133,47 +133,34 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
         if header.is_core() || without_id || header.msg_length() != payload.len() {
             return Err(Misuse::NotAnExtension.into());
         }
-        self.put(header, &Raw(payload), |_| Ok(()))
+        self.put(header, &Raw(payload), None)
     }
 
     /// Answers `SetupConnection`.
     pub(super) fn reply<M: Message>(&mut self, message: &M) -> Result<(), Error> {
         let header = message.header(self.revision)?;
-        self.put(header, message, |_| Ok(()))
+        self.put(header, message, None)
     }
 
     pub(super) fn life(&mut self) -> Option<&mut Life> {
         self.life.as_deref_mut()
     }
 
-    /// Sends `SetupConnection` and keeps what it offers, read from what is sent.
+    /// Sends `SetupConnection`.
     fn put_setup(&mut self, header: Header, message: &dyn Encode, protocol: u8) -> Result<(), Error> {
         if let Some(life) = &self.life {
             life.may_set_up()?;
         }
-        let revision = self.revision;
-        let mut offered = Offered::default();
-        self.put(header, message, |payload| {
-            let Ok(sent) = SetupConnection::from_payload(header.msg_type(), payload, revision) else {
-                return Err(Misuse::WrongProtocol.into());
-            };
-            offered = Offered { min: sent.min_version, max: sent.max_version };
-            if sent.protocol == protocol { Ok(()) } else { Err(Misuse::WrongProtocol.into()) }
-        })?;
+        self.put(header, message, Some(protocol))?;
         if let Some(life) = &mut self.life {
-            life.offered = offered;
             life.step(Step::SetupSent);
         }
         Ok(())
     }
 
-    /// Encodes, has the payload looked at, and seals at the end of the output buffer; compiled once.
-    fn put(
-        &mut self,
-        header: Header,
-        payload: &dyn Encode,
-        check: impl FnOnce(&[u8]) -> Result<(), Error>,
-    ) -> Result<(), Error> {
+    /// Encodes and seals at the end of the output buffer; compiled once. For `SetupConnection`, `setup` is the sub-protocol
+    /// that it has to name; what it offers is kept, read from what is sent.
+    fn put(&mut self, header: Header, payload: &dyn Encode, setup: Option<u8>) -> Result<(), Error> {
         let length = Header::LEN + header.msg_length();
         let (before, total) =
             self.seal.as_ref().map_or((0, length), |seal| (seal.head_room(), seal.sealed_len(length)));
@@ -185,11 +172,14 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
         let (head, body) = frame.split_first_chunk_mut().ok_or(Error::Full)?;
         *head = header.encode();
         payload.encode(&mut Writer::new(body), self.revision)?;
-        check(body)?;
+        let offered = setup.map(|protocol| Offered::read(body, protocol, self.revision)).transpose()?;
         if let Some(seal) = &mut self.seal {
             seal.seal_frame(buffer, length).map_err(frames::fault)?;
         }
         self.output.push(total);
+        if let (Some(life), Some(offered)) = (&mut self.life, offered) {
+            life.offered = offered;
+        }
         Ok(())
     }
 }

@@ -2,9 +2,11 @@
 
 use core::fmt;
 
+use crate::error::Misuse;
 use crate::message::common::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use crate::message::mining::{SetupFlags, SuccessFlags};
 use crate::protocol::{Mining, Protocol};
+use crate::wire::{Decode, Reader, Revision};
 
 /// The only version of the protocol so far (D-CONN-3).
 pub const VERSION: u16 = 2;
@@ -106,6 +108,14 @@ pub(super) struct Offered {
 }
 
 impl Offered {
+    /// What a `SetupConnection` offers that we are about to send; it has to name `protocol`.
+    pub(super) fn read(payload: &[u8], protocol: u8, revision: Revision) -> Result<Self, Misuse> {
+        match SetupConnection::decode(&mut Reader::new(payload), revision) {
+            Ok(sent) if sent.protocol == protocol => Ok(Self { min: sent.min_version, max: sent.max_version }),
+            _ => Err(Misuse::WrongProtocol),
+        }
+    }
+
     /// D-CONN-4.
     pub(super) const fn contains(self, version: u16) -> bool {
         self.min <= version && version <= self.max
