@@ -1,10 +1,22 @@
 //! A server's accept loop: one task for each connection, all of them ended in order. What runs in a task is the owner's.
 
-use std::{any::Any, fmt, future::Future};
+use std::{any::Any, fmt, future::Future, sync::Arc};
 
-use tokio::task::{JoinError, JoinSet};
+use adit::{
+    connection::{Connection, ResponderConfig},
+    crypto::Provider,
+    error::Error,
+    protocol::{Protocol, Responder},
+};
+use tokio::{
+    net::TcpStream,
+    task::{JoinError, JoinSet},
+};
 
 use crate::{
+    entropy::{EntropyError, entropy},
+    gate::Admission,
+    link::{Link, LinkCause, LinkError, LinkSettings},
     listen::{Accepted, Listener},
     shutdown::Shutdown,
 };
@@ -71,6 +83,30 @@ where
     tracing::warn!(%address, connections = connections.len(), "cutting off connections that did not end in time");
     connections.shutdown().await;
     Ok(())
+}
+
+/// A server's link, and its place at the gate, which is to be kept as long.
+pub type Responding<Pr, P> = (Link<Responder, Pr, P, TcpStream>, Admission);
+
+/// Joins an accepted stream with a fresh connection.
+pub fn respond<Pr: Protocol, P: Provider>(
+    accepted: Accepted,
+    config: &ResponderConfig,
+    settings: &Arc<LinkSettings>,
+) -> Result<Responding<Pr, P>, EntropyError> {
+    let Accepted { stream, peer, admission } = accepted;
+    let connection = Connection::responder(config, entropy()?, settings.clock.now());
+    Ok((Link::new(connection, stream, peer, Arc::clone(settings)), admission))
+}
+
+/// Writes the end of a client's link to the log: what strangers do on a level that is off by default, what this side did wrong as an
+/// error.
+pub(crate) fn log_failure(error: &LinkError) {
+    if let LinkCause::Connection(Error::Misuse(_) | Error::Full) = error.cause() {
+        tracing::error!(%error, "connection failed");
+    } else {
+        tracing::debug!(%error, "connection failed");
+    }
 }
 
 fn check(ended: Result<(), JoinError>) -> Result<(), ServeError> {

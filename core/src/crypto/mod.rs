@@ -73,8 +73,9 @@ impl core::error::Error for CryptoError {}
 /// One key of an authenticated cipher.
 ///
 /// Implementors wipe their key when they are dropped. What they hold between calls is the state of an idle connection,
-/// twice, so the default keeps the 32-byte key only and expands it per message.
-pub trait Aead: Sized + 'static {
+/// twice, so the default keeps the 32-byte key only and expands it per message. They are `Send`, so that a server can move its
+/// connections between threads.
+pub trait Aead: Sized + Send + 'static {
     /// The ciphers that [`Aead::new`] takes, in the order that a client offers and a server prefers.
     const CIPHERS: &'static [Cipher];
 

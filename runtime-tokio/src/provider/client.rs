@@ -1,0 +1,230 @@
+//! One template client's connection.
+
+use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+
+use adit::{
+    connection::{Event, Outbound, ResponderConfig, Token},
+    crypto::Provider as Crypto,
+    error::{Error, Misuse},
+    message::template::{RequestTransactionDataError, RequestTransactionDataSuccess},
+    protocol::{Responder, TemplateDistribution},
+    role::ConnectionId,
+    template::server::Request,
+    wire::{B016M, B064K, Seq064K},
+};
+use tokio::{net::TcpStream, sync::Notify};
+
+use super::{FoundBlock, ProviderEvent, Shared};
+use crate::{
+    link::{Link, LinkError, LinkSettings, Turn},
+    listen::Accepted,
+    serve::{log_failure, respond},
+    shutdown::Shutdown,
+    wake::woken,
+};
+
+/// Questions for transactions that a client may have open; each answer may be megabytes.
+const MOST_OWED: usize = 8;
+
+type Out<'o> = Outbound<'o, Responder, TemplateDistribution>;
+
+/// A client that has finished its setup. Dropping it, however that comes about, takes it from the provider.
+struct Registered {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    wake: Arc<Notify>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.disconnect(self.id);
+    }
+}
+
+/// Why a client's connection ends early.
+enum Broken {
+    Link(LinkError),
+    /// A rule of the sub-protocol, or a limit of ours.
+    Rule(String),
+}
+
+impl From<LinkError> for Broken {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+struct Client<P: Crypto> {
+    link: Link<Responder, TemplateDistribution, P, TcpStream>,
+    registered: Option<Registered>,
+    /// Templates whose transactions are still to be sent.
+    owed: VecDeque<u64>,
+}
+
+pub(super) async fn run<P: Crypto>(
+    accepted: Accepted,
+    config: Arc<ResponderConfig>,
+    settings: Arc<LinkSettings>,
+    shared: Arc<Shared>,
+    shutdown: Shutdown,
+) {
+    let peer = accepted.peer;
+    let (link, mut admission) = match respond::<TemplateDistribution, P>(accepted, &config, &settings) {
+        Ok(joined) => joined,
+        Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
+    };
+    let mut client = Client { link, registered: None, owed: VecDeque::new() };
+    let (mut ending, mut closed) = (false, false);
+    loop {
+        let wake = client.registered.as_ref().map(|registered| &*registered.wake);
+        let turn = tokio::select! {
+            biased;
+            () = shutdown.started(), if !ending => {
+                ending = true;
+                Ok(())
+            }
+            () = woken(wake) => client.send(&shared),
+            turn = client.link.next() => match turn {
+                Ok(Turn::Event(token)) => match client.handle(token, &config, &shared) {
+                    Ok(news) => {
+                        if matches!(news, Some(ProviderEvent::Connected(_))) {
+                            admission.established();
+                        }
+                        if let Some(news) = news {
+                            // An owner who is gone needs no news; the shutdown follows.
+                            let _gone = shared.events.send(news).await;
+                        }
+                        Ok(())
+                    }
+                    Err(broken) => Err(broken),
+                },
+                Ok(Turn::Room) => client.send(&shared),
+                Ok(Turn::Closed) => break,
+                Err(error) => Err(error.into()),
+            },
+            // What has arrived already is dealt with, a found block say.
+            () = tokio::task::yield_now(), if ending && !closed => {
+                closed = true;
+                client.send(&shared).map(|()| client.link.close())
+            }
+        };
+        match turn {
+            Ok(()) => {}
+            Err(Broken::Link(error)) => {
+                log_failure(&error);
+                break;
+            }
+            Err(Broken::Rule(rule)) => {
+                tracing::debug!(%peer, %rule, "connection closed");
+                break;
+            }
+        }
+    }
+    let known = client.registered.is_some();
+    drop(client);
+    if known {
+        let _gone = shared.events.send(ProviderEvent::Disconnected(peer)).await;
+    }
+}
+
+impl<P: Crypto> Client<P> {
+    /// Takes an event of the link, and says what the owner is to be told.
+    fn handle(
+        &mut self,
+        token: Token,
+        config: &ResponderConfig,
+        shared: &Arc<Shared>,
+    ) -> Result<Option<ProviderEvent>, Broken> {
+        let (peer, now) = (self.link.peer(), self.link.clock().now());
+        let (event, mut out) = self.link.event(token)?;
+        match event {
+            Event::Opened(_) => {
+                let registered = shared.with(|state| {
+                    let id = state.provider.connect(config.revision).ok()?;
+                    Some(Registered { shared: Arc::clone(shared), id, wake: state.wakers.add(id) })
+                });
+                self.registered = Some(registered.ok_or_else(|| Broken::Rule("too many clients".into()))?);
+                Ok(Some(ProviderEvent::Connected(peer)))
+            }
+            Event::Message(message) => {
+                let Some(registered) = &self.registered else { return Ok(None) };
+                let request = shared.with(|state| state.provider.handle(now, registered.id, message, &mut out));
+                match request {
+                    Ok(Some(Request::Transactions(template_id))) => {
+                        if self.owed.len() >= MOST_OWED {
+                            return Err(Broken::Rule("too many open questions for transactions".into()));
+                        }
+                        self.owed.push_back(template_id);
+                        self.link.want_room();
+                        Ok(None)
+                    }
+                    Ok(request) => Ok(request.and_then(|request| news(peer, request))),
+                    Err(error) => Err(Broken::Rule(error.to_string())),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends what there is, templates and tips before transactions.
+    fn send(&mut self, shared: &Shared) -> Result<(), Broken> {
+        let Some(registered) = &self.registered else { return Ok(()) };
+        let now = self.link.clock().now();
+        // Without room for anything unasked `Turn::Room` brings us back.
+        let Some(mut out) = self.link.outbound() else { return Ok(()) };
+        let mut sent = shared.with(|state| state.provider.poll_outbound(now, registered.id, &mut out));
+        while sent.is_ok()
+            && let Some(template_id) = self.owed.front().copied()
+        {
+            let transactions = shared.lock().transactions.get(&template_id).cloned();
+            sent = answer(template_id, transactions.as_deref(), &mut out);
+            if sent.is_ok() {
+                self.owed.pop_front();
+            }
+        }
+        match sent {
+            Ok(()) => Ok(()),
+            Err(Error::Full) => {
+                self.link.want_room();
+                Ok(())
+            }
+            Err(error) => Err(Broken::Rule(error.to_string())),
+        }
+    }
+}
+
+/// What the owner is to be told of a request.
+fn news(peer: SocketAddr, request: Request<'_>) -> Option<ProviderEvent> {
+    match request {
+        Request::Solution(solution) => Some(ProviderEvent::Solution(FoundBlock {
+            peer,
+            template_id: solution.template_id,
+            header: solution.header,
+            hash: solution.hash,
+            coinbase_tx: solution.coinbase_tx.to_vec(),
+            stale: solution.stale,
+            breach: solution.breach,
+        })),
+        Request::NoBlock(template_id, why) => Some(ProviderEvent::NoBlock { peer, template_id, why }),
+        Request::Constraints(_) | Request::Transactions(_) => None,
+    }
+}
+
+/// Sends a template's transactions, outside the lock: they may be megabytes.
+fn answer(template_id: u64, transactions: Option<&super::Transactions>, out: &mut Out<'_>) -> Result<(), Error> {
+    if let Some(found) = transactions {
+        let list: Vec<_> = found.transactions.iter().map(|transaction| B016M::new(transaction)).collect();
+        let sent = out.send(&RequestTransactionDataSuccess {
+            template_id,
+            excess_data: B064K::new(&found.excess_data),
+            transaction_list: Seq064K::new(&list),
+        });
+        if sent != Err(Error::Misuse(Misuse::TooLarge)) {
+            return sent;
+        }
+    }
+    out.send(&RequestTransactionDataError {
+        template_id,
+        error_code: RequestTransactionDataError::TEMPLATE_ID_NOT_FOUND.into(),
+    })
+}

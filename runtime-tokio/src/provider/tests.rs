@@ -1,0 +1,314 @@
+//! A provider and its clients over loopback and Noise.
+
+use std::time::Duration;
+
+use adit::{
+    connection::{Ending, Event, SetupPolicy},
+    crypto::RustCrypto,
+    message::template::RequestTransactionData,
+    mining::target::Target,
+    protocol::{Initiator, TemplateDistribution},
+    template::{
+        Template, TemplateClient,
+        book::Basis,
+        client::{Found, TemplateEvent},
+        coinbase::{Coinbase, Payout, TemplateCoinbase},
+    },
+};
+use tokio::{net::TcpStream, task::JoinHandle};
+
+use super::*;
+use crate::{
+    gate::GateConfig,
+    link::{Link, LinkError, Turn},
+    testing,
+};
+
+const ROOM: Constraints = Constraints { max_additional_size: 100, max_additional_sigops: 4 };
+const OUTPUTS: [u8; 9] = [0; 9];
+
+struct House {
+    handle: ProviderHandle,
+    events: mpsc::Receiver<ProviderEvent>,
+    address: SocketAddr,
+    shutdown: Shutdown,
+    server: JoinHandle<Result<(), ServeError>>,
+}
+
+fn house() -> House {
+    let (listener, _) = testing::listener(0, GateConfig::default());
+    let address = listener.address();
+    let (handle, events) = ProviderHandle::new(1, 16);
+    let shutdown = Shutdown::new();
+    let server = tokio::spawn(serve_provider::<RustCrypto>(
+        listener,
+        Arc::new(testing::responder(SetupPolicy::new(0))),
+        Arc::new(testing::settings().with_large_messages()),
+        handle.clone(),
+        shutdown.clone(),
+    ));
+    House { handle, events, address, shutdown, server }
+}
+
+fn template(basis: Basis, room: u32) -> NewTemplate<'static> {
+    let coinbase = TemplateCoinbase {
+        tx_version: 2,
+        script_prefix: &[1, 7],
+        input_sequence: u32::MAX,
+        value_remaining: 5_000,
+        outputs_count: 1,
+        outputs: &OUTPUTS,
+        lock_time: 0,
+    };
+    let room = Constraints { max_additional_size: room, ..ROOM };
+    NewTemplate { basis, version: 0x2000_0000, coinbase, merkle_path: &[], room }
+}
+
+fn tip(n: u8) -> Tip {
+    Tip { prev_hash: [n; 32], header_timestamp: 1_800_000_000, n_bits: 0x207f_ffff, target: Target::MAX }
+}
+
+impl House {
+    fn new_tip(&self, n: u8, transactions: Transactions) -> u64 {
+        let id = self.handle.new_template(&template(Basis::Next, 100), transactions).unwrap();
+        self.handle.new_tip(id, tip(n)).unwrap();
+        id
+    }
+
+    async fn event(&mut self) -> ProviderEvent {
+        self.events.recv().await.expect("the provider lives")
+    }
+}
+
+struct Pool {
+    link: Link<Initiator, TemplateDistribution, RustCrypto, TcpStream>,
+    client: TemplateClient<Heap>,
+}
+
+impl Pool {
+    async fn connect(address: SocketAddr, size: u32) -> Self {
+        Self::connect_with(address, size, testing::settings().with_large_messages()).await
+    }
+
+    async fn connect_with(address: SocketAddr, size: u32, settings: LinkSettings) -> Self {
+        let link = testing::connect(address, settings).await;
+        let constraints = Constraints { max_additional_size: size, max_additional_sigops: 1 };
+        Self { link, client: TemplateClient::new(constraints) }
+    }
+
+    /// Runs until `wanted` finds something in an event; `None` when the link closed in order.
+    async fn until<T>(
+        &mut self,
+        mut wanted: impl FnMut(&TemplateEvent<'_>) -> Option<T>,
+    ) -> Result<Option<T>, LinkError> {
+        let mut open = self.link.connection().state() == adit::connection::State::Open;
+        loop {
+            if open
+                && self.client.is_dirty()
+                && let Some(mut out) = self.link.outbound()
+                && self.client.poll_outbound(&mut out).is_err()
+            {
+                self.link.want_room();
+            }
+            let token = match self.link.next().await? {
+                Turn::Event(token) => token,
+                Turn::Room => continue,
+                Turn::Closed => return Ok(None),
+            };
+            let now = self.link.clock().now();
+            match self.link.event(token)? {
+                (Event::Secured(_), mut out) => out.send(&testing::setup::<TemplateDistribution>()).unwrap(),
+                (Event::Opened(_), _) => open = true,
+                (Event::Message(message), _) => {
+                    let event = self.client.handle(now, message).unwrap();
+                    if let Some(found) = wanted(&event) {
+                        return Ok(Some(found));
+                    }
+                }
+                _ => panic!("unexpected event"),
+            }
+        }
+    }
+
+    async fn tip(&mut self) -> u64 {
+        let tip = |event: &TemplateEvent<'_>| match event {
+            TemplateEvent::Tip { template_id } => Some(*template_id),
+            _ => None,
+        };
+        self.until(tip).await.unwrap().expect("a tip")
+    }
+
+    /// Finds a block on the best template; with this target every hash is one.
+    fn find(&mut self) {
+        let best: &Template<Heap> = self.client.best().expect("a template");
+        let payout = Payout { script_pubkey: &[0x51], weight: 1 };
+        let plan = Coinbase::new(best.coinbase(), [payout], b"", 4).unwrap();
+        let (mut prefix, mut suffix) = (vec![0; plan.prefix_len()], vec![0; plan.suffix_len()]);
+        plan.write_prefix(&mut prefix).unwrap();
+        plan.write_suffix(&mut suffix).unwrap();
+        let found = Found {
+            template_id: best.id(),
+            version: best.version(),
+            header_timestamp: 1_800_000_000,
+            header_nonce: 7,
+            coinbase_prefix: &prefix,
+            extranonce: [&[1, 2, 3], &[4]],
+            coinbase_suffix: &suffix,
+            witness: best.has_witness(),
+        };
+        self.client.submit(&found).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn templates_reach_every_client_and_blocks_the_owner() {
+    let mut house = house();
+    house.new_tip(1, Transactions::default());
+    let mut pools = [Pool::connect(house.address, 10).await, Pool::connect(house.address, 20).await];
+    for pool in &mut pools {
+        assert_eq!(pool.tip().await, 1);
+    }
+    // News wake the tasks of both.
+    let next = house.new_tip(2, Transactions::default());
+    for pool in &mut pools {
+        assert_eq!(pool.tip().await, next);
+    }
+    assert_eq!((house.handle.connections(), house.handle.constraints().max_additional_size), (2, 20));
+    assert!(matches!(
+        (house.event().await, house.event().await),
+        (ProviderEvent::Connected(_), ProviderEvent::Connected(_))
+    ));
+    pools[1].find();
+    let (sent, event) =
+        tokio::join!(tokio::time::timeout(Duration::from_secs(5), pools[1].until(|_| Some(()))), async {
+            let event = house.event().await;
+            // Ends the wait of the pool.
+            house.new_tip(3, Transactions::default());
+            event
+        });
+    sent.unwrap().unwrap().unwrap();
+    let ProviderEvent::Solution(found) = event else { panic!("{event:?}") };
+    assert_eq!((found.template_id, found.stale, found.breach), (next, false, None));
+    assert_eq!(found.header[4..36], [2; 32]);
+    let peer = found.peer;
+    drop(pools);
+    let mut gone = [house.event().await, house.event().await];
+    gone.sort_by_key(|event| *event != ProviderEvent::Disconnected(peer));
+    assert_eq!(gone[0], ProviderEvent::Disconnected(peer));
+    assert!(matches!(gone[1], ProviderEvent::Disconnected(_)));
+    assert_eq!(house.handle.connections(), 0);
+}
+
+/// Transactions of a few megabytes pass; a client that cannot take them has its link ended by its own limit, the provider lives on.
+#[tokio::test]
+async fn transactions_are_sent_when_asked_for() {
+    let house = house();
+    let transactions: Vec<_> = (0..30u8).map(|n| vec![n; 100_000]).collect();
+    let id = house.new_tip(1, Transactions { excess_data: vec![9], transactions: transactions.clone() });
+    let mut pool = Pool::connect(house.address, 10).await;
+    pool.tip().await;
+    for wanted in [id, 77] {
+        pool.client.request_transactions(wanted);
+        let answer = |event: &TemplateEvent<'_>| match event {
+            TemplateEvent::Transactions(message) => {
+                Some(message.transaction_list.iter().map(|transaction| transaction.as_bytes().to_vec()).collect())
+            }
+            TemplateEvent::NoTransactions(message) => {
+                assert_eq!(message.template_id, 77);
+                Some(Vec::new())
+            }
+            _ => None,
+        };
+        let answer: Vec<Vec<u8>> = pool.until(answer).await.unwrap().unwrap();
+        assert_eq!(answer, if wanted == id { transactions.clone() } else { Vec::new() });
+    }
+    // What no template needs any more is gone.
+    house.new_tip(2, Transactions::default());
+    house.new_tip(3, Transactions::default());
+    assert!(house.handle.transactions(id).is_none());
+}
+
+/// Questions are bounded: a client that asks and does not read its megabytes is dropped.
+#[tokio::test]
+async fn a_client_that_asks_and_does_not_read_is_dropped() {
+    let mut house = house();
+    let id = house.new_tip(1, Transactions { excess_data: vec![], transactions: vec![vec![0; 8 << 20]] });
+    let mut pool = Pool::connect(house.address, 10).await;
+    pool.tip().await;
+    let mut out = pool.link.outbound().unwrap();
+    for _ in 0..20 {
+        out.send(&RequestTransactionData { template_id: id }).unwrap();
+    }
+    let _stuck = tokio::time::timeout(Duration::from_millis(1), pool.link.next()).await;
+    assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
+    assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+}
+
+#[tokio::test]
+async fn the_owner_hears_what_room_a_template_must_leave() {
+    let house = house();
+    let mut wanted = house.handle.wanted();
+    house.new_tip(1, Transactions::default());
+    let mut pool = Pool::connect(house.address, 500).await;
+    let served = async {
+        let need = *wanted.wait_for(Option::is_some).await.unwrap();
+        let id = house
+            .handle
+            .new_template(&template(Basis::Tip, need.unwrap().max_additional_size), Transactions::default());
+        (need.unwrap().max_additional_size, id.unwrap())
+    };
+    let ((need, id), tip) = tokio::join!(served, pool.tip());
+    assert_eq!((need, tip), (500, id));
+    assert_eq!(*wanted.wait_for(Option::is_none).await.unwrap(), None);
+}
+
+/// D-TDP-1, and nobody else notices.
+#[tokio::test]
+async fn a_client_that_breaks_a_rule_is_dropped_alone() {
+    let mut house = house();
+    house.new_tip(1, Transactions::default());
+    let mut good = Pool::connect(house.address, 10).await;
+    good.tip().await;
+    let mut bad = testing::connect::<TemplateDistribution>(house.address, testing::settings()).await;
+    let end = loop {
+        let token = match bad.next().await {
+            Ok(Turn::Event(token)) => token,
+            Ok(Turn::Room) => continue,
+            end => break end,
+        };
+        match bad.event(token).unwrap() {
+            (Event::Secured(_), mut out) => out.send(&testing::setup::<TemplateDistribution>()).unwrap(),
+            (Event::Opened(_), mut out) => out.send(&RequestTransactionData { template_id: 1 }).unwrap(),
+            _ => panic!("no answer to that"),
+        }
+    };
+    assert!(!matches!(end, Ok(Turn::Event(_))));
+    for _ in 0..2 {
+        assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
+    }
+    assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+    let next = house.new_tip(2, Transactions::default());
+    assert_eq!(good.tip().await, next);
+}
+
+/// A block that was sent before the shutdown is not lost, and links end in order.
+#[tokio::test]
+async fn a_shutdown_takes_what_has_arrived_and_closes_in_order() {
+    let mut house = house();
+    house.new_tip(1, Transactions::default());
+    let mut pool = Pool::connect(house.address, 10).await;
+    pool.tip().await;
+    pool.find();
+    let mut out = pool.link.outbound().unwrap();
+    pool.client.poll_outbound(&mut out).unwrap();
+    pool.link.want_room();
+    assert!(matches!(pool.link.next().await, Ok(Turn::Room)), "the block is on its way");
+    house.shutdown.start(Duration::from_secs(60));
+    let end = pool.until(|event| panic!("{event:?}") as Option<()>).await;
+    assert!(end.unwrap().is_none());
+    assert_eq!(pool.link.connection().ending(), Some(Ending::Peer));
+    (&mut house.server).await.unwrap().unwrap();
+    assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
+    assert!(matches!(house.event().await, ProviderEvent::Solution(_)));
+    assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+}
