@@ -19,7 +19,7 @@ use tokio::{net::TcpStream, task::JoinHandle};
 
 use super::*;
 use crate::{
-    gate::GateConfig,
+    gate::{Gate, GateConfig},
     link::{Link, LinkError, Turn},
     testing,
 };
@@ -36,7 +36,11 @@ struct House {
 }
 
 fn house() -> House {
-    let (listener, _) = testing::listener(0, GateConfig::default());
+    house_with(GateConfig::default()).0
+}
+
+fn house_with(config: GateConfig) -> (House, Gate) {
+    let (listener, gate) = testing::listener(0, config);
     let address = listener.address();
     let (handle, events) = ProviderHandle::new(1, 16);
     let shutdown = Shutdown::new();
@@ -47,7 +51,7 @@ fn house() -> House {
         handle.clone(),
         shutdown.clone(),
     ));
-    House { handle, events, address, shutdown, server }
+    (House { handle, events, address, shutdown, server }, gate)
 }
 
 fn template(basis: Basis, room: u32) -> NewTemplate<'static> {
@@ -311,4 +315,42 @@ async fn a_shutdown_takes_what_has_arrived_and_closes_in_order() {
     assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
     assert!(matches!(house.event().await, ProviderEvent::Solution(_)));
     assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+}
+
+/// Strangers that connect and say nothing hold places for the handshake's time limit, and then no more.
+#[tokio::test(start_paused = true)]
+async fn half_open_handshakes_hold_others_back_until_their_time_is_up() {
+    let (house, gate) = house_with(GateConfig { handshakes: 2, ..GateConfig::default() });
+    house.new_tip(1, Transactions::default());
+    let silent = [TcpStream::connect(house.address).await.unwrap(), TcpStream::connect(house.address).await.unwrap()];
+    while gate.counts().handshakes < 2 {
+        tokio::task::yield_now().await;
+    }
+    let begin = tokio::time::Instant::now();
+    // A client has the same limit, so it must come a little later than they.
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut pool = Pool::connect(house.address, 10).await;
+    assert_eq!(pool.tip().await, 1);
+    let waited = begin.elapsed();
+    assert!(Duration::from_secs(14) <= waited && waited <= Duration::from_secs(16), "{waited:?}");
+    assert_eq!(gate.counts().open, 1);
+    drop(silent);
+}
+
+/// Full is full: the next connection is closed at once and counted, the others go on.
+#[tokio::test]
+async fn connections_above_the_limit_are_closed_at_once() {
+    let (house, gate) = house_with(GateConfig { connections: 2, ..GateConfig::default() });
+    house.new_tip(1, Transactions::default());
+    let mut pools = [Pool::connect(house.address, 10).await, Pool::connect(house.address, 10).await];
+    for pool in &mut pools {
+        pool.tip().await;
+    }
+    let mut third = Pool::connect(house.address, 10).await;
+    assert!(third.until(|_| Some(())).await.is_err(), "the handshake is cut");
+    assert_eq!((gate.counts().open, gate.counts().refused_full), (2, 1));
+    let next = house.new_tip(2, Transactions::default());
+    for pool in &mut pools {
+        assert_eq!(pool.tip().await, next);
+    }
 }
