@@ -55,6 +55,31 @@ pub const SHARES_INLINE: usize = 256;
 /// table's own room 18 at most.
 pub const SHARES_HEAP: usize = 1 << 14;
 
+/// Channels of one downstream connection inline: a board that serves a few others.
+pub const CHANNELS_INLINE: usize = 4;
+
+/// Channels of one downstream connection on the heap: what a channel id of this server can tell apart at once.
+pub const CHANNELS_HEAP: usize = 65_534;
+
+/// Groups of one downstream connection inline.
+pub const GROUPS_INLINE: usize = 2;
+
+/// Groups of one downstream connection on the heap.
+pub const GROUPS_HEAP: usize = 256;
+
+/// Jobs that a channel can be working on, inline: the current one, the one before, two for the future.
+pub const LIVE_JOBS_INLINE: usize = 4;
+
+/// Jobs that a channel can be working on, on the heap. At a new template every 30 seconds shares may be four minutes late.
+pub const LIVE_JOBS_HEAP: usize = 8;
+
+/// Custom jobs of one downstream connection inline.
+pub const CUSTOM_JOBS_INLINE: usize = 1;
+
+/// Custom jobs of one downstream connection on the heap. Each may be as long as a message can be, so few of them; their
+/// tokens were checked before they are stored.
+pub const CUSTOM_JOBS_HEAP: usize = 16;
+
 /// What a peer may cost in time and bytes before the connection is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -139,6 +139,15 @@ impl<S: Storage> Duplicates<S> {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl Duplicates<crate::storage::Heap> {
+    /// Bytes on the heap.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.seen.heap_bytes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

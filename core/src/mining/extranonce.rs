@@ -109,10 +109,14 @@ pub struct ExtranonceSpace<S: Storage> {
     /// Numbers from here on were never used.
     fresh: u32,
     limit: u32,
-    /// Freed numbers. The first `rested` of them may be used again; the others rest, because a header that was accepted under one of
-    /// them could be submitted again from a new channel while the same prevhash lasts.
+    /// Freed numbers: first those that may be used again, then those freed before the last prevhash, then those freed since.
+    ///
+    /// A header that was accepted under a number could be submitted again from a new channel while the same prevhash lasts. One prevhash
+    /// more, because a custom job may run ahead of the pool's own prevhash.
     freed: S::List<u32, CHANNEL_NUMBERS_INLINE, CHANNEL_NUMBERS_HEAP>,
+    /// Where the second part begins, and where the third.
     rested: usize,
+    recent: usize,
 }
 
 impl<S: Storage> fmt::Debug for ExtranonceSpace<S> {
@@ -141,7 +145,7 @@ impl<S: Storage> ExtranonceSpace<S> {
         // No more numbers than the list of freed ones can hold, so that none is ever lost.
         let limit = u32::try_from(freed.bound()).unwrap_or(u32::MAX);
         let limit = if number_len < 4 { limit.min(1 << (8 * u32::from(number_len))) } else { limit };
-        Ok(Self { server, full_len, number_len, fresh: 0, limit, freed, rested: 0 })
+        Ok(Self { server, full_len, number_len, fresh: 0, limit, freed, rested: 0, recent: 0 })
     }
 
     /// Length of the full extranonce in bytes: what coinbases leave room for.
@@ -165,10 +169,14 @@ impl<S: Storage> ExtranonceSpace<S> {
     /// A number that no other channel has, and whose former channels' shares can't be accepted any more.
     pub fn allocate(&mut self) -> Result<ChannelNumber, Exhausted> {
         if let Some(last) = self.rested.checked_sub(1)
-            && let Some(number) = self.freed.swap_remove(last)
+            && let Some(number) = self.freed.get(last).copied()
         {
-            // The number that moved into the gap is behind the rested ones now, or was the taken one itself.
+            // The gap is filled from the end of the second part, and the gap there from the end of the third.
+            let middle = self.recent.saturating_sub(1);
+            self.freed.swap(last, middle);
+            self.freed.swap_remove(middle);
             self.rested = last;
+            self.recent = middle;
             return Ok(ChannelNumber(number));
         }
         if self.fresh >= self.limit {
@@ -179,16 +187,17 @@ impl<S: Storage> ExtranonceSpace<S> {
         Ok(ChannelNumber(number))
     }
 
-    /// Takes a number back. It rests until [`Self::prev_hash_changed`].
+    /// Takes a number back. It rests until the prevhash changed twice.
     #[allow(clippy::needless_pass_by_value, reason = "taking the value is what makes giving it back twice impossible")]
     pub fn release(&mut self, number: ChannelNumber) {
         // Never full: there are no more numbers than places.
         let _ = self.freed.push(number.0);
     }
 
-    /// The network moved on, no share of before can be accepted again: the numbers that rested may be used.
+    /// The network moved on. Numbers that rested for a whole prevhash may be used: no share of theirs can be accepted again.
     pub fn prev_hash_changed(&mut self) {
-        self.rested = self.freed.len();
+        self.rested = self.recent;
+        self.recent = self.freed.len();
     }
 
     fn numbered(&self, number: &ChannelNumber) -> ExtranoncePrefix {
@@ -250,6 +259,8 @@ mod tests {
         space.release(held.pop().unwrap());
         assert_eq!(space.allocate(), Err(Exhausted), "a freed number rests");
         space.prev_hash_changed();
+        assert_eq!(space.allocate(), Err(Exhausted), "for a whole prevhash");
+        space.prev_hash_changed();
         assert!(space.allocate().is_ok());
         assert_eq!(space.allocate(), Err(Exhausted));
     }
@@ -271,22 +282,25 @@ mod tests {
     }
 
     proptest! {
-        /// D-CHAN-7: whatever opens and closes, no prefix is held twice, none is used twice within one prevhash, and no number gets lost.
+        /// D-CHAN-7: whatever opens and closes, no prefix is held twice, none is used twice within two prevhashes, and no number gets lost.
         #[test]
-        fn prefixes_are_unique_within_a_prevhash(steps in steps()) {
+        fn prefixes_are_unique_within_two_prevhashes(steps in steps()) {
             let mut space = ExtranonceSpace::<Inline>::new(&[7], 1, 6).unwrap();
             let mut open = Vec::new();
+            // Prefixes that somebody used since the last prevhash, and since the one before.
             let mut used = BTreeSet::new();
+            let mut before = BTreeSet::new();
             for step in steps {
                 match step {
                     Step::Open => {
                         if let Ok(number) = space.allocate() {
                             let prefix = space.standard_prefix(&number);
                             prop_assert!(used.insert(prefix.as_slice().to_vec()));
+                            prop_assert!(!before.contains(prefix.as_slice()));
                             prop_assert!(prefix.as_slice().starts_with(space.extended_prefix(&number).as_slice()));
                             open.push(number);
                         } else {
-                            prop_assert_eq!(used.len(), CHANNEL_NUMBERS_INLINE);
+                            prop_assert_eq!(used.union(&before).count(), CHANNEL_NUMBERS_INLINE);
                         }
                     }
                     Step::Close(which) if !open.is_empty() => {
@@ -296,6 +310,7 @@ mod tests {
                     Step::Close(_) => {}
                     Step::NewPrevHash => {
                         space.prev_hash_changed();
+                        before = used;
                         used = open.iter().map(|number| space.standard_prefix(number).as_slice().to_vec()).collect();
                     }
                 }

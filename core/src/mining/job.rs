@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::storage::{List, Storage};
 use crate::time::Instant;
+use crate::wire::U256;
 
 /// A job's number in its book. Never used again while a job has it; numbers on the wire are the connections' own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -76,7 +77,7 @@ pub(crate) struct Parts<S: Storage> {
     /// Prefix, then suffix.
     coinbase: S::List<u8, COINBASE_INLINE, COINBASE_HEAP>,
     prefix_len: usize,
-    path: S::List<[u8; 32], MERKLE_PATH_INLINE, MERKLE_PATH_HEAP>,
+    path: S::List<U256, MERKLE_PATH_INLINE, MERKLE_PATH_HEAP>,
 }
 
 impl<S: Storage> Default for Parts<S> {
@@ -86,17 +87,26 @@ impl<S: Storage> Default for Parts<S> {
 }
 
 impl<S: Storage> Parts<S> {
-    /// Replaces everything. After an error the parts are of no job.
-    pub(crate) fn fill<I>(&mut self, prefix: &[u8], suffix: &[u8], path: I) -> Result<(), BookError>
-    where
-        I: IntoIterator<Item = [u8; 32]>,
-    {
+    /// Begins anew, in the same memory.
+    pub(crate) fn clear(&mut self) {
         self.coinbase.clear();
         self.path.clear();
-        self.prefix_len = prefix.len();
-        self.coinbase.extend_from_slice(prefix).map_err(|_| BookError::CoinbaseTooLong)?;
-        self.coinbase.extend_from_slice(suffix).map_err(|_| BookError::CoinbaseTooLong)?;
-        path.into_iter().try_for_each(|hash| self.path.push(hash)).map_err(|_| BookError::PathTooLong)
+        self.prefix_len = 0;
+    }
+
+    /// Appends to the prefix, before anything is appended to the suffix.
+    pub(crate) fn push_prefix(&mut self, bytes: &[u8]) -> Result<(), BookError> {
+        self.push_suffix(bytes)?;
+        self.prefix_len = self.coinbase.len();
+        Ok(())
+    }
+
+    pub(crate) fn push_suffix(&mut self, bytes: &[u8]) -> Result<(), BookError> {
+        self.coinbase.extend_from_slice(bytes).map_err(|_| BookError::CoinbaseTooLong)
+    }
+
+    pub(crate) fn push_path(&mut self, hash: U256) -> Result<(), BookError> {
+        self.path.push(hash).map_err(|_| BookError::PathTooLong)
     }
 
     pub(crate) fn prefix(&self) -> &[u8] {
@@ -107,13 +117,21 @@ impl<S: Storage> Parts<S> {
         self.coinbase.get(self.prefix_len..).unwrap_or_default()
     }
 
-    pub(crate) fn path(&self) -> &[[u8; 32]] {
+    pub(crate) fn path(&self) -> &[U256] {
         &self.path
     }
 
     pub(crate) fn merkle_root(&self, extranonce_prefix: &[u8], extranonce: &[u8]) -> [u8; 32] {
         let txid = merkle::coinbase_txid(self.prefix(), extranonce_prefix, extranonce, self.suffix());
-        merkle::merkle_root(txid, self.path().iter().copied())
+        merkle::merkle_root(txid, self.path().iter().map(|hash| hash.0))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl Parts<crate::storage::Heap> {
+    /// Bytes on the heap.
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.coinbase.heap_bytes() + self.path.heap_bytes()
     }
 }
 
@@ -177,7 +195,7 @@ impl<S: Storage> Job<S> {
 
     /// Merkle path, deepest hash first.
     #[must_use]
-    pub fn merkle_path(&self) -> &[[u8; 32]] {
+    pub fn merkle_path(&self) -> &[U256] {
         self.parts.path()
     }
 
@@ -305,7 +323,10 @@ impl<S: Storage> JobBook<S> {
         // The index was found or made a line above.
         let Some(place) = self.jobs.get_mut(index) else { return Err(BookError::CoinbaseTooLong) };
         place.state = State::Free;
-        place.parts.fill(job.coinbase_prefix, job.coinbase_suffix, merkle_path)?;
+        place.parts.clear();
+        place.parts.push_prefix(job.coinbase_prefix)?;
+        place.parts.push_suffix(job.coinbase_suffix)?;
+        merkle_path.into_iter().try_for_each(|hash| place.parts.push_path(U256(hash)))?;
         place.id = id;
         place.template_id = job.template_id;
         place.version = job.version;
@@ -381,7 +402,7 @@ mod tests {
         let second = book.add(&job(3, false), [[9; 32]]).unwrap();
         assert_eq!(book.current().unwrap().id(), second);
         assert!(book.live(first).is_some(), "jobs of one prevhash live side by side");
-        assert_eq!(book.current().unwrap().merkle_path(), [[9; 32]]);
+        assert_eq!(book.current().unwrap().merkle_path(), [U256([9; 32])]);
 
         assert_eq!(book.set_prev_hash(Instant::from_secs(6), prev(2), 77), Err(BookError::UnknownTemplate));
         assert!(book.current().is_none() && book.live(second).is_none(), "the network moved on all the same");

@@ -10,5 +10,6 @@ pub mod header;
 pub mod job;
 pub mod lanes;
 pub mod merkle;
+pub mod server;
 pub mod target;
 pub mod vardiff;

@@ -6,6 +6,8 @@
 use core::cmp::Ordering;
 use core::fmt;
 
+use crate::wire::U256;
+
 /// 2 to the 64th.
 const TWO_64: f64 = 18_446_744_073_709_551_616.0;
 
@@ -215,6 +217,18 @@ impl Target {
             size += 1;
         }
         size << 24 | mantissa
+    }
+}
+
+impl From<U256> for Target {
+    fn from(number: U256) -> Self {
+        Self(number.0)
+    }
+}
+
+impl From<Target> for U256 {
+    fn from(target: Target) -> Self {
+        Self(target.0)
     }
 }
 

@@ -1,0 +1,534 @@
+//! Jobs of the client's own making (`SetCustomMiningJob`).
+//!
+//! Whether a token is good, and what the pool wants to be paid, is the owner's to say; the rest is checked here. A custom job is stored as
+//! the channel's own, within bounds. It may build on a block that the pool's own provider has not told of yet.
+
+use super::channel::{JobSource, LiveJob};
+use super::{MiningServer, Out, Received, Shared};
+use crate::error::Error;
+use crate::message::ChannelKind;
+use crate::message::mining::{SetCustomMiningJob, SetCustomMiningJobError, SetCustomMiningJobSuccess, SetupFlags};
+use crate::mining::job::{JobBook, Parts};
+use crate::mining::target::Target;
+use crate::storage::{List, Storage};
+use crate::time::Instant;
+use crate::wire::{B064K, CompactSize, Encode, Revision, Writer};
+
+/// Most bytes that the coinbase's script may begin with.
+const MAX_SCRIPT_PREFIX: usize = 8;
+
+/// The input of every coinbase refers to nothing.
+const NULL_OUTPOINT: [u8; 36] = {
+    let mut outpoint = [0; 36];
+    let mut at = 32;
+    while at < 36 {
+        outpoint[at] = 0xff;
+        at += 1;
+    }
+    outpoint
+};
+
+/// A custom job whose token is to be checked; everything else was.
+#[derive(Clone, Copy, Debug)]
+pub struct CustomRequest<'m> {
+    /// The request as it came.
+    pub message: SetCustomMiningJob<'m>,
+    /// The account of the channel.
+    pub account: u64,
+}
+
+impl CustomRequest<'_> {
+    /// The token, as job negotiation gave it out.
+    #[must_use]
+    pub const fn token(&self) -> &[u8] {
+        self.message.mining_job_token.as_bytes()
+    }
+}
+
+/// The coinbase of a custom job.
+#[derive(Clone, Copy, Debug)]
+pub enum CustomCoinbase<'a> {
+    /// As the request describes it: its script begins with the given prefix, then comes the extranonce (C-CUST-5).
+    AsGiven,
+    /// Made by the pool, without witness; the client of the draft learns it from the answer (D-CUST-4).
+    Parts {
+        /// Everything before the extranonce.
+        prefix: &'a [u8],
+        /// Everything behind the extranonce.
+        suffix: &'a [u8],
+    },
+}
+
+/// A stored custom job.
+pub(super) struct CustomJob<S: Storage> {
+    /// Its number on the connection; 0 for a free place.
+    pub(super) id: u32,
+    pub(super) channel_id: u32,
+    pub(super) prev_hash: [u8; 32],
+    pub(super) min_ntime: u32,
+    pub(super) nbits: u32,
+    pub(super) network_target: Target,
+    pub(super) version: u32,
+    pub(super) since: Instant,
+    /// The pool's prevhash when the job came.
+    serial: u32,
+    pub(super) parts: Parts<S>,
+}
+
+impl<S: Storage> CustomJob<S> {
+    fn empty() -> Self {
+        Self {
+            id: 0,
+            channel_id: 0,
+            prev_hash: [0; 32],
+            min_ntime: 0,
+            nbits: 0,
+            network_target: Target::ZERO,
+            version: 0,
+            since: Instant::ORIGIN,
+            serial: 0,
+            parts: Parts::default(),
+        }
+    }
+
+    /// Frees the place; its memory stays for the next job.
+    pub(super) fn free(&mut self) {
+        self.id = 0;
+        self.channel_id = 0;
+    }
+
+    /// Whether the block that the job builds on can still be the best one: the pool's own prevhash, or one that came
+    /// ahead of the pool's and was not contradicted since.
+    pub(super) fn is_live(&self, book: &JobBook<S>) -> bool {
+        self.id != 0
+            && (self.serial == book.prev_hash_serial()
+                || book.prev_hash().is_some_and(|prev| prev.prev_hash == self.prev_hash))
+    }
+}
+
+#[cfg(feature = "alloc")]
+impl CustomJob<crate::storage::Heap> {
+    /// Bytes on the heap.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.parts.heap_bytes()
+    }
+}
+
+/// Why a custom job is refused without asking anyone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fault {
+    NotNegotiated,
+    Channel,
+    ScriptPrefix,
+    Nbits,
+    Outputs,
+    ExtranonceSize,
+    FutureJob,
+    NoRoom,
+    TooLarge,
+}
+
+impl Fault {
+    /// D-CUST-5 in the draft, the newer codes in the current revision.
+    const fn code(self, revision: Revision) -> &'static str {
+        match (self, revision) {
+            (Self::NotNegotiated, _) => SetCustomMiningJobError::JD_NOT_SUPPORTED,
+            (Self::Channel, _) => SetCustomMiningJobError::INVALID_CHANNEL_ID,
+            (Self::ScriptPrefix, Revision::Draft) => "invalid-job-param-value-coinbase_prefix",
+            (Self::ScriptPrefix, Revision::Current) => SetCustomMiningJobError::INVALID_COINBASE_PREFIX,
+            (Self::Nbits, Revision::Draft) => "invalid-job-param-value-nbits",
+            (Self::Nbits, Revision::Current) => SetCustomMiningJobError::INVALID_NBITS,
+            (Self::Outputs | Self::TooLarge, Revision::Draft) => "invalid-job-param-value-coinbase_tx_outputs",
+            (Self::Outputs, Revision::Current) => SetCustomMiningJobError::INVALID_COINBASE_TX_OUTPUTS,
+            (Self::TooLarge, Revision::Current) => SetCustomMiningJobError::INVALID_COINBASE_TX,
+            (Self::ExtranonceSize, _) => "invalid-job-param-value-extranonce_size",
+            (Self::FutureJob, _) => "invalid-job-param-value-future_job",
+            // Not in the lists, which know no server with bounded memory.
+            (Self::NoRoom, _) => "too-many-custom-jobs",
+        }
+    }
+}
+
+impl<S: Storage> MiningServer<S> {
+    /// What is wrong whatever the token says is refused here.
+    pub(super) fn check_custom<'m>(
+        &mut self,
+        shared: &Shared<S>,
+        message: &SetCustomMiningJob<'m>,
+        out: &mut Out<'_>,
+    ) -> Result<Received<'m>, Error> {
+        match self.custom_fault(shared, message) {
+            Ok(account) => Ok(Received::Custom(CustomRequest { message: *message, account })),
+            Err(fault) => {
+                Self::send_custom_error(message, fault.code(self.revision), out)?;
+                Ok(Received::Done)
+            }
+        }
+    }
+
+    fn custom_fault(&self, shared: &Shared<S>, message: &SetCustomMiningJob<'_>) -> Result<u64, Fault> {
+        // D-FLAG-2.
+        if !shared.config().custom_jobs || !self.flags.contains(SetupFlags::REQUIRES_WORK_SELECTION) {
+            return Err(Fault::NotNegotiated);
+        }
+        // D-CUST-1. Groups, which the current revision allows, are refused too: replies are described for single channels only.
+        let channel = self.slots.get(message.channel_id).ok_or(Fault::Channel)?;
+        if channel.kind != ChannelKind::Extended {
+            return Err(Fault::Channel);
+        }
+        if message.coinbase_prefix.len() > MAX_SCRIPT_PREFIX {
+            return Err(Fault::ScriptPrefix);
+        }
+        if Target::from_nbits(message.nbits).is_err() {
+            return Err(Fault::Nbits);
+        }
+        if message.coinbase_tx_outputs.iter().any(|output| output.is_err()) {
+            return Err(Fault::Outputs);
+        }
+        let size = message.extranonce_size.get();
+        if size.is_some_and(|size| usize::from(size) != shared.space.rollable_len()) {
+            return Err(Fault::ExtranonceSize);
+        }
+        // Draft open question 21.
+        if message.future_job.get() == Some(true) {
+            return Err(Fault::FutureJob);
+        }
+        Ok(channel.account)
+    }
+
+    fn send_custom_error(message: &SetCustomMiningJob<'_>, code: &str, out: &mut Out<'_>) -> Result<(), Error> {
+        out.send(&SetCustomMiningJobError {
+            channel_id: message.channel_id,
+            request_id: message.request_id,
+            error_code: code.into(),
+        })
+    }
+
+    /// Refuses a custom job, for a bad token with [`SetCustomMiningJobError::INVALID_MINING_JOB_TOKEN`] (D-CUST-5).
+    pub fn refuse_custom(&self, request: &CustomRequest<'_>, code: &str, out: &mut Out<'_>) -> Result<(), Error> {
+        Self::send_custom_error(&request.message, code, out)
+    }
+
+    /// Accepts a custom job: stores it, and tells the client its number (D-CUST-2 to D-CUST-4). None when it could not be stored after all; the
+    /// client was told then. From now on the channel hears of no other jobs.
+    pub fn accept_custom(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared<S>,
+        request: &CustomRequest<'_>,
+        coinbase: CustomCoinbase<'_>,
+        out: &mut Out<'_>,
+    ) -> Result<Option<u32>, Error> {
+        let message = &request.message;
+        let outcome = self
+            .custom_fault(shared, message)
+            .and_then(|_| self.custom_place(shared.book(), message.channel_id).ok_or(Fault::NoRoom))
+            .and_then(|at| self.fill_custom(at, now, shared, message, coinbase).map(|()| at));
+        let at = match outcome {
+            Ok(at) => at,
+            Err(fault) => {
+                Self::send_custom_error(message, fault.code(self.revision), out)?;
+                return Ok(None);
+            }
+        };
+        let id = self.last_job.checked_add(1).unwrap_or(1);
+        // The place was found above, and stays free until the answer is in the buffer.
+        let Some(job) = self.custom.get_mut(at) else { return Ok(None) };
+        out.send(&SetCustomMiningJobSuccess {
+            channel_id: message.channel_id,
+            request_id: message.request_id,
+            job_id: id,
+            coinbase_tx_prefix: B064K::new(job.parts.prefix()).into(),
+            coinbase_tx_suffix: B064K::new(job.parts.suffix()).into(),
+        })?;
+        job.id = id;
+        job.channel_id = message.channel_id;
+        self.last_job = id;
+        if let Some(channel) = self.slots.index_of(message.channel_id).and_then(|index| self.slots.at_mut(index)) {
+            channel.custom = true;
+            // Shares of jobs that are over for good need not be remembered.
+            let (book, custom) = (shared.book(), &self.custom);
+            channel.jobs.retain(|job| match job.source {
+                JobSource::Book(book_id) => book.live(book_id).is_some(),
+                JobSource::Custom => custom.iter().any(|custom| custom.id == job.id && custom.is_live(book)),
+            });
+            if channel.jobs.is_empty() {
+                channel.duplicates.prev_hash_changed();
+            }
+            let live = LiveJob {
+                id,
+                source: JobSource::Custom,
+                target: channel.told_target,
+                root: None,
+                generation: channel.duplicates.generation(),
+                future: false,
+            };
+            channel.add_job(live, shared);
+        }
+        Ok(Some(id))
+    }
+
+    /// A place for a job of this channel: a free one, one whose job is over, a new one, or that of the channel's own oldest job.
+    fn custom_place(&mut self, book: &JobBook<S>, channel_id: u32) -> Option<usize> {
+        if let Some(at) = self.custom.iter().position(|job| !job.is_live(book)) {
+            return Some(at);
+        }
+        if self.custom.push(CustomJob::empty()).is_ok() {
+            return self.custom.len().checked_sub(1);
+        }
+        let own = self.custom.iter().enumerate().filter(|(_, job)| job.channel_id == channel_id);
+        own.min_by_key(|(_, job)| job.id).map(|(at, _)| at)
+    }
+
+    fn fill_custom(
+        &mut self,
+        at: usize,
+        now: Instant,
+        shared: &Shared<S>,
+        message: &SetCustomMiningJob<'_>,
+        coinbase: CustomCoinbase<'_>,
+    ) -> Result<(), Fault> {
+        let job = self.custom.get_mut(at).ok_or(Fault::NoRoom)?;
+        job.free();
+        job.prev_hash = message.prev_hash.0;
+        job.min_ntime = message.min_ntime;
+        job.nbits = message.nbits;
+        job.network_target = Target::from_nbits(message.nbits).map_err(|_| Fault::Nbits)?;
+        job.version = message.version;
+        job.since = now;
+        job.serial = shared.book().prev_hash_serial();
+        let parts = &mut job.parts;
+        parts.clear();
+        match coinbase {
+            CustomCoinbase::Parts { prefix, suffix } => {
+                parts.push_prefix(prefix).and_then(|()| parts.push_suffix(suffix)).map_err(|_| Fault::TooLarge)?;
+            }
+            CustomCoinbase::AsGiven => {
+                // C-CUST-5: one null input whose script is the prefix and the full extranonce.
+                let script = message.coinbase_prefix.as_bytes();
+                // At most 8 and 32 bytes.
+                let script_len = (script.len() + shared.space.full_len()) as u8;
+                let version = message.coinbase_tx_version.to_le_bytes();
+                let sequence = message.coinbase_tx_input_n_sequence.to_le_bytes();
+                let outputs = message.coinbase_tx_outputs.iter().count() as u64;
+                let count = compact_size(outputs);
+                let head = [&version[..], &[1], &NULL_OUTPOINT, &[script_len], script];
+                let tail = [&sequence[..], &count];
+                head.into_iter().try_for_each(|bytes| parts.push_prefix(bytes)).map_err(|_| Fault::TooLarge)?;
+                tail.into_iter().try_for_each(|bytes| parts.push_suffix(bytes)).map_err(|_| Fault::TooLarge)?;
+                for output in &message.coinbase_tx_outputs {
+                    let output = output.map_err(|_| Fault::Outputs)?;
+                    let len = compact_size(output.script_pubkey.len() as u64);
+                    let value = output.value.to_le_bytes();
+                    let bytes = [&value[..], &len, output.script_pubkey];
+                    bytes.into_iter().try_for_each(|bytes| parts.push_suffix(bytes)).map_err(|_| Fault::TooLarge)?;
+                }
+                parts.push_suffix(&message.coinbase_tx_locktime.to_le_bytes()).map_err(|_| Fault::TooLarge)?;
+            }
+        }
+        // What the answer's fields can carry.
+        if parts.prefix().len().max(parts.suffix().len()) > usize::from(u16::MAX) {
+            return Err(Fault::TooLarge);
+        }
+        message.merkle_path.iter().try_for_each(|hash| parts.push_path(hash)).map_err(|_| Fault::TooLarge)
+    }
+}
+
+/// A number as Bitcoin serializes lengths, at most 9 bytes.
+fn compact_size(value: u64) -> heapless::Vec<u8, 9> {
+    let mut bytes = [0; 9];
+    let mut writer = Writer::new(&mut bytes);
+    // Nine bytes are enough for every number.
+    let _ = CompactSize(value).encode(&mut writer, Revision::Current);
+    let len = writer.written();
+    bytes.iter().copied().take(len).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec::Vec;
+
+    use super::super::testing::*;
+    use super::super::{Reason, ServerConfig, SolutionSource};
+    use super::*;
+    use crate::hash::sha256d;
+    use crate::message::mining::{ToClient, ToServer};
+    use crate::message::{CoinbaseOutputs, TxOut};
+    use crate::wire::{Seq0255, U256};
+
+    fn request(channel_id: u32) -> SetCustomMiningJob<'static> {
+        static OUTPUTS: [TxOut<'static>; 2] =
+            [TxOut { value: 5_000_000_000, script_pubkey: &[0x51] }, TxOut { value: 0, script_pubkey: &[0x6a, 0x24] }];
+        static PATH: [U256; 1] = [U256([7; 32])];
+        SetCustomMiningJob {
+            channel_id,
+            request_id: 31,
+            mining_job_token: (&[1, 2, 3]).into(),
+            version: 0x2000_0000,
+            prev_hash: U256([1; 32]),
+            min_ntime: 1_700_000_001,
+            nbits: 0x207f_ffff,
+            coinbase_tx_version: 2,
+            coinbase_prefix: (&[3, 1, 2, 3]).into(),
+            coinbase_tx_input_n_sequence: 0xffff_fffe,
+            coinbase_tx_value_remaining: 5.into(),
+            coinbase_tx_outputs: CoinbaseOutputs::new(&OUTPUTS),
+            coinbase_tx_locktime: 99,
+            merkle_path: Seq0255::new(&PATH),
+            extranonce_size: 5.into(),
+            future_job: false.into(),
+        }
+    }
+
+    fn bench(revision: Revision) -> (Bench, u32) {
+        let config = ServerConfig { custom_jobs: true, ..config() };
+        let mut bench = Bench::new(revision, SetupFlags::REQUIRES_WORK_SELECTION, config);
+        bench.block(1);
+        let (channel, _) = bench.ready(ChannelKind::Extended);
+        (bench, channel)
+    }
+
+    fn accept(bench: &mut Bench, request: &SetCustomMiningJob<'static>, coinbase: CustomCoinbase<'_>) -> Option<u32> {
+        let received = bench.receive(&ToServer::SetCustomMiningJob(*request)).unwrap();
+        let Received::Custom(request) = received else { panic!("{received:?}") };
+        assert_eq!((request.token(), request.account), (&[1, 2, 3][..], 77));
+        let mut out = Out::plain(&mut bench.output, bench.revision);
+        bench.server.accept_custom(bench.now, &mut bench.shared, &request, coinbase, &mut out).unwrap()
+    }
+
+    fn error(bench: &mut Bench) -> &'static str {
+        let sent = bench.taken();
+        let [ToClient::SetCustomMiningJobError(error)] = sent[..] else { panic!("{sent:?}") };
+        assert_eq!(error.request_id, 31, "D-CUST-2");
+        core::str::from_utf8(error.error_code.as_bytes()).unwrap()
+    }
+
+    /// D-CUST-2, D-CUST-3, C-CUST-5: the job gets a number, its coinbase is as described, its shares and blocks count.
+    #[test]
+    fn a_job_as_given_can_be_mined() {
+        for revision in [Revision::Draft, Revision::Current] {
+            let (mut bench, channel) = bench(revision);
+            let id = accept(&mut bench, &request(channel), CustomCoinbase::AsGiven).unwrap();
+            let sent = bench.taken();
+            let [ToClient::SetCustomMiningJobSuccess(success)] = sent[..] else { panic!("{sent:?}") };
+            assert_eq!((success.channel_id, success.request_id, success.job_id), (channel, 31, id));
+            assert_eq!(success.coinbase_tx_prefix.get().is_some(), revision == Revision::Draft, "D-CUST-4");
+
+            let mut coinbase = Vec::from([2, 0, 0, 0, 1]);
+            coinbase.extend([0; 32]);
+            coinbase.extend([0xff; 4]);
+            coinbase.push(12);
+            coinbase.extend([3, 1, 2, 3]);
+            coinbase.extend([0xab, 0, 0, 1, 2, 3, 4, 5]);
+            coinbase.extend([0xfe, 0xff, 0xff, 0xff, 2]);
+            coinbase.extend(5_000_000_000_u64.to_le_bytes());
+            coinbase.extend([1, 0x51]);
+            coinbase.extend(0_u64.to_le_bytes());
+            coinbase.extend([2, 0x6a, 0x24]);
+            coinbase.extend([99, 0, 0, 0]);
+            let root = sha256d(&[&sha256d(&[&coinbase]), &[7; 32]]);
+            let mut blocks = 0;
+            for n in 0..5 {
+                let accepted = bench.submit(&extended(channel, id, n, &[1, 2, 3, 4, 5])).unwrap();
+                let Some(block) = accepted.block else { continue };
+                assert_eq!((block.header.merkle_root, block.source), (root, SolutionSource::Custom(id)));
+                blocks += 1;
+            }
+            assert!(blocks > 0);
+        }
+    }
+
+    /// D-CUST-4: what the pool makes of the coinbase is what the client of the draft is told, and what shares are checked with.
+    #[test]
+    fn a_job_with_the_pools_coinbase_is_answered_with_it() {
+        let (mut bench, channel) = bench(Revision::Draft);
+        let coinbase = CustomCoinbase::Parts { prefix: b"head", suffix: b"tail" };
+        let id = accept(&mut bench, &request(channel), coinbase).unwrap();
+        let sent = bench.taken();
+        let [ToClient::SetCustomMiningJobSuccess(success)] = sent[..] else { panic!("{sent:?}") };
+        assert_eq!(success.coinbase_tx_prefix.get().unwrap().as_bytes(), b"head");
+        assert_eq!(success.coinbase_tx_suffix.get().unwrap().as_bytes(), b"tail");
+        let ToServer::SubmitSharesExtended(share) = extended(channel, id, 1, &[9; 5]) else { unreachable!() };
+        let prepared = bench.server.prepare_extended(bench.now, &bench.shared, &share).unwrap();
+        let txid = sha256d(&[b"head", &[0xab, 0, 0], &[9; 5], b"tail"]);
+        assert_eq!(prepared.header.merkle_root, sha256d(&[&txid, &[7; 32]]));
+    }
+
+    /// D-FLAG-2, D-CUST-1, D-CUST-5: what is wrong whatever the token says.
+    #[test]
+    fn bad_requests_are_refused() {
+        let (mut bench, channel) = bench(Revision::Draft);
+        let standard = bench.open(ChannelKind::Standard);
+        bench.sent();
+        let good = request(channel);
+        let cases = [
+            (SetCustomMiningJob { channel_id: standard, ..good }, "invalid-channel-id"),
+            (SetCustomMiningJob { channel_id: 4_711, ..good }, "invalid-channel-id"),
+            (
+                SetCustomMiningJob { coinbase_prefix: (&[0; 9]).into(), ..good },
+                "invalid-job-param-value-coinbase_prefix",
+            ),
+            (SetCustomMiningJob { nbits: 0, ..good }, "invalid-job-param-value-nbits"),
+            (SetCustomMiningJob { extranonce_size: 4.into(), ..good }, "invalid-job-param-value-extranonce_size"),
+            (SetCustomMiningJob { future_job: true.into(), ..good }, "invalid-job-param-value-future_job"),
+        ];
+        for (message, code) in cases {
+            assert!(matches!(bench.receive(&ToServer::SetCustomMiningJob(message)), Ok(Received::Done)));
+            assert_eq!(error(&mut bench), code);
+        }
+        let Ok(Received::Custom(received)) = bench.receive(&ToServer::SetCustomMiningJob(good)) else { panic!() };
+        let mut out = Out::plain(&mut bench.output, Revision::Draft);
+        let code = SetCustomMiningJobError::INVALID_MINING_JOB_TOKEN;
+        bench.server.refuse_custom(&received, code, &mut out).unwrap();
+        assert_eq!(error(&mut bench), "invalid-mining-job-token");
+
+        let mut bench = Bench::draft();
+        let (channel, _) = bench.ready(ChannelKind::Extended);
+        assert!(matches!(bench.receive(&ToServer::SetCustomMiningJob(request(channel))), Ok(Received::Done)));
+        assert_eq!(error(&mut bench), "jd-not-supported");
+    }
+
+    /// Storage is bounded: another channel's live job is not pushed out, a coinbase that does not fit is refused, and both cleanly.
+    #[test]
+    fn no_room_is_an_answer() {
+        let (mut bench, channel) = bench(Revision::Draft);
+        let long = [0; crate::config::COINBASE_INLINE];
+        let coinbase = CustomCoinbase::Parts { prefix: &long, suffix: b"tail" };
+        assert_eq!(accept(&mut bench, &request(channel), coinbase), None);
+        assert_eq!(error(&mut bench), "invalid-job-param-value-coinbase_tx_outputs");
+        let first = accept(&mut bench, &request(channel), CustomCoinbase::AsGiven).unwrap();
+        bench.taken();
+        let (other, _) = bench.ready(ChannelKind::Extended);
+        assert_eq!(accept(&mut bench, &request(other), CustomCoinbase::AsGiven), None);
+        assert_eq!(error(&mut bench), "too-many-custom-jobs");
+        assert!(bench.submit(&extended(channel, first, 1, &[0; 5])).is_ok());
+        let second = accept(&mut bench, &request(channel), CustomCoinbase::AsGiven).unwrap();
+        assert!(bench.submit(&extended(channel, second, 2, &[0; 5])).is_ok(), "its own oldest job makes room");
+        assert_eq!(bench.submit(&extended(channel, first, 3, &[0; 5])).unwrap_err().reason, Reason::Stale);
+    }
+
+    /// A job may run ahead of the pool's own prevhash, survives it, and its shares are not forgotten then; the next prevhash ends it. Its channel
+    /// hears of no other jobs.
+    #[test]
+    fn a_job_may_be_ahead_of_the_pool() {
+        let (mut bench, channel) = bench(Revision::Current);
+        let ahead = SetCustomMiningJob { prev_hash: U256([2; 32]), min_ntime: 1_700_000_002, ..request(channel) };
+        let id = accept(&mut bench, &ahead, CustomCoinbase::AsGiven).unwrap();
+        bench.taken();
+        bench.submit(&extended(channel, id, 1, &[0; 5])).unwrap();
+        bench.block(2);
+        assert!(bench.sent().is_empty());
+        assert_eq!(bench.submit(&extended(channel, id, 1, &[0; 5])).unwrap_err().reason, Reason::Duplicate);
+        assert!(bench.submit(&extended(channel, id, 2, &[0; 5])).is_ok());
+        bench.block(3);
+        bench.taken();
+        assert!(bench.sent().is_empty());
+        assert_eq!(bench.submit(&extended(channel, id, 3, &[0; 5])).unwrap_err().reason, Reason::Stale);
+        assert_eq!(bench.server.slots.get(channel).unwrap().duplicates.len(), 2);
+        let next = SetCustomMiningJob { prev_hash: U256([3; 32]), ..request(channel) };
+        let next = accept(&mut bench, &next, CustomCoinbase::AsGiven).unwrap();
+        assert!(bench.server.slots.get(channel).unwrap().duplicates.is_empty(), "what is over is forgotten");
+        assert!(bench.submit(&extended(channel, next, 1, &[0; 5])).is_ok());
+        assert_eq!(bench.submit(&extended(channel, id, 1, &[0; 5])).unwrap_err().reason, Reason::Stale);
+    }
+}

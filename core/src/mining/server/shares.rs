@@ -1,0 +1,456 @@
+//! Checking shares: everything but the hash in `prepare`, everything that needs it in `conclude`.
+//!
+//! Two halves, so that a server hashes the headers of many shares in lanes between them. What happens in between (a new prevhash, a closed
+//! channel) counts: the second half looks everything up again. `sequence_number` is the client's own affair (D-SHARE-1) and only echoed.
+
+use core::fmt;
+
+use super::channel::{Channel, JobSource, LiveJob};
+use super::custom::CustomJob;
+use super::{MiningServer, Out, Received, Shared};
+use crate::error::Error;
+use crate::message::ChannelKind;
+use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard};
+use crate::mining::duplicates::NotTaken;
+use crate::mining::extranonce::ExtranoncePrefix;
+use crate::mining::header::Header;
+use crate::mining::job::{Job, JobId};
+use crate::mining::target::Target;
+use crate::storage::Storage;
+use crate::time::Instant;
+
+/// Why a share is rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No such channel, or not one for this kind of share.
+    InvalidChannel,
+    /// No such job was sent, or it still waits for its prevhash.
+    InvalidJob,
+    /// The job was ended by a prevhash or replaced long ago.
+    Stale,
+    /// The time is out of bounds (D-SHARE-2).
+    Time,
+    /// A version bit was changed that may not be (D-ALG-9).
+    VersionBits,
+    /// The version was changed although that is forbidden (D-ALG-8).
+    VersionFixed,
+    /// The extranonce has another length than was granted (D-SHARE-3).
+    ExtranonceSize,
+    /// The hash is above the target (D-TGT-3).
+    Difficulty,
+    /// The same header was accepted before.
+    Duplicate,
+}
+
+/// Number of reasons.
+pub(super) const REASONS: usize = Reason::Duplicate as usize + 1;
+
+impl Reason {
+    /// All reasons, for those who show counts.
+    pub const ALL: [Self; REASONS] = [
+        Self::InvalidChannel,
+        Self::InvalidJob,
+        Self::Stale,
+        Self::Time,
+        Self::VersionBits,
+        Self::VersionFixed,
+        Self::ExtranonceSize,
+        Self::Difficulty,
+        Self::Duplicate,
+    ];
+
+    /// The code for the client. The lists have none for the time, so that one is `invalid-share`.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::InvalidChannel => SubmitSharesError::INVALID_CHANNEL_ID,
+            Self::InvalidJob => SubmitSharesError::INVALID_JOB_ID,
+            Self::Stale => SubmitSharesError::STALE_SHARE,
+            Self::Time => SubmitSharesError::INVALID_SHARE,
+            Self::VersionBits => SubmitSharesError::INVALID_NON_ROLLABLE_VERSION_BIT,
+            Self::VersionFixed => SubmitSharesError::VERSION_ROLLING_NOT_ALLOWED,
+            Self::ExtranonceSize => SubmitSharesError::BAD_EXTRANONCE_SIZE,
+            Self::Difficulty => SubmitSharesError::DIFFICULTY_TOO_LOW,
+            Self::Duplicate => SubmitSharesError::DUPLICATE_SHARE,
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// A rejected share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejection {
+    /// The channel that the share named.
+    pub channel_id: u32,
+    /// The share's sequence number.
+    pub sequence_number: u32,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl Rejection {
+    /// D-SHARE-6: the one answer that each bad share gets, as soon as it is known to be bad.
+    #[must_use]
+    pub fn answer(&self) -> SubmitSharesError<'static> {
+        SubmitSharesError {
+            channel_id: self.channel_id,
+            sequence_number: self.sequence_number,
+            error_code: self.reason.code().into(),
+        }
+    }
+}
+
+/// A share whose hash is all that is missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Prepared {
+    /// What is to be hashed.
+    pub header: Header,
+    channel_id: u32,
+    sequence_number: u32,
+    job_id: u32,
+    extranonce: ExtranoncePrefix,
+}
+
+/// An accepted share. It counts for the client once [`MiningServer::stored`] was called with its ticket or a later one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Accepted {
+    /// The channel.
+    pub channel_id: u32,
+    /// Whose share it is, as given when the channel was opened.
+    pub account: u64,
+    /// The share's sequence number.
+    pub sequence_number: u32,
+    /// The share's number on this server; rises by one with every accepted share.
+    pub ticket: u64,
+    /// The target of its job, by which it counts.
+    pub target: Target,
+    /// The same as difficulty.
+    pub difficulty: f64,
+    /// Its hash, in raw SHA-256 order.
+    pub hash: [u8; 32],
+    /// Set when the share is a block.
+    pub block: Option<Solution>,
+}
+
+/// Everything that is needed to submit a block (D-TDP-17).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Solution {
+    /// What the block was made of.
+    pub source: SolutionSource,
+    /// Its header.
+    pub header: Header,
+    /// The full extranonce in its coinbase.
+    pub extranonce: ExtranoncePrefix,
+}
+
+/// What a block was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SolutionSource {
+    /// This template; the job of the book has the coinbase parts.
+    Template {
+        /// The provider's number.
+        template_id: u64,
+        /// The job in the book.
+        job: JobId,
+    },
+    /// A custom job of this connection, by its job id there.
+    Custom(u32),
+}
+
+/// What statistics want to know of a share.
+pub(super) struct Counted {
+    pub(super) difficulty: f64,
+}
+
+/// The fields that both kinds of shares have.
+struct Fields<'a> {
+    channel_id: u32,
+    sequence_number: u32,
+    job_id: u32,
+    nonce: u32,
+    ntime: u32,
+    version: u32,
+    kind: ChannelKind,
+    extranonce: &'a [u8],
+}
+
+/// What a live job builds on.
+struct Ground {
+    prev_hash: [u8; 32],
+    min_ntime: u32,
+    nbits: u32,
+    network_target: Target,
+    since: Instant,
+    version: u32,
+}
+
+impl<S: Storage> MiningServer<S> {
+    pub(super) fn answer_share(
+        prepared: Result<Prepared, Rejection>,
+        out: &mut Out<'_>,
+    ) -> Result<Received<'static>, Error> {
+        match prepared {
+            Ok(prepared) => Ok(Received::Share(prepared)),
+            Err(rejection) => {
+                out.send(&rejection.answer())?;
+                Ok(Received::Rejected(rejection))
+            }
+        }
+    }
+
+    /// Checks everything of a standard channel's share but its hash. The caller answers a rejection.
+    pub fn prepare_standard(
+        &mut self,
+        now: Instant,
+        shared: &Shared<S>,
+        share: &SubmitSharesStandard,
+    ) -> Result<Prepared, Rejection> {
+        let fields = Fields {
+            channel_id: share.channel_id,
+            sequence_number: share.sequence_number,
+            job_id: share.job_id,
+            nonce: share.nonce,
+            ntime: share.ntime,
+            version: share.version,
+            kind: ChannelKind::Standard,
+            extranonce: &[],
+        };
+        self.prepare(now, shared, &fields)
+    }
+
+    /// Checks everything of an extended channel's share but its hash. The caller answers a rejection.
+    pub fn prepare_extended(
+        &mut self,
+        now: Instant,
+        shared: &Shared<S>,
+        share: &SubmitSharesExtended<'_>,
+    ) -> Result<Prepared, Rejection> {
+        let fields = Fields {
+            channel_id: share.channel_id,
+            sequence_number: share.sequence_number,
+            job_id: share.job_id,
+            nonce: share.nonce,
+            ntime: share.ntime,
+            version: share.version,
+            kind: ChannelKind::Extended,
+            extranonce: share.extranonce.as_bytes(),
+        };
+        self.prepare(now, shared, &fields)
+    }
+
+    fn prepare(&mut self, now: Instant, shared: &Shared<S>, share: &Fields<'_>) -> Result<Prepared, Rejection> {
+        let (last_job, mask) = (self.last_job, shared.config().version_mask(self.revision));
+        let rejection =
+            |reason| Rejection { channel_id: share.channel_id, sequence_number: share.sequence_number, reason };
+        let channel = self
+            .slots
+            .index_of(share.channel_id)
+            .and_then(|index| self.slots.at_mut(index))
+            .ok_or(rejection(Reason::InvalidChannel))?;
+        match check(channel, &self.custom, last_job, mask, now, shared, share) {
+            Ok(prepared) => Ok(prepared),
+            Err(reason) => {
+                channel.count_rejection(reason);
+                Err(rejection(reason))
+            }
+        }
+    }
+
+    /// The second half: `hash` is the SHA-256d of the prepared header, in raw order. An accepted share is to be stored under its ticket. The caller
+    /// answers a rejection.
+    pub fn conclude(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared<S>,
+        share: &Prepared,
+        hash: &[u8; 32],
+    ) -> Result<Accepted, Rejection> {
+        let last_job = self.last_job;
+        let rejection =
+            |reason| Rejection { channel_id: share.channel_id, sequence_number: share.sequence_number, reason };
+        let Some(index) = self.slots.index_of(share.channel_id) else {
+            return Err(rejection(Reason::InvalidChannel));
+        };
+        let Some(channel) = self.slots.at_mut(index) else { return Err(rejection(Reason::InvalidChannel)) };
+        let (job, ground) = match find(channel, &self.custom, last_job, share.job_id, shared) {
+            Ok(found) => found,
+            Err(reason) => {
+                channel.count_rejection(reason);
+                return Err(rejection(reason));
+            }
+        };
+        let target = job.target.target();
+        // D-ALG-6, D-TGT-3.
+        let fault = if target.is_met_by(hash) {
+            channel.duplicates.take(hash, job.generation).err().map(|why| match why {
+                NotTaken::Duplicate => Reason::Duplicate,
+                NotTaken::Stale => Reason::Stale,
+            })
+        } else {
+            Some(Reason::Difficulty)
+        };
+        // Whatever came of it: jobs of a prefix that is out of use go, and a full memory asks for a move.
+        channel.release_old(shared);
+        if let Some(reason) = fault {
+            channel.count_rejection(reason);
+            return Err(rejection(reason));
+        }
+        let difficulty = target.difficulty();
+        let ticket = shared.next_ticket();
+        channel.acks.add(share.sequence_number, difficulty, ticket);
+        channel.count_acceptance(now, &Counted { difficulty });
+        channel.vardiff.record(target);
+        let block = ground.network_target.is_met_by(hash).then(|| Solution {
+            source: match job.source {
+                JobSource::Book(job) => {
+                    SolutionSource::Template { template_id: shared.book().live(job).map_or(0, Job::template_id), job }
+                }
+                JobSource::Custom => SolutionSource::Custom(job.id),
+            },
+            header: share.header,
+            extranonce: share.extranonce,
+        });
+        let accepted = Accepted {
+            channel_id: share.channel_id,
+            account: channel.account,
+            sequence_number: share.sequence_number,
+            ticket,
+            target,
+            difficulty,
+            hash: *hash,
+            block,
+        };
+        // In the queue until it is acknowledged; the vardiff's verdict and a due move are told on the same way.
+        self.slots.enqueue(index);
+        self.urgent |= ticket <= self.stored;
+        if self.slots.at(index).is_some_and(|channel| channel.duplicates.wants_move()) {
+            self.mark(index);
+        }
+        self.retarget(index, now, shared);
+        Ok(accepted)
+    }
+}
+
+/// Finds the job and what it builds on, or says why its shares do not count.
+fn find<S: Storage>(
+    channel: &Channel<S>,
+    custom: &[CustomJob<S>],
+    last_job: u32,
+    job_id: u32,
+    shared: &Shared<S>,
+) -> Result<(LiveJob, Ground), Reason> {
+    let book = shared.book();
+    let Some(job) = channel.live_job(job_id).copied() else {
+        // Numbers rise, so a job that is not there any more can be told from one that never was.
+        return Err(if job_id != 0 && job_id <= last_job { Reason::Stale } else { Reason::InvalidJob });
+    };
+    if job.future {
+        return Err(Reason::InvalidJob);
+    }
+    if !channel.duplicates.is_live(job.generation) {
+        return Err(Reason::Stale);
+    }
+    let ground = match job.source {
+        JobSource::Book(id) => {
+            // D-MIN-6: a prevhash ends all jobs but its own, whether the client has heard of it or not.
+            let (Some(live), Some(prev), Some(since)) = (book.live(id), book.prev_hash(), book.prev_hash_since())
+            else {
+                return Err(Reason::Stale);
+            };
+            Ground {
+                prev_hash: prev.prev_hash,
+                min_ntime: prev.min_ntime,
+                nbits: prev.nbits,
+                network_target: prev.network_target,
+                since,
+                version: live.version(),
+            }
+        }
+        JobSource::Custom => {
+            let job =
+                custom.iter().find(|job| job.id == job_id).filter(|job| job.is_live(book)).ok_or(Reason::Stale)?;
+            Ground {
+                prev_hash: job.prev_hash,
+                min_ntime: job.min_ntime,
+                nbits: job.nbits,
+                network_target: job.network_target,
+                since: job.since,
+                version: job.version,
+            }
+        }
+    };
+    Ok((job, ground))
+}
+
+fn check<S: Storage>(
+    channel: &mut Channel<S>,
+    custom: &[CustomJob<S>],
+    last_job: u32,
+    mask: u32,
+    now: Instant,
+    shared: &Shared<S>,
+    share: &Fields<'_>,
+) -> Result<Prepared, Reason> {
+    if channel.kind != share.kind {
+        return Err(Reason::InvalidChannel);
+    }
+    let (job, ground) = find(channel, custom, last_job, share.job_id, shared)?;
+    // D-ALG-8, D-ALG-9.
+    if (share.version ^ ground.version) & !mask != 0 {
+        return Err(if mask == 0 { Reason::VersionFixed } else { Reason::VersionBits });
+    }
+    // D-SHARE-2: from the prevhash's own time to that and the seconds since it came, plus the slack that the operator allows.
+    let passed = u32::try_from(now.saturating_since(ground.since).as_secs()).unwrap_or(u32::MAX);
+    let latest = ground.min_ntime.saturating_add(passed).saturating_add(shared.config().ntime_slack);
+    if !(ground.min_ntime..=latest).contains(&share.ntime) {
+        return Err(Reason::Time);
+    }
+    // D-SHARE-3.
+    if channel.kind == ChannelKind::Extended && share.extranonce.len() != shared.space.rollable_len() {
+        return Err(Reason::ExtranonceSize);
+    }
+    let prefix = channel.prefix(job.generation, shared);
+    let merkle_root = if let Some(root) = job.root {
+        root
+    } else {
+        let (prefix, extranonce) = (prefix.as_slice(), share.extranonce);
+        let root = match job.source {
+            JobSource::Book(id) => shared.book().live(id).map(|live| live.merkle_root(prefix, extranonce)),
+            JobSource::Custom => custom
+                .iter()
+                .find(|custom| custom.id == job.id)
+                .map(|custom| custom.parts.merkle_root(prefix, extranonce)),
+        };
+        let root = root.ok_or(Reason::Stale)?;
+        if channel.kind == ChannelKind::Standard
+            && let Some(live) = channel.jobs.iter_mut().find(|live| live.id == job.id)
+        {
+            live.root = Some(root);
+        }
+        root
+    };
+    Ok(Prepared {
+        header: Header {
+            version: share.version,
+            prev_hash: ground.prev_hash,
+            merkle_root,
+            ntime: share.ntime,
+            nbits: ground.nbits,
+            nonce: share.nonce,
+        },
+        channel_id: share.channel_id,
+        sequence_number: share.sequence_number,
+        job_id: share.job_id,
+        // Prefix and rolled part together have the full length, which is at most 32.
+        extranonce: prefix.with(share.extranonce).unwrap_or(prefix),
+    })
+}
+
+#[cfg(test)]
+mod tests;
