@@ -4,6 +4,7 @@
 mod args;
 mod config;
 mod hash;
+mod identity;
 mod keys;
 mod report;
 mod source;
