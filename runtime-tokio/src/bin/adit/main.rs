@@ -2,6 +2,7 @@
 #![expect(dead_code, unused_imports, reason = "the commands that use these modules are still to come")]
 
 mod args;
+mod chain;
 mod config;
 mod hash;
 mod identity;

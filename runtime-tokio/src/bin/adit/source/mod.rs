@@ -8,3 +8,9 @@ mod template;
 
 pub(crate) use solved::{Malformed, Solution, SolvedBlock};
 pub(crate) use template::{Parts, Template, Tx, Unbuildable};
+
+/// What tests of the chain and of the node need to solve templates.
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::solved::tests::{coinbase_of, solve};
+}
