@@ -13,6 +13,8 @@ mod ack;
 mod channel;
 mod custom;
 mod jobs;
+#[cfg(test)]
+mod model;
 mod open;
 mod shared;
 mod shares;

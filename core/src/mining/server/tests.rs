@@ -136,7 +136,7 @@ fn the_owner_may_refuse() {
     assert_eq!(code(&bench.sent()), Some("unknown-user"));
 }
 
-/// D-OPEN-5: never easier than the client accepts nor than the pool allows, whatever rate is announced.
+/// D-OPEN-4, D-OPEN-5: never easier than the client accepts nor than the pool allows, also when there is no miner yet.
 #[test]
 fn the_first_target_respects_both_sides() {
     let own = Target::from_difficulty(8.0).unwrap();

@@ -71,6 +71,19 @@ fn every_fault_has_its_code() {
     assert_eq!(Reason::ALL.map(|reason| reason as usize), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
 }
 
+/// D-SHARE-1, D-SHARE-5: sequence numbers are the client's affair; they are echoed, and nothing depends on them.
+#[test]
+fn sequence_numbers_are_not_trusted() {
+    let mut bench = Bench::draft();
+    let (channel, job) = bench.ready(ChannelKind::Standard);
+    let numbered = |nonce, sequence| changed(standard(channel, job, nonce), |share| share.sequence_number = sequence);
+    for (nonce, sequence) in [(1, 7), (2, 7), (3, 0), (4, u32::MAX)] {
+        assert_eq!(bench.submit(&numbered(nonce, sequence)).unwrap().sequence_number, sequence);
+    }
+    let rejection = bench.submit(&numbered(1, 8)).unwrap_err();
+    assert_eq!((rejection.reason, rejection.sequence_number), (Reason::Duplicate, 8));
+}
+
 /// D-SHARE-2: the upper bound moves with the time since the prevhash came, plus the slack that is configured.
 #[test]
 fn time_may_be_rolled_as_far_as_time_passed() {
