@@ -131,10 +131,10 @@ impl Client {
                 members[0].prefix = prefix;
             }
             ToClient::SubmitSharesSuccess(m) => {
-                let mut members = self.members(m.channel_id);
-                let seen = &mut members[0];
-                seen.owed =
-                    seen.owed.checked_sub(m.new_submits_accepted_count).expect("acknowledged more than was sent");
+                for seen in self.members(m.channel_id) {
+                    let left = seen.owed.checked_sub(m.new_submits_accepted_count);
+                    seen.owed = left.expect("acknowledged more than was sent");
+                }
             }
             ToClient::SubmitSharesError(m) => {
                 if let Some(seen) = self.open.get_mut(&m.channel_id) {

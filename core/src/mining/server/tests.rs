@@ -472,3 +472,48 @@ fn a_server_with_one_standard_channel_is_small() {
     std::println!("MiningServer<Heap> with one standard channel and three jobs: {bytes} bytes, heap included");
     assert!(bytes + 250 <= 1_024, "{bytes}");
 }
+
+/// The bound of issue 2 holds for a busy channel as well: it remembers up to its bound and moves, and its memory stops growing.
+#[cfg(feature = "alloc")]
+#[test]
+fn a_busy_channel_stops_growing() {
+    use crate::message::mining::SubmitSharesStandard;
+    use crate::mining::extranonce::ExtranonceSpace;
+    use crate::mining::job::NewJob;
+    use crate::storage::Heap;
+
+    let mut settings = config();
+    // So many shares are aimed at that vardiff leaves the easiest target alone.
+    settings.vardiff.shares_per_minute = 1e18;
+    let mut shared = Shared::new(settings, ExtranonceSpace::<Heap>::new(&[], 4, 8).unwrap(), 0);
+    let job = NewJob { template_id: 1, future: true, version: 4, coinbase_prefix: b"p", coinbase_suffix: b"s" };
+    shared.add_job(&job, []).unwrap();
+    shared.set_prev_hash(Instant::ORIGIN, prev(1), 1).unwrap();
+    let mut server = MiningServer::<Heap>::new(Revision::Draft, no_flags());
+    let mut output = Output::new(vec![0; 1_024]);
+    let ToServer::OpenStandardMiningChannel(request) = open_standard(1, 0.0) else { unreachable!() };
+    let open = OpenRequest::standard(&request).open;
+    let mut out = Out::plain(&mut output, Revision::Draft);
+    let _ = server.accept(Instant::ORIGIN, &mut shared, &open, 1, &mut out).unwrap();
+    let mut half = 0;
+    for n in 0..60_000_u32 {
+        let now = Instant::from_millis(u64::from(n) + 1);
+        let mut out = Out::plain(&mut output, Revision::Draft);
+        server.poll_outbound(&mut shared, &mut out).unwrap();
+        let len = output.len();
+        output.consume(len).unwrap();
+        // This client follows at once: the newest job of the connection is its own.
+        let prepared =
+            server.prepare_standard(now, &shared, &SubmitSharesStandard { version: 4, ..share(1, server.last_job, n) });
+        let prepared = prepared.unwrap();
+        server.conclude(now, &mut shared, &prepared, &prepared.header.hash()).unwrap();
+        if n == 30_000 {
+            half = server.memory();
+        }
+    }
+    let whole = server.memory();
+    std::println!("MiningServer<Heap> after 60,000 shares within one prevhash: {whole} bytes");
+    assert_eq!(half, whole);
+    assert!(whole < 320_000, "{whole}");
+    assert_eq!(server.channel(1).unwrap().statistics().accepted, 60_000);
+}
