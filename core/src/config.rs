@@ -80,6 +80,73 @@ pub const CUSTOM_JOBS_INLINE: usize = 1;
 /// tokens were checked before they are stored.
 pub const CUSTOM_JOBS_HEAP: usize = 16;
 
+/// Outputs of a stored template inline, in bytes: five witness commitments.
+pub const TEMPLATE_OUTPUTS_INLINE: usize = 256;
+
+/// Outputs of a stored template on the heap, in bytes: what the field of `NewTemplate` can carry.
+pub const TEMPLATE_OUTPUTS_HEAP: usize = 65_535;
+
+/// Templates that a provider keeps inline: two for each of two tips, and a future one.
+pub const PROVIDER_TEMPLATES_INLINE: usize = 5;
+
+/// Templates that a provider keeps on the heap. With a new one every half minute this is half an hour on one tip; older ones
+/// were replaced long before.
+pub const PROVIDER_TEMPLATES_HEAP: usize = 64;
+
+/// Templates that a client keeps inline: the one in use, a better one, a future one, and one that comes while they are there.
+pub const CLIENT_TEMPLATES_INLINE: usize = 4;
+
+/// Templates that a client keeps on the heap: as many as a provider.
+pub const CLIENT_TEMPLATES_HEAP: usize = PROVIDER_TEMPLATES_HEAP;
+
+/// Found blocks inline that wait for room in the output buffer or for a connection to the template provider.
+pub const SOLUTIONS_INLINE: usize = 2;
+
+/// Found blocks on the heap that wait. On a test network with an easy target blocks come in bursts; a real one has one.
+pub const SOLUTIONS_HEAP: usize = 64;
+
+/// Bytes of a found block's coinbase inline: [`COINBASE_INLINE`], the longest extranonce and the witness.
+pub const SOLUTION_COINBASE_INLINE: usize = COINBASE_INLINE + 32 + 36;
+
+/// Bytes of a found block's coinbase on the heap: what the field of `SubmitSolution` can carry.
+pub const SOLUTION_COINBASE_HEAP: usize = 65_535;
+
+/// Clients of a template provider inline: the pools of one house.
+pub const TEMPLATE_CLIENTS_INLINE: usize = 4;
+
+/// Clients of a template provider on the heap. Only a flood comes near it.
+pub const TEMPLATE_CLIENTS_HEAP: usize = 1 << 16;
+
+/// Downstream connections of a pool inline: a board that serves a few others.
+pub const DOWNSTREAMS_INLINE: usize = 4;
+
+/// Downstream connections of a pool on the heap: more than one process has file descriptors for.
+pub const DOWNSTREAMS_HEAP: usize = 1 << 20;
+
+/// Payouts of a pool's coinbase inline.
+pub const PAYOUTS_INLINE: usize = 4;
+
+/// Payouts of a pool's coinbase on the heap: what a job's coinbase suffix can carry of ordinary ones.
+pub const PAYOUTS_HEAP: usize = 2_048;
+
+/// Bytes of a payout's script inline: the longest ordinary ones have 34.
+pub const SCRIPT_INLINE: usize = 40;
+
+/// Bytes of a payout's script on the heap: above this nobody can spend it.
+pub const SCRIPT_HEAP: usize = 10_000;
+
+/// Users of a pool inline.
+pub const USERS_INLINE: usize = 16;
+
+/// Users of a pool on the heap: some 150 bytes each.
+pub const USERS_HEAP: usize = 1 << 20;
+
+/// Bytes of a user's name inline: an address and a worker's name.
+pub const USER_NAME_INLINE: usize = 96;
+
+/// Bytes of a user's name on the heap: what `user_identity` can carry.
+pub const USER_NAME_HEAP: usize = 255;
+
 /// What a peer may cost in time and bytes before the connection is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

@@ -5,7 +5,9 @@
 
 pub mod connections;
 mod deadlines;
+pub mod pool;
 pub mod provider;
 
 pub use connections::ConnectionId;
+pub use pool::Pool;
 pub use provider::Provider;

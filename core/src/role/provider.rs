@@ -6,6 +6,7 @@
 use core::fmt;
 
 use super::connections::{ConnectionId, Connections};
+use crate::config::{TEMPLATE_CLIENTS_HEAP, TEMPLATE_CLIENTS_INLINE};
 use crate::error::Error;
 use crate::message::template::ToServer;
 use crate::storage::{NoRoom, Storage};
@@ -15,10 +16,6 @@ use crate::template::server::{HandleError, Request, ToTemplateClient};
 use crate::template::{Constraints, TemplateBook, TemplateServer, Tip};
 use crate::time::Instant;
 use crate::wire::{B016M, Revision, U256};
-
-/// Clients inline: the pools of one house. On the heap a bound that only a flood reaches; the owner limits below it.
-const CLIENTS_INLINE: usize = 4;
-const CLIENTS_HEAP: usize = 1 << 16;
 
 /// An id that names no connection (any more).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +75,7 @@ pub struct NewTemplate<'a> {
 ///
 /// There are no deadlines here.
 pub struct Provider<S: Storage> {
-    clients: Connections<TemplateServer, S, CLIENTS_INLINE, CLIENTS_HEAP>,
+    clients: Connections<TemplateServer, S, TEMPLATE_CLIENTS_INLINE, TEMPLATE_CLIENTS_HEAP>,
     book: TemplateBook<S>,
     wanted: Constraints,
     starved: bool,

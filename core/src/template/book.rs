@@ -4,14 +4,9 @@ use core::fmt;
 
 use super::coinbase::TemplateCoinbase;
 use super::store::{Constraints, Template, TemplateError, Tip};
+use crate::config::{PROVIDER_TEMPLATES_HEAP, PROVIDER_TEMPLATES_INLINE};
 use crate::storage::{List, Storage};
 use crate::wire::U256;
-
-/// Templates kept inline: two for each of two tips, and a future one.
-const KEPT_INLINE: usize = 5;
-/// Templates kept on the heap. With a new one every half minute this is half an hour of mining on one tip; older ones
-/// were replaced long before.
-const KEPT_HEAP: usize = 64;
 
 /// What a template builds on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +77,7 @@ pub struct Known<'a, S: Storage> {
 
 /// Templates of the present tip, of the one before, and future ones, within bounds: when there is no room the least useful one goes.
 pub struct TemplateBook<S: Storage> {
-    entries: S::List<Entry<S>, KEPT_INLINE, KEPT_HEAP>,
+    entries: S::List<Entry<S>, PROVIDER_TEMPLATES_INLINE, PROVIDER_TEMPLATES_HEAP>,
     next_id: u64,
     tips: [Option<Tip>; 2],
     sequence: TipSequence,

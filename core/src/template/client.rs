@@ -6,6 +6,10 @@ use core::fmt;
 
 use super::coinbase::{TemplateCoinbase, assemble, assembled_len};
 use super::store::{Constraints, Template, TemplateError, Tip};
+use crate::config::{
+    CLIENT_TEMPLATES_HEAP, CLIENT_TEMPLATES_INLINE, SOLUTION_COINBASE_HEAP, SOLUTION_COINBASE_INLINE, SOLUTIONS_HEAP,
+    SOLUTIONS_INLINE,
+};
 use crate::connection::Outbound;
 use crate::error::Error;
 use crate::message::template::{
@@ -17,17 +21,6 @@ use crate::protocol::{Initiator, TemplateDistribution};
 use crate::storage::{List, NoRoom, Storage};
 use crate::time::Instant;
 use crate::wire::B064K;
-
-/// Templates kept inline: the one in use, a better one, a future one, and one that comes while they are there.
-const KEPT_INLINE: usize = 4;
-/// Templates kept on the heap, see the provider's book.
-const KEPT_HEAP: usize = 64;
-/// Found blocks that wait for room in the output buffer, or for a connection.
-const SOLUTIONS_INLINE: usize = 2;
-const SOLUTIONS_HEAP: usize = 16;
-/// Bytes of a coinbase: inline a dozen outputs, on the heap what the message can carry.
-const COINBASE_INLINE: usize = 768;
-const COINBASE_HEAP: usize = 0xffff;
 
 /// The way to a template provider.
 pub type ToProvider<'o> = Outbound<'o, Initiator, TemplateDistribution>;
@@ -78,7 +71,10 @@ pub enum TemplateEvent<'m> {
         template_id: u64,
     },
     /// A new tip, but the template that it names was not usable, so there is nothing to mine until the next one comes.
-    TipWithoutTemplate,
+    TipWithoutTemplate {
+        /// The template's id.
+        template_id: u64,
+    },
     /// Transactions that were asked for.
     Transactions(RequestTransactionDataSuccess<'m>),
     /// The provider does not have them.
@@ -111,7 +107,7 @@ struct Pending<S: Storage> {
     version: u32,
     header_timestamp: u32,
     header_nonce: u32,
-    coinbase: S::List<u8, COINBASE_INLINE, COINBASE_HEAP>,
+    coinbase: S::List<u8, SOLUTION_COINBASE_INLINE, SOLUTION_COINBASE_HEAP>,
 }
 
 struct Kept<S: Storage> {
@@ -123,7 +119,7 @@ struct Kept<S: Storage> {
 pub struct TemplateClient<S: Storage> {
     constraints: Constraints,
     announced: bool,
-    kept: S::List<Kept<S>, KEPT_INLINE, KEPT_HEAP>,
+    kept: S::List<Kept<S>, CLIENT_TEMPLATES_INLINE, CLIENT_TEMPLATES_HEAP>,
     tip: Option<(Tip, Instant)>,
     last_id: Option<u64>,
     /// The last template that came and was not usable.
@@ -264,7 +260,7 @@ impl<S: Storage> TemplateClient<S> {
                 Ok(TemplateEvent::Tip { template_id })
             }
             // Not kept: it was unusable, or pushed out by newer ones.
-            None => Ok(TemplateEvent::TipWithoutTemplate),
+            None => Ok(TemplateEvent::TipWithoutTemplate { template_id }),
         }
     }
 
@@ -280,7 +276,7 @@ impl<S: Storage> TemplateClient<S> {
     pub fn submit(&mut self, found: &Found<'_>) -> Result<(), NoRoom> {
         let extranonce = found.extranonce.iter().map(|piece| piece.len()).sum();
         let len = assembled_len(found.coinbase_prefix.len(), extranonce, found.coinbase_suffix.len(), found.witness);
-        let mut coinbase: S::List<u8, COINBASE_INLINE, COINBASE_HEAP> = Default::default();
+        let mut coinbase: S::List<u8, SOLUTION_COINBASE_INLINE, SOLUTION_COINBASE_HEAP> = Default::default();
         if len > coinbase.bound() {
             return Err(NoRoom);
         }
@@ -422,7 +418,7 @@ mod tests {
         let long = NewTemplate { coinbase_prefix: B0255::new(&[0; 9]), ..good };
         let why = TemplateError::ScriptPrefixTooLong(9);
         assert_eq!(handle(&mut client, ToClient::NewTemplate(long)), Ok(TemplateEvent::Unusable { id: 1, why }));
-        assert_eq!(handle(&mut client, tip(1)), Ok(TemplateEvent::TipWithoutTemplate));
+        assert_eq!(handle(&mut client, tip(1)), Ok(TemplateEvent::TipWithoutTemplate { template_id: 1 }));
         assert!(handle(&mut client, template(2, false)).is_ok());
     }
 
@@ -436,7 +432,7 @@ mod tests {
         }
         assert_eq!(client.best().map(Template::id), Some(39));
         assert_eq!(client.future().last().map(Template::id), Some(35));
-        assert!(client.kept.len() <= KEPT_INLINE);
+        assert!(client.kept.len() <= CLIENT_TEMPLATES_INLINE);
     }
 
     const FOUND: Found<'static> = Found {
@@ -498,7 +494,7 @@ mod tests {
 
     #[test]
     fn a_coinbase_that_no_message_carries_is_refused() {
-        let long = std::vec![0; COINBASE_INLINE];
+        let long = std::vec![0; SOLUTION_COINBASE_INLINE];
         assert_eq!(client().submit(&Found { coinbase_suffix: &long, ..FOUND }), Err(NoRoom));
     }
 

@@ -6,10 +6,11 @@
 use core::fmt;
 
 use super::transaction::{
-    ANY, CoinbaseTx, Malformed, NULL_OUTPOINT, WITNESS_RESERVED_LEN, check_outputs, legacy_sigops,
+    ANY, CoinbaseTx, Malformed, NULL_OUTPOINT, WITNESS_RESERVED_LEN, check_outputs, is_witness_commitment,
+    legacy_sigops,
 };
-use crate::message::TxOut;
-use crate::wire::{CompactSize, DecodeError, Encode, EncodeError, Writer};
+use crate::message::{TxOut, TxOuts};
+use crate::wire::{CompactSize, Decode, DecodeError, Encode, EncodeError, Reader, Writer};
 
 /// Longest `coinbase_prefix` that a template may give (the field allows 255).
 pub const MAX_SCRIPT_PREFIX: usize = 8;
@@ -280,6 +281,19 @@ pub fn assemble(
     Ok(out.written())
 }
 
+/// Whether the outputs in a job's `coinbase_tx_suffix` commit to witnesses, so that a block must carry the coinbase with one.
+#[must_use]
+pub fn suffix_commits_to_witness(suffix: &[u8]) -> bool {
+    // Sequence number, count, outputs, lock time.
+    let mut reader = Reader::new(suffix);
+    let Ok(CompactSize(count)) = u32::decode(&mut reader, ANY).and_then(|_| CompactSize::decode(&mut reader, ANY))
+    else {
+        return false;
+    };
+    let Some((outputs, _)) = reader.rest().split_last_chunk::<4>() else { return false };
+    TxOuts::new(outputs, count).flatten().any(|output| is_witness_commitment(&output))
+}
+
 /// Bytes that [`assemble`] writes for parts of these lengths.
 #[must_use]
 pub const fn assembled_len(prefix: usize, extranonce: usize, suffix: usize, witness: bool) -> usize {
@@ -416,6 +430,8 @@ mod tests {
             let plan = Coinbase::new(template, HALVES, b"/adit/", 16).expect("plan");
             assert_eq!(plan.has_witness(), witness);
             let (prefix, suffix) = parts(&plan);
+            assert_eq!(suffix_commits_to_witness(&suffix), witness);
+            assert!(!suffix_commits_to_witness(&suffix[..20]));
             let extranonce: [&[u8]; 2] = [&[1; 6], &[2; 10]];
             let mut whole = vec![0; assembled_len(prefix.len(), 16, suffix.len(), witness)];
             assert_eq!(assemble(&prefix, &extranonce, &suffix, witness, &mut whole), Ok(whole.len()));

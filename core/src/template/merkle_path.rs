@@ -7,7 +7,7 @@ use crate::hash::sha256d;
 use crate::wire::U256;
 
 /// Levels of the deepest tree: 65,535 transactions beside the coinbase. Consensus weight allows fewer than 17,000.
-pub const MERKLE_DEPTH: usize = 16;
+pub const MERKLE_DEPTH: usize = crate::config::MERKLE_PATH_INLINE;
 
 /// More transactions than a merkle path of the bounded depth can carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

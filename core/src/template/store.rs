@@ -3,17 +3,11 @@
 use core::fmt;
 
 use super::coinbase::{MAX_SCRIPT_PREFIX, TemplateCoinbase};
-use super::merkle_path::MERKLE_DEPTH;
 use super::transaction::check_outputs;
+use crate::config::{MERKLE_PATH_HEAP, MERKLE_PATH_INLINE, TEMPLATE_OUTPUTS_HEAP, TEMPLATE_OUTPUTS_INLINE};
 use crate::mining::target::Target;
 use crate::storage::{List, Storage};
 use crate::wire::{DecodeError, U256};
-
-/// Bytes of a template's outputs that are kept inline: five witness commitments. On the heap all that the message can carry.
-const OUTPUTS_INLINE: usize = 256;
-const OUTPUTS_HEAP: usize = 0xffff;
-/// Levels of a merkle path that the message can carry.
-const PATH_HEAP: usize = 0xff;
 
 /// Why a template can't be used or kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +45,9 @@ pub struct Template<S: Storage> {
     input_sequence: u32,
     value_remaining: u64,
     outputs_count: u32,
-    outputs: S::List<u8, OUTPUTS_INLINE, OUTPUTS_HEAP>,
+    outputs: S::List<u8, TEMPLATE_OUTPUTS_INLINE, TEMPLATE_OUTPUTS_HEAP>,
     lock_time: u32,
-    merkle_path: S::List<U256, MERKLE_DEPTH, PATH_HEAP>,
+    merkle_path: S::List<U256, MERKLE_PATH_INLINE, MERKLE_PATH_HEAP>,
     witness: bool,
 }
 

@@ -1,5 +1,6 @@
 //! What the tests of both sides share: a template, a tip with the easiest target, a buffer whose frames read back.
 
+use core::marker::PhantomData;
 use std::vec;
 use std::vec::Vec;
 
@@ -11,7 +12,7 @@ use crate::connection::Outbound;
 use crate::frame::Header;
 use crate::message::MessageSet;
 use crate::mining::target::Target;
-use crate::protocol::{Side, TemplateDistribution, decode_incoming};
+use crate::protocol::{Protocol, Side, TemplateDistribution, decode_incoming};
 use crate::storage::Inline;
 use crate::wire::{Revision, U256};
 
@@ -47,32 +48,39 @@ pub(crate) fn add(book: &mut TemplateBook<Inline>, basis: Basis, room: Constrain
 }
 
 /// An output buffer, and what was written to it.
-pub(crate) struct Wire {
+pub(crate) struct Wire<Pr = TemplateDistribution> {
     output: Output<Vec<u8>>,
     revision: Revision,
+    protocol: PhantomData<Pr>,
 }
 
-impl Wire {
+impl<Pr: Protocol> Wire<Pr> {
     pub(crate) fn new(room: usize, revision: Revision) -> Self {
-        Self { output: Output::new(vec![0; room]), revision }
+        Self { output: Output::new(vec![0; room]), revision, protocol: PhantomData }
     }
 
-    pub(crate) fn out<S: Side>(&mut self) -> Outbound<'_, S, TemplateDistribution> {
+    pub(crate) fn out<S: Side>(&mut self) -> Outbound<'_, S, Pr> {
         Outbound::plain(&mut self.output, self.revision)
     }
 
-    /// Empties the buffer; hands each message to `each`.
-    pub(crate) fn drain<S: Side>(&mut self, mut each: impl FnMut(S::Incoming<'_, TemplateDistribution>)) {
-        let bytes = self.output.filled().to_vec();
-        self.output.consume(bytes.len()).expect("that many");
+    /// Empties the buffer; hands each message of the protocol to `each`.
+    pub(crate) fn drain<S: Side>(&mut self, mut each: impl FnMut(S::Incoming<'_, Pr>)) {
+        let bytes = self.bytes();
         let mut rest = &bytes[..];
         while !rest.is_empty() {
             let (head, tail) = rest.split_first_chunk().expect("a whole header");
             let header = Header::decode(*head);
             let (payload, tail) = tail.split_at(header.msg_length());
-            each(decode_incoming::<S, TemplateDistribution>(header, payload, self.revision).expect("well formed"));
+            each(decode_incoming::<S, Pr>(header, payload, self.revision).expect("well formed"));
             rest = tail;
         }
+    }
+
+    /// What waits, as bytes; empties the buffer.
+    pub(crate) fn bytes(&mut self) -> Vec<u8> {
+        let bytes = self.output.filled().to_vec();
+        self.output.consume(bytes.len()).expect("that many");
+        bytes
     }
 
     /// The names of the messages, in order; empties the buffer.

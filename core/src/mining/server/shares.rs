@@ -117,6 +117,20 @@ pub struct Prepared {
     extranonce: ExtranoncePrefix,
 }
 
+impl Prepared {
+    /// The share's job on this connection.
+    #[must_use]
+    pub const fn job_id(&self) -> u32 {
+        self.job_id
+    }
+
+    /// The whole extranonce in its coinbase.
+    #[must_use]
+    pub const fn extranonce(&self) -> &ExtranoncePrefix {
+        &self.extranonce
+    }
+}
+
 /// An accepted share. It counts for the client once [`MiningServer::stored`] was called with its ticket or a later one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Accepted {

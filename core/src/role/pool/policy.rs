@@ -1,0 +1,43 @@
+//! What a pool's owner decides while it runs: who may mine, and whose own jobs are paid for.
+
+use crate::message::mining::SetCustomMiningJobError;
+use crate::mining::server::{CustomCoinbase, CustomRequest, OpenRequest, Refusal};
+use crate::role::ConnectionId;
+
+/// Decides about requests, at once: what needs a database is looked up before, or cached.
+pub trait Policy {
+    /// Whether a channel may be opened under this `user_identity`.
+    fn authorize(&mut self, connection: ConnectionId, request: &OpenRequest<'_>) -> Result<(), Refusal>;
+
+    /// Whether a custom job may be mined: checks its token. `Err` carries the code for the client (D-CUST-5). Denies unless
+    /// overridden: without job negotiation no token was ever given out.
+    fn custom_job(
+        &mut self,
+        connection: ConnectionId,
+        request: &CustomRequest<'_>,
+    ) -> Result<CustomCoinbase<'_>, &'static str> {
+        let _ = (connection, request);
+        Err(SetCustomMiningJobError::INVALID_MINING_JOB_TOKEN)
+    }
+}
+
+/// Everybody may mine under any name of printable ASCII, the empty one left out.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AcceptAll;
+
+impl Policy for AcceptAll {
+    fn authorize(&mut self, _: ConnectionId, request: &OpenRequest<'_>) -> Result<(), Refusal> {
+        let name = request.user_identity;
+        if name.is_empty() || !name.is_printable_ascii() { Err(Refusal::InvalidUser) } else { Ok(()) }
+    }
+}
+
+/// Only those for whose name the function is true may mine.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<F>(pub F);
+
+impl<F: FnMut(&[u8]) -> bool> Policy for Known<F> {
+    fn authorize(&mut self, _: ConnectionId, request: &OpenRequest<'_>) -> Result<(), Refusal> {
+        if (self.0)(request.user_identity.as_bytes()) { Ok(()) } else { Err(Refusal::UnknownUser) }
+    }
+}

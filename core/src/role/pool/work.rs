@@ -1,0 +1,240 @@
+//! From templates to jobs: the pool's coinbase for each template, the tip for all channels.
+
+use core::fmt;
+
+use super::{Pool, ProviderEvent};
+use crate::config::{COINBASE_HEAP, COINBASE_INLINE, PAYOUTS_HEAP, PAYOUTS_INLINE, SCRIPT_HEAP, SCRIPT_INLINE};
+use crate::error::Error;
+use crate::message::template::ToClient;
+use crate::mining::job::{BookError, NewJob, PrevHash};
+use crate::mining::server::{Shared, Solution, SolutionSource};
+use crate::storage::{List, NoRoom, Storage};
+use crate::template::client::{Found, ProviderViolation, TemplateEvent, ToProvider};
+use crate::template::coinbase::{
+    Coinbase, CoinbaseError, MAX_PREFIX_LEN, MAX_TAG, Payout, payouts_sigops, payouts_size, suffix_commits_to_witness,
+};
+use crate::template::store::{Constraints, Template};
+use crate::time::Instant;
+
+/// Why a template gave no job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobError {
+    /// The coinbase could not be made.
+    Coinbase(CoinbaseError),
+    /// The job book did not take it.
+    Book(BookError),
+    /// The coinbase is longer than is kept.
+    TooLong,
+}
+
+impl fmt::Display for JobError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Coinbase(error) => error.fmt(f),
+            Self::Book(error) => error.fmt(f),
+            Self::TooLong => f.write_str("coinbase longer than is kept"),
+        }
+    }
+}
+
+impl core::error::Error for JobError {}
+
+/// Where the reward goes, and how the pool signs its coinbases.
+pub(super) struct Rewards<S: Storage> {
+    payouts: S::List<Output<S>, PAYOUTS_INLINE, PAYOUTS_HEAP>,
+    tag: heapless::Vec<u8, MAX_TAG>,
+    /// Coinbase bytes behind the extranonce while a job is made.
+    scratch: S::List<u8, COINBASE_INLINE, COINBASE_HEAP>,
+}
+
+struct Output<S: Storage> {
+    script: S::List<u8, SCRIPT_INLINE, SCRIPT_HEAP>,
+    weight: u64,
+}
+
+impl<S: Storage> Rewards<S> {
+    pub(super) fn new(payouts: &[Payout<'_>], tag: &[u8]) -> Result<Self, CoinbaseError> {
+        let tag = heapless::Vec::from_slice(tag).map_err(|_| CoinbaseError::TagTooLong(tag.len()))?;
+        if payouts.iter().all(|payout| payout.weight == 0) {
+            return Err(CoinbaseError::NoPayout);
+        }
+        let mut rewards = Self { payouts: Default::default(), tag, scratch: Default::default() };
+        for payout in payouts {
+            let mut output: Output<S> = Output { script: Default::default(), weight: payout.weight };
+            output.script.extend_from_slice(payout.script_pubkey).map_err(|_| CoinbaseError::NoRoom)?;
+            rewards.payouts.push(output).map_err(|_| CoinbaseError::NoRoom)?;
+        }
+        Ok(rewards)
+    }
+
+    fn payouts(&self) -> impl Iterator<Item = Payout<'_>> + Clone {
+        self.payouts.iter().map(|output| Payout { script_pubkey: &output.script, weight: output.weight })
+    }
+
+    /// What the template provider must leave room for (D-TDP-5).
+    pub(super) fn constraints(&self) -> Constraints {
+        Constraints {
+            max_additional_size: payouts_size(self.payouts()),
+            max_additional_sigops: payouts_sigops(self.payouts()),
+        }
+    }
+
+    /// Makes the job of a template and adds it to the book (D-TDP-8, D-ALG-4).
+    fn add_job(&mut self, template: &Template<S>, future: bool, shared: &mut Shared<S>) -> Result<(), JobError> {
+        let mut scratch = core::mem::take(&mut self.scratch);
+        let outcome = self.make(template, future, shared, &mut scratch);
+        self.scratch = scratch;
+        outcome
+    }
+
+    fn make(
+        &self,
+        template: &Template<S>,
+        future: bool,
+        shared: &mut Shared<S>,
+        suffix: &mut S::List<u8, COINBASE_INLINE, COINBASE_HEAP>,
+    ) -> Result<(), JobError> {
+        let plan = Coinbase::new(template.coinbase(), self.payouts(), &self.tag, shared.space().full_len())
+            .map_err(JobError::Coinbase)?;
+        let mut prefix = [0; MAX_PREFIX_LEN];
+        let prefix_len = plan.write_prefix(&mut prefix).map_err(JobError::Coinbase)?;
+        resize(suffix, plan.suffix_len()).map_err(|NoRoom| JobError::TooLong)?;
+        let suffix_len = plan.write_suffix(suffix).map_err(JobError::Coinbase)?;
+        let job = NewJob {
+            template_id: template.id(),
+            future,
+            version: template.version(),
+            coinbase_prefix: prefix.get(..prefix_len).unwrap_or_default(),
+            coinbase_suffix: suffix.get(..suffix_len).unwrap_or_default(),
+        };
+        let path = template.merkle_path().iter().map(|hash| hash.0);
+        shared.add_job(&job, path).map(|_| ()).map_err(JobError::Book)
+    }
+}
+
+/// Makes the list `len` zeros long.
+fn resize<L: List<u8>>(list: &mut L, len: usize) -> Result<(), NoRoom> {
+    const ZEROS: [u8; 64] = [0; 64];
+    list.clear();
+    while list.len() < len {
+        list.extend_from_slice(ZEROS.get(..len - list.len()).unwrap_or(&ZEROS))?;
+    }
+    Ok(())
+}
+
+impl<S: Storage> Pool<S> {
+    /// A connection to a template provider is open. Jobs follow its templates; poll its outbound at once.
+    pub fn provider_connected(&mut self) {
+        self.provider = true;
+    }
+
+    /// The connection to the template provider is gone. Devices go on with the job they have; found blocks wait for the next
+    /// connection.
+    pub fn provider_lost(&mut self) {
+        self.provider = false;
+        self.templates.disconnected();
+    }
+
+    /// Whether a template provider is connected. Without one the last job goes stale sooner or later.
+    #[must_use]
+    pub const fn has_provider(&self) -> bool {
+        self.provider
+    }
+
+    /// Takes a message of the template provider; makes a job of a template, and moves all channels to a new tip. On an error close
+    /// that connection and call [`Self::provider_lost`].
+    pub fn handle_provider<'m>(
+        &mut self,
+        now: Instant,
+        message: ToClient<'m>,
+    ) -> Result<ProviderEvent<'m>, ProviderViolation> {
+        Ok(match self.templates.handle(now, message)? {
+            TemplateEvent::Template { id, future } => match self.add_job(id) {
+                Ok(()) => ProviderEvent::Job { template_id: id, future },
+                Err(why) => ProviderEvent::NoJob { template_id: id, why },
+            },
+            TemplateEvent::Unusable { id, why } => ProviderEvent::Unusable { template_id: id, why },
+            TemplateEvent::Tip { template_id } | TemplateEvent::TipWithoutTemplate { template_id } => {
+                self.new_tip(now, template_id)
+            }
+            TemplateEvent::Transactions(message) => ProviderEvent::Transactions(message),
+            TemplateEvent::NoTransactions(message) => ProviderEvent::NoTransactions(message),
+        })
+    }
+
+    fn add_job(&mut self, template_id: u64) -> Result<(), JobError> {
+        let Some((template, future)) = self.templates.template(template_id) else {
+            return Err(JobError::Book(BookError::UnknownTemplate));
+        };
+        self.rewards.add_job(template, future, &mut self.shared)?;
+        self.links.mark_all_dirty();
+        Ok(())
+    }
+
+    /// D-MIN-4, D-MIN-6: the job of the named template is the current one, all others are gone; each connection is told the job
+    /// first, then the prevhash.
+    fn new_tip<'m>(&mut self, now: Instant, template_id: u64) -> ProviderEvent<'m> {
+        let Some((tip, _)) = self.templates.tip() else { return ProviderEvent::TipWithoutJob { prev_hash: [0; 32] } };
+        let prev_hash = tip.prev_hash;
+        let prev = PrevHash {
+            prev_hash,
+            // D-TDP-12 says where time starts; a miner's time may not be before it (current open question 34).
+            min_ntime: tip.header_timestamp,
+            nbits: tip.n_bits,
+            network_target: tip.target,
+        };
+        let mut outcome = self.shared.set_prev_hash(now, prev, template_id).map(|_| ()).map_err(JobError::Book);
+        if outcome.is_err() {
+            // The book had no place for so many future jobs, or the job was not made; the template may be there still.
+            outcome = self.add_job(template_id);
+        }
+        self.links.mark_all_dirty();
+        match outcome {
+            Ok(()) => ProviderEvent::Tip { prev_hash, template_id },
+            Err(_) => ProviderEvent::TipWithoutJob { prev_hash },
+        }
+    }
+
+    /// Other payouts or another tag from now on: tells the provider, and makes new jobs of the templates at hand.
+    pub fn set_rewards(&mut self, payouts: &[Payout<'_>], tag: &[u8]) -> Result<(), JobError> {
+        self.rewards = Rewards::new(payouts, tag).map_err(JobError::Coinbase)?;
+        self.templates.set_constraints(self.rewards.constraints());
+        let best = self.templates.best().map(|template| (template, false));
+        for (template, future) in self.templates.future().map(|template| (template, true)).chain(best) {
+            self.rewards.add_job(template, future, &mut self.shared)?;
+        }
+        self.links.mark_all_dirty();
+        Ok(())
+    }
+
+    /// Whether [`Self::poll_provider_outbound`] has something to send.
+    #[must_use]
+    pub fn provider_wants_outbound(&self) -> bool {
+        self.provider && self.templates.is_dirty()
+    }
+
+    /// Sends the provider what it has yet to be told: constraints first, then found blocks (D-TDP-1, D-TDP-17). After
+    /// [`Error::Full`] call again when the buffer was drained.
+    pub fn poll_provider_outbound(&mut self, out: &mut ToProvider<'_>) -> Result<(), Error> {
+        self.templates.poll_outbound(out)
+    }
+
+    /// Queues a block for the provider (D-TDP-17). False when it can't be sent: a custom job's block is its maker's to submit, or
+    /// more blocks wait than are kept.
+    pub(super) fn submit(&mut self, solution: &Solution) -> bool {
+        let SolutionSource::Template { template_id, job } = solution.source else { return false };
+        let Some(job) = self.shared.book().live(job) else { return false };
+        self.templates
+            .submit(&Found {
+                template_id,
+                version: solution.header.version,
+                header_timestamp: solution.header.ntime,
+                header_nonce: solution.header.nonce,
+                coinbase_prefix: job.coinbase_prefix(),
+                extranonce: [solution.extranonce.as_slice(), &[]],
+                coinbase_suffix: job.coinbase_suffix(),
+                witness: suffix_commits_to_witness(job.coinbase_suffix()),
+            })
+            .is_ok()
+    }
+}
