@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::move_down;
 use crate::error::Misuse;
 
 /// Where the regions of an input buffer stand. `plain.start <= plain.end <= sealed.start <= sealed.end <= capacity`.
@@ -197,11 +198,11 @@ impl InputView<'_> {
         let body = base + body.start.min(total)..base + body.end.min(total);
         if self.marks.plain.is_empty() {
             self.marks.plain = body;
-        } else if body.end <= self.bytes.len() && self.marks.plain.end <= body.start {
+        } else {
             let to = self.marks.plain.end;
             self.marks.plain.end += body.len();
             if to != body.start {
-                self.bytes.copy_within(body, to);
+                move_down(self.bytes, body, to);
             }
         }
         self.drop_sealed(total);
@@ -217,8 +218,8 @@ impl InputView<'_> {
             return;
         }
         let plain = self.marks.plain.len();
-        self.bytes.copy_within(self.marks.plain.clone(), 0);
-        self.bytes.copy_within(self.marks.sealed.clone(), plain);
+        move_down(self.bytes, self.marks.plain.clone(), 0);
+        move_down(self.bytes, self.marks.sealed.clone(), plain);
         self.marks.plain = 0..plain;
         self.marks.sealed = plain..kept;
     }

@@ -2,6 +2,7 @@
 
 use core::ops::Range;
 
+use super::move_down;
 use crate::error::{Full, Misuse};
 
 /// Where the filled part of an output buffer stands, and what the last refused write wanted.
@@ -131,8 +132,8 @@ impl OutputView<'_> {
         }
         self.marks.wanted = 0;
         let len = self.marks.filled.len();
-        if self.bytes.len() - self.marks.filled.end < n {
-            self.bytes.copy_within(self.marks.filled.clone(), 0);
+        if self.bytes.len().saturating_sub(self.marks.filled.end) < n {
+            move_down(self.bytes, self.marks.filled.clone(), 0);
             self.marks.filled = 0..len;
         }
         self.bytes.get_mut(self.marks.filled.end..).and_then(|tail| tail.get_mut(..n)).ok_or(Full)
