@@ -243,6 +243,33 @@ fn plain_and_sealed_never_meet() {
     }
 }
 
+/// D-SEC-14: who the server is can be asked while the keys are there; they go with the connection's end, however it comes.
+#[test]
+fn keys_and_identity_end_with_the_connection() {
+    let run = |end: fn(&mut Pair<Mining>)| {
+        let mut pair = Pair::<Mining>::new(&PairConfig { limits: (LIMITS, LIMITS), ..PairConfig::default() });
+        let mut talk = crate::talk::Talk::default();
+        talk.run(&mut pair);
+        assert!(pair.client.session.connection().peer().is_some_and(|peer| peer.is_authenticated()));
+        assert!(pair.server.session.connection().peer().is_some_and(|peer| !peer.is_authenticated()));
+        end(&mut pair);
+        talk.run(&mut pair);
+        assert_eq!(pair.client.session.connection().peer(), None);
+        assert_eq!(pair.server.session.connection().peer(), None);
+    };
+    run(|pair| pair.client.session.close());
+    run(|pair| {
+        let late = Instant::from_secs(1000);
+        assert!(pair.client.session.handle_timeout(late).is_err() && pair.server.session.handle_timeout(late).is_err());
+    });
+    run(|pair| {
+        pair.to_server.put(&[16, 0]);
+        pair.to_server.put(&[0; 16]);
+        pair.to_client.put(&[16, 0]);
+        pair.to_client.put(&[0; 16]);
+    });
+}
+
 /// D-SEC-14, D-RECON-4: a server of another authority is not accepted, and gets no `SetupConnection`.
 #[test]
 fn another_authority_is_not_accepted() {

@@ -3,7 +3,7 @@
 use super::event::Starved;
 use super::life::Life;
 use super::table::State;
-use crate::buffer::{Fit, InputView};
+use crate::buffer::InputView;
 use crate::crypto::Provider;
 use crate::error::{Error, Misuse, PeerError};
 use crate::frame::Header;
@@ -15,8 +15,8 @@ const SETUP_FRAME: u32 = 6 + 1291;
 
 /// Opens records in place until a whole frame stands at the front of the plaintext, and returns its header.
 ///
-/// Records are opened only while the plaintext lacks a whole frame, so it never grows beyond a frame and a record. A frame that
-/// is too long is refused as soon as its header is there.
+/// Records are opened only while the plaintext lacks a whole frame, so it never grows beyond a frame and a record. What is
+/// missing is known as soon as the frame's header or the record's length is there, so that what can never fit is refused then.
 pub(super) fn next_frame<P: Provider>(
     transport: &mut Transport<P>,
     life: &Life,
@@ -34,10 +34,6 @@ pub(super) fn next_frame<P: Provider>(
             }
             // What is missing comes in a record of its own, or in several, each of which needs its overhead.
             whole = length + if transport.is_sealed() { OVERHEAD } else { 0 };
-            if input.fit(whole) == Fit::Never {
-                let length = u32::try_from(length).unwrap_or(u32::MAX);
-                return Err(PeerError::TooLong { length, limit: input.ceiling() }.into());
-            }
         }
         if let Some(length) = transport.record_len(input.sealed()).map_err(fault)? {
             if let Some(record) = input.sealed_mut(length) {
