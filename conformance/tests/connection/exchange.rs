@@ -175,7 +175,7 @@ fn flip_every_bit(config: &PairConfig, to: To, check: impl Fn(usize, &Talk, &Pai
     });
 }
 
-/// D-SEC-7, D-SEC-24 in effect: whatever bit changes on the way, what is delivered was sent, and the receiver reports a
+/// D-SEC-7, D-SEC-8, D-SEC-9: whatever bit changes on the way, what is delivered was sent, and the receiver reports a
 /// fault at the altered message or the end of the stream.
 #[test]
 fn a_flipped_bit_never_delivers_anything_that_was_not_sent() {

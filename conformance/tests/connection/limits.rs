@@ -68,7 +68,7 @@ fn setup_has_a_limit() {
     assert_eq!(client.session.handle_timeout(Instant::from_secs(8)), Err(timed_out(Reason::Setup)));
 }
 
-/// D-OPEN-2 in effect: whole frames count, bytes and messages without meaning do not.
+/// Whole frames count; bytes and messages without meaning do not.
 #[test]
 fn silence_has_a_limit_that_only_meaning_breaks() {
     let mut server = server(LIMITS, DRAFT);
