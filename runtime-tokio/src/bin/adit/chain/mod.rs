@@ -4,12 +4,13 @@
 //! checks every block in full before it takes it ([`check`]). One tip, no reorganisation: a block beside the tip is refused by
 //! [`BlockError::NotOnTip`] and forgotten. Blocks are kept in one file if asked ([`file`]).
 //!
-//! The clock is an argument, and the same seed and calls give the same blocks. Async waiting is [`crate::source`]'s.
+//! The clock is an argument, and the same seed and calls give the same blocks. Waiting is [`Embedded`]'s alone.
 
 mod check;
 mod error;
 mod file;
 mod keyring;
+mod live;
 mod spend;
 mod state;
 #[cfg(test)]
@@ -23,6 +24,7 @@ use std::slice;
 use std::sync::Arc;
 
 use adit::mining::target::Target;
+use adit::template::Constraints;
 use bitcoin::absolute::LockTime;
 use bitcoin::block::{Header, Version};
 use bitcoin::hashes::{Hash, HashEngine, sha256};
@@ -34,6 +36,7 @@ use bitcoin::{
 
 pub(crate) use error::{BlockError, InputError, ScriptError, TransactionError};
 pub(crate) use file::FileError;
+pub(crate) use live::Embedded;
 
 use crate::source::{Malformed, Parts, Solution, SolvedBlock, Template, Unbuildable};
 use file::BlockFile;
@@ -47,8 +50,8 @@ pub(crate) const PREMINED: u32 = 120;
 const VERSION: u32 = 0x2000_0000;
 /// Transactions that wait in a block's first template.
 const FIRST_TRANSACTIONS: usize = 5;
-/// Templates that can still be solved. An old one of the same tip is as good as the newest but for some fees.
-const TEMPLATES: usize = 64;
+/// Templates that can still be solved: more than one tip gets. An old one of the same tip is as good as the newest but for some fees.
+const TEMPLATES: usize = 256;
 
 /// How to open a chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -245,8 +248,8 @@ impl Chain {
         self.traffic.add(&self.keyring)
     }
 
-    /// A template with all that waits, leaving `room` bytes to the client's outputs.
-    pub(crate) fn template(&mut self, room: u32, now: u32) -> Result<Arc<Template>, Unbuildable> {
+    /// A template with all that waits, leaving `room` to the client's outputs.
+    pub(crate) fn template(&mut self, room: Constraints, now: u32) -> Result<Arc<Template>, Unbuildable> {
         let (height, tip) = (self.state.height() + 1, *self.state.tip());
         let min_time = self.state.median_time(self.state.height()) + 1;
         let transactions: Vec<_> = self.traffic.waiting().cloned().collect();

@@ -9,6 +9,7 @@ use super::*;
 use crate::source::tests::{coinbase_of, solve};
 
 const NOW: u32 = 1_800_000_000;
+const ROOM: Constraints = Constraints { max_additional_size: 100, max_additional_sigops: 0 };
 
 fn settings() -> Settings {
     Settings { seed: [3; 32], target: Target::MAX, file: None }
@@ -20,7 +21,7 @@ fn open() -> Chain {
 
 /// Mines one block as a pool would and gives it.
 fn mine(chain: &mut Chain, now: u32) -> Block {
-    let template = chain.template(100, now).expect("built");
+    let template = chain.template(ROOM, now).expect("built");
     let (solution, _) = solve(&template, coinbase_of(&template, &[0x51], 1), now);
     let solved = chain.submit(&solution, now).expect("accepted");
     consensus::deserialize(&solved.bytes).expect("a block")
@@ -28,7 +29,7 @@ fn mine(chain: &mut Chain, now: u32) -> Block {
 
 /// A valid next block that is not submitted.
 fn next_block(chain: &mut Chain) -> Block {
-    let template = chain.template(100, NOW).expect("built");
+    let template = chain.template(ROOM, NOW).expect("built");
     let (_, solved) = solve(&template, coinbase_of(&template, &[0x51], 1), NOW);
     consensus::deserialize(&solved.bytes).expect("a block")
 }
@@ -121,16 +122,16 @@ fn traffic_lasts_for_hundreds_of_blocks_without_growing() {
 #[test]
 fn later_templates_hold_more_and_older_ones_of_the_tip_still_count() {
     let mut chain = open();
-    let first = chain.template(100, NOW).expect("built");
+    let first = chain.template(ROOM, NOW).expect("built");
     assert!(chain.add_transaction() && chain.add_transaction());
-    let second = chain.template(100, NOW).expect("built");
+    let second = chain.template(ROOM, NOW).expect("built");
     assert!(second.parts.id > first.parts.id && second.fees() > first.fees());
     assert_eq!(second.parts.transactions.len(), first.parts.transactions.len() + 2);
     assert_eq!(second.parts.value - second.fees(), 5_000_000_000);
     let (solution, _) = solve(&first, coinbase_of(&first, &[0x51], 1), NOW);
     chain.submit(&solution, NOW).expect("accepted");
     // What the older template had not taken still waits.
-    let third = chain.template(100, NOW).expect("built");
+    let third = chain.template(ROOM, NOW).expect("built");
     for tx in &second.parts.transactions[first.parts.transactions.len()..] {
         assert!(third.parts.transactions.iter().any(|other| other.txid == tx.txid));
     }
@@ -149,7 +150,7 @@ fn later_templates_hold_more_and_older_ones_of_the_tip_still_count() {
 fn a_harder_target_binds_beside_the_headers() {
     let target = Target::from_expected_hashes(256.0).expect("a target");
     let mut chain = Chain::open(Settings { target, ..settings() }, NOW).expect("opened");
-    let template = chain.template(100, NOW).expect("built");
+    let template = chain.template(ROOM, NOW).expect("built");
     assert_eq!((template.parts.nbits, template.parts.target), (0x207f_ffff, target));
     let coinbase = coinbase_of(&template, &[0x51], 1);
     let (mut solution, solved) = solve(&template, coinbase, NOW);
@@ -157,7 +158,7 @@ fn a_harder_target_binds_beside_the_headers() {
     solution.nonce = solution.nonce.wrapping_add(1);
     assert!(matches!(chain.submit(&solution, NOW), Err(SubmitError::Malformed(Malformed::AboveTarget))));
     // A target easier than the header's changes nothing.
-    let easy = open().template(100, NOW).expect("built");
+    let easy = open().template(ROOM, NOW).expect("built");
     assert_eq!(Ok(easy.parts.target), Target::from_nbits(0x207f_ffff));
 }
 

@@ -6,8 +6,58 @@
 mod solved;
 mod template;
 
+use std::sync::Arc;
+
+use adit::template::Constraints;
+use tokio::sync::watch;
+
 pub(crate) use solved::{Malformed, Solution, SolvedBlock};
 pub(crate) use template::{Parts, Template, Tx, Unbuildable};
+
+use crate::chain::Embedded;
+
+/// What became of a solution.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The block is the new tip.
+    Accepted(SolvedBlock),
+    /// The block is valid, but another one is the tip.
+    NotBest(SolvedBlock),
+    /// There is no such block, or it breaks a rule; in the words of who refused it.
+    Refused(String),
+    /// Nobody could judge or keep it: a full disk, a node that does not answer.
+    Lost(String),
+}
+
+/// Where templates come from. Copies of it are the same source.
+#[derive(Clone)]
+pub(crate) enum TemplateSource {
+    /// The embedded chain.
+    Chain(Embedded),
+}
+
+impl TemplateSource {
+    /// The newest template, and those that follow: a new one at once on every new tip, and when fees rise (D-TDP-3). Ends with the source.
+    pub(crate) fn templates(&self) -> watch::Receiver<Arc<Template>> {
+        match self {
+            Self::Chain(chain) => chain.templates(),
+        }
+    }
+
+    /// Asks for templates that leave this much to the client's outputs. The next one does when this is more than before.
+    pub(crate) fn set_room(&self, room: Constraints) {
+        match self {
+            Self::Chain(chain) => chain.set_room(room),
+        }
+    }
+
+    /// Hands a solution in (D-TDP-18). Dropping the future does not take it back.
+    pub(crate) async fn submit(&self, solution: Solution) -> Verdict {
+        match self {
+            Self::Chain(chain) => chain.submit(solution).await,
+        }
+    }
+}
 
 /// What tests of the chain and of the node need to solve templates.
 #[cfg(test)]

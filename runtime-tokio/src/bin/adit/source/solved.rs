@@ -63,12 +63,13 @@ impl SolvedBlock {
     /// Joins a template and its solution. Checks what the template alone can tell: the coinbase's form and the target.
     pub(crate) fn new(template: &Template, solution: &Solution) -> Result<Self, Malformed> {
         let parts = &template.parts;
-        let coinbase = adit::template::coinbase::check(&template.coinbase(), parts.room, &solution.coinbase)
-            .map_err(Malformed::Coinbase)?;
+        let coinbase =
+            adit::template::coinbase::check(&template.coinbase(), parts.room.max_additional_size, &solution.coinbase)
+                .map_err(Malformed::Coinbase)?;
         let header = Header {
             version: solution.version,
             prev_hash: parts.prev_hash,
-            merkle_root: merkle_root(coinbase.txid(), template.merkle_path.iter().copied()),
+            merkle_root: merkle_root(coinbase.txid(), template.merkle_path.iter().map(|hash| hash.0)),
             ntime: solution.time,
             nbits: parts.nbits,
             nonce: solution.nonce,

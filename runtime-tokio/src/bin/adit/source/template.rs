@@ -4,14 +4,19 @@ use std::fmt;
 use std::sync::Arc;
 
 use adit::mining::target::Target;
+use adit::template::Constraints;
 use adit::template::coinbase::{self, TemplateCoinbase};
 use adit::template::merkle_path::{MerklePath, TooManyTransactions};
+use adit::wire::U256;
 use bitcoin::hashes::Hash;
 use bitcoin::script::{Builder, PushBytesBuf};
 use bitcoin::{Amount, Block, ScriptBuf, Transaction, TxOut, WitnessMerkleNode, Wtxid, consensus, merkle_tree};
 
-/// Signature operations that are left to the client's outputs, in consensus cost (a legacy one costs 4). What Bitcoin Core reserves.
+/// What is always left to the client's outputs in signature operations, in consensus cost: as much as Bitcoin Core reserves, because the
+/// draft's clients do not say what they need.
 const CLIENT_SIGOPS_COST: u64 = 400;
+/// Consensus cost of a legacy signature operation, which those of outputs are.
+const LEGACY_SIGOP_COST: u64 = 4;
 /// Longest coinbase script (D-TDP-6).
 const SCRIPT_LEN: u64 = 100;
 
@@ -76,8 +81,8 @@ pub(crate) struct Parts {
     pub(crate) weight_limit: u64,
     /// Highest cost of its signature operations.
     pub(crate) sigops_limit: u64,
-    /// Bytes to leave to the client's outputs (`CoinbaseOutputDataSize`).
-    pub(crate) room: u32,
+    /// What to leave to the client's outputs.
+    pub(crate) room: Constraints,
 }
 
 /// A block to be mined: all of it but the coinbase's payouts.
@@ -86,7 +91,7 @@ pub(crate) struct Template {
     /// What it was built from. Transactions that left no room for the coinbase are gone, and `value` is without their fees.
     pub(crate) parts: Parts,
     /// Hashes beside the coinbase's way to the merkle root, deepest first, raw SHA-256 order.
-    pub(crate) merkle_path: Vec<[u8; 32]>,
+    pub(crate) merkle_path: Vec<U256>,
     script_prefix: Vec<u8>,
     outputs: Vec<u8>,
     outputs_count: u32,
@@ -128,7 +133,7 @@ impl Parts {
         let commitment = self.commitment();
         let (outputs, outputs_count) = commitment.map_or((vec![], 0), |output| (consensus::serialize(&output), 1));
         Ok(Template {
-            merkle_path: path.finish().hashes().iter().map(|hash| hash.0).collect(),
+            merkle_path: path.finish().hashes().to_vec(),
             script_prefix: self.script_prefix(),
             outputs,
             outputs_count,
@@ -144,10 +149,12 @@ impl Parts {
     fn make_room(&mut self) -> Result<(), Unbuildable> {
         // Header and count of transactions; version, count of inputs, outpoint, script with its length, sequence, count of outputs,
         // commitment and lock time of the coinbase; marker, flag and the reserved value of its witness.
-        let stripped = 80 + 5 + 4 + 1 + 36 + 1 + SCRIPT_LEN + 4 + 5 + (8 + 1 + 38) + 4 + u64::from(self.room);
+        let stripped =
+            80 + 5 + 4 + 1 + 36 + 1 + SCRIPT_LEN + 4 + 5 + (8 + 1 + 38) + 4 + u64::from(self.room.max_additional_size);
         let reserved = 4 * stripped + 2 + 2 + 32;
+        let client_sigops = CLIENT_SIGOPS_COST.max(LEGACY_SIGOP_COST * u64::from(self.room.max_additional_sigops));
         let mut weight = self.weight_limit.checked_sub(reserved).ok_or(Unbuildable::NoRoom)?;
-        let mut sigops = self.sigops_limit.checked_sub(CLIENT_SIGOPS_COST).ok_or(Unbuildable::NoRoom)?;
+        let mut sigops = self.sigops_limit.checked_sub(client_sigops).ok_or(Unbuildable::NoRoom)?;
         let fits = self.transactions.iter().take_while(|tx| {
             let left = weight.checked_sub(tx.weight).zip(sigops.checked_sub(tx.sigops_cost));
             if let Some(left) = left {
@@ -256,7 +263,7 @@ pub(crate) mod tests {
             witness: false,
             weight_limit: 4_000_000,
             sigops_limit: 80_000,
-            room: 100,
+            room: Constraints { max_additional_size: 100, max_additional_sigops: 0 },
         }
     }
 
@@ -264,7 +271,7 @@ pub(crate) mod tests {
     fn a_template_commits_to_witnesses_only_where_there_are_some_or_the_source_says_so() {
         let plain = parts(&[transaction(1, false)]).build().expect("built");
         assert_eq!(plain.coinbase().outputs_count, 0);
-        assert_eq!(plain.merkle_path, [plain.parts.transactions[0].txid]);
+        assert_eq!(plain.merkle_path, [U256(plain.parts.transactions[0].txid)]);
         let asked = Parts { witness: true, ..parts(&[]) }.build().expect("built");
         assert_eq!(asked.coinbase().outputs_count, 1);
         // The commitment of a block without other transactions, a value that every such block shares.
@@ -296,6 +303,11 @@ pub(crate) mod tests {
             ..transaction(1, false)
         };
         unknown.transactions = vec![Arc::new(Tx::new(&signature_checks, None, None))];
+        assert_eq!(unknown.clone().build().err(), Some(Unbuildable::UnknownFee));
+        unknown.sigops_limit = 400 + 8;
+        assert_eq!(unknown.clone().build().map(|template| template.parts.transactions.len()).ok(), Some(1));
+        // 101 legacy operations cost more than what is reserved anyway.
+        unknown.room.max_additional_sigops = 101;
         assert_eq!(unknown.build().err(), Some(Unbuildable::UnknownFee));
     }
 
