@@ -78,6 +78,8 @@ pub struct Pool<S: Storage> {
     shared: Shared<S>,
     templates: TemplateClient<S>,
     provider: bool,
+    /// The provider was lost, and no tip came since.
+    resuming: bool,
     rewards: Rewards<S>,
     users: Users<S>,
     limits: PoolLimits,
@@ -111,6 +113,7 @@ impl<S: Storage> Pool<S> {
             shared: Shared::new(config.server, space, config.last_ticket),
             templates: TemplateClient::new(rewards.constraints()),
             provider: false,
+            resuming: false,
             rewards,
             users: Users::default(),
             limits: config.limits,
@@ -295,9 +298,9 @@ impl<S: Storage> Pool<S> {
         Ok(event)
     }
 
-    /// The account of a name; makes room when all places are taken.
+    /// The account of a name; makes room when there are too many that never earned anything.
     fn account(&mut self, name: &[u8]) -> Result<u64, Refusal> {
-        if self.users.is_full() && self.users.find(name).is_none() {
+        if self.users.wants_sweep(self.channels) && self.users.find(name).is_none() {
             let channels = self.links.iter().flat_map(|(_, link)| link.server.channels());
             self.users.sweep(channels.map(|channel| channel.account()));
         }

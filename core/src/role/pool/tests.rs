@@ -175,6 +175,28 @@ fn a_lost_provider_leaves_the_last_job_and_gets_the_block_later() {
     assert_eq!(names, ["CoinbaseOutputDataSize", "SubmitSolution"]);
 }
 
+#[test]
+fn a_provider_that_comes_back_on_the_same_tip_makes_nothing_stale() {
+    let mut bench = Bench::<Inline>::running(&config());
+    let (id, channel, job) = bench.working();
+    let restart = |bench: &mut Bench<Inline>, n| {
+        bench.pool.provider_lost();
+        bench.provider = Default::default();
+        bench.new_block(n, Target::MAX);
+        bench.upstream = bench.provider.connect(Revision::Draft).unwrap();
+        bench.pool.provider_connected();
+        assert_eq!(bench.sync().0, ["future job", "tip"]);
+    };
+    restart(&mut bench, 1);
+    let heard = bench.heard(id);
+    assert!(matches!(heard[..], [Heard::Job { future: false, .. }, ..]), "{heard:?}");
+    assert!(!heard.iter().any(|heard| matches!(heard, Heard::PrevHash { .. })), "{heard:?}");
+    assert!(matches!(bench.share(id, channel, job), Ok(PoolEvent::Share(_))));
+    assert_eq!(bench.sync().1, [true], "a block of the job before the restart");
+    restart(&mut bench, 2);
+    assert!(matches!(bench.share(id, channel, job), Ok(PoolEvent::Rejected { .. })));
+}
+
 /// D-TDP-7: what the provider does wrong ends its connection only.
 #[test]
 fn faults_of_the_provider_are_its_own() {

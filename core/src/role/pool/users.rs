@@ -69,11 +69,13 @@ pub(super) struct Users<S: Storage> {
     index: S::List<(u64, u32), USERS_INLINE, USERS_HEAP>,
     /// Places whose user was forgotten.
     free: S::List<u32, USERS_INLINE, USERS_HEAP>,
+    /// Names that came since the last sweep.
+    fresh: usize,
 }
 
 impl<S: Storage> Default for Users<S> {
     fn default() -> Self {
-        Self { list: Default::default(), index: Default::default(), free: Default::default() }
+        Self { list: Default::default(), index: Default::default(), free: Default::default(), fresh: 0 }
     }
 }
 
@@ -94,9 +96,11 @@ impl<S: Storage> Users<S> {
         same.map(|(_, place)| *place).find(is_it).map(u64::from)
     }
 
-    /// Whether a new name needs a [`Self::sweep`] first.
-    pub(super) fn is_full(&self) -> bool {
-        self.list.is_full() && self.free.is_empty()
+    /// Whether a new name needs a [`Self::sweep`] first: when there is no place, or when so many came since the last one that it costs
+    /// little for each. So names that somebody makes up do not pile up.
+    pub(super) fn wants_sweep(&self, channels: usize) -> bool {
+        let full = self.list.is_full() && self.free.is_empty();
+        full || self.fresh >= channels.max(self.list.len() / 2).max(1024)
     }
 
     /// The account of a name, a new one when it has none.
@@ -137,6 +141,7 @@ impl<S: Storage> Users<S> {
                 }
             }
         }
+        self.fresh += 1;
         Ok(u64::from(place))
     }
 
@@ -147,6 +152,7 @@ impl<S: Storage> Users<S> {
                 user.present = true;
             }
         }
+        self.fresh = 0;
         let (list, free) = (&mut self.list, &mut self.free);
         self.index.retain(|(_, place)| {
             let Some(user) = list.get_mut(*place as usize) else { return false };
@@ -230,7 +236,7 @@ mod tests {
         users.credit(kept, 1, 1.0);
         let busy = users.enter(b"busy").unwrap();
         for n in 0..1000_u32 {
-            if users.is_full() {
+            if users.wants_sweep(1) {
                 users.sweep([busy].into_iter());
                 assert_eq!(users.len(), 2);
             }
@@ -242,6 +248,19 @@ mod tests {
         users.sweep(core::iter::empty());
         assert!(users.get(busy).is_none(), "its place is free");
         assert_eq!(users.len(), 1);
+    }
+
+    #[cfg(feature = "alloc")]
+    #[test]
+    fn made_up_names_do_not_pile_up() {
+        let mut users = Users::<crate::storage::Heap>::default();
+        for n in 0..100_000_u32 {
+            if users.wants_sweep(1) {
+                users.sweep(core::iter::empty());
+            }
+            users.enter(&n.to_le_bytes()).unwrap();
+        }
+        assert!(users.list.len() <= 2048, "{}", users.list.len());
     }
 
     proptest! {

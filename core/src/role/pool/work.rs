@@ -132,6 +132,7 @@ impl<S: Storage> Pool<S> {
     /// connection.
     pub fn provider_lost(&mut self) {
         self.provider = false;
+        self.resuming = true;
         self.templates.disconnected();
     }
 
@@ -183,6 +184,17 @@ impl<S: Storage> Pool<S> {
             nbits: tip.n_bits,
             network_target: tip.target,
         };
+        // A provider that came back (or another one) on the same tip: what is being mined stays good, and is not stale for a restart.
+        let resumed = core::mem::take(&mut self.resuming)
+            && self
+                .shared
+                .book()
+                .prev_hash()
+                .is_some_and(|known| PrevHash { min_ntime: prev.min_ntime, ..*known } == prev)
+            && self.add_job(template_id).is_ok();
+        if resumed {
+            return ProviderEvent::Tip { prev_hash, template_id };
+        }
         let mut outcome = self.shared.set_prev_hash(now, prev, template_id).map(|_| ()).map_err(JobError::Book);
         if outcome.is_err() {
             // The book had no place for so many future jobs, or the job was not made; the template may be there still.
