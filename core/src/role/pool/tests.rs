@@ -9,6 +9,7 @@ use crate::message::mining::{OpenStandardMiningChannel, SetCustomMiningJob, Subm
 use crate::message::{ChannelKind, CoinbaseOutputs, MessageSet, template};
 use crate::mining::target::Target;
 use crate::protocol::{Mining, Responder};
+use crate::role::Provider;
 use crate::storage::Inline;
 use crate::template::book::Basis;
 use crate::template::coinbase::{CoinbaseError, Payout};
@@ -181,7 +182,7 @@ fn a_provider_that_comes_back_on_the_same_tip_makes_nothing_stale() {
     let (id, channel, job) = bench.working();
     let restart = |bench: &mut Bench<Inline>, n| {
         bench.pool.provider_lost();
-        bench.provider = Default::default();
+        *bench.provider = Provider::default();
         bench.new_block(n, Target::MAX);
         bench.upstream = bench.provider.connect(Revision::Draft).unwrap();
         bench.pool.provider_connected();
