@@ -147,6 +147,15 @@ pub const USER_NAME_INLINE: usize = 96;
 /// Bytes of a user's name on the heap: what `user_identity` can carry.
 pub const USER_NAME_HEAP: usize = 255;
 
+/// Channels of one upstream connection on the heap: a proxy that gives each device behind it a channel of its own.
+pub const CLIENT_CHANNELS_HEAP: usize = 4_096;
+
+/// Jobs that a client keeps for a channel, inline: the one in work and three that wait, or whose last shares are on the way.
+pub const CLIENT_JOBS_INLINE: usize = 4;
+
+/// Jobs that a client keeps for a channel on the heap: some servers send future jobs well ahead (D-MIN-3).
+pub const CLIENT_JOBS_HEAP: usize = 8;
+
 /// What a peer may cost in time and bytes before the connection is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

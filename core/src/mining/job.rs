@@ -72,21 +72,26 @@ impl fmt::Display for BookError {
 
 impl core::error::Error for BookError {}
 
-/// Coinbase and merkle path, kept for reuse of their memory when the job goes.
-pub(crate) struct Parts<S: Storage> {
+/// Coinbase and merkle path, kept for reuse of their memory when the job goes. `COINBASE` bytes and `PATH` hashes inline.
+pub(crate) struct Parts<S: Storage, const COINBASE: usize = COINBASE_INLINE, const PATH: usize = MERKLE_PATH_INLINE> {
     /// Prefix, then suffix.
-    coinbase: S::List<u8, COINBASE_INLINE, COINBASE_HEAP>,
+    coinbase: S::List<u8, COINBASE, COINBASE_HEAP>,
     prefix_len: usize,
-    path: S::List<U256, MERKLE_PATH_INLINE, MERKLE_PATH_HEAP>,
+    path: S::List<U256, PATH, MERKLE_PATH_HEAP>,
 }
 
-impl<S: Storage> Default for Parts<S> {
+impl<S: Storage, const COINBASE: usize, const PATH: usize> Default for Parts<S, COINBASE, PATH> {
     fn default() -> Self {
         Self { coinbase: Default::default(), prefix_len: 0, path: Default::default() }
     }
 }
 
-impl<S: Storage> Parts<S> {
+impl<S: Storage, const COINBASE: usize, const PATH: usize> Parts<S, COINBASE, PATH> {
+    /// Whether parts of these lengths may be stored.
+    pub(crate) fn takes(&self, coinbase: usize, path: usize) -> bool {
+        coinbase <= self.coinbase.bound() && path <= self.path.bound()
+    }
+
     /// Begins anew, in the same memory.
     pub(crate) fn clear(&mut self) {
         self.coinbase.clear();

@@ -4,6 +4,7 @@
 //! headers is [`lanes`]. Bytes of the wire are `message`, coinbases of templates are `template`; sockets, clocks and
 //! many connections live elsewhere.
 
+pub mod client;
 pub mod duplicates;
 pub mod extranonce;
 pub mod header;

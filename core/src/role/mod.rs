@@ -5,9 +5,11 @@
 
 pub mod connections;
 mod deadlines;
+pub mod device;
 pub mod pool;
 pub mod provider;
 
 pub use connections::ConnectionId;
+pub use device::Device;
 pub use pool::Pool;
 pub use provider::Provider;

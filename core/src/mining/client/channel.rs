@@ -1,0 +1,290 @@
+//! One channel as its client sees it: which jobs there are, which of them is in work.
+
+use super::Terms;
+use super::share::Statistics;
+use super::work::{ExtendedWork, Work};
+use crate::config::{CLIENT_JOBS_HEAP, CLIENT_JOBS_INLINE};
+use crate::message::mining::SetNewPrevHash;
+use crate::message::{ChannelKind, JobStart};
+use crate::mining::extranonce::ExtranoncePrefix;
+use crate::mining::job::{BookError, Parts};
+use crate::mining::target::Target;
+use crate::storage::{List, Storage};
+use crate::time::Instant;
+use crate::wire::{Seq0255, U256};
+
+/// What the channel builds on.
+#[derive(Clone, Copy, Debug)]
+struct Prev {
+    hash: [u8; 32],
+    nbits: u32,
+    min_ntime: u32,
+    /// When it came.
+    since: Instant,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// The place is free; its memory is kept.
+    Free,
+    /// Waits for a prevhash that names it.
+    Waiting,
+    /// In work.
+    Active,
+    /// Replaced on the same prevhash: shares of it still count.
+    Past,
+}
+
+pub(super) struct Job<S: Storage, const COINBASE: usize, const PATH: usize> {
+    /// Its number here; another one once it is in work, so that a share names job and prevhash together.
+    pub(super) serial: u64,
+    /// Its number on the wire.
+    pub(super) id: u32,
+    pub(super) state: State,
+    pub(super) version: u32,
+    /// Whether the version may be rolled.
+    pub(super) rolling: bool,
+    /// Of a standard channel's job.
+    pub(super) root: [u8; 32],
+    /// D-EXN-1: the extranonce prefix when the job came; of an extended channel's job.
+    pub(super) prefix: ExtranoncePrefix,
+    /// D-TGT-1: the target when work on the job began.
+    pub(super) target: Target,
+    pub(super) min_ntime: u32,
+    /// From when the seconds count that may be added to `min_ntime`.
+    pub(super) since: Instant,
+    /// Of an extended channel's job.
+    pub(super) parts: Parts<S, COINBASE, PATH>,
+}
+
+impl<S: Storage, const COINBASE: usize, const PATH: usize> Default for Job<S, COINBASE, PATH> {
+    fn default() -> Self {
+        Self {
+            serial: 0,
+            id: 0,
+            state: State::Free,
+            version: 0,
+            rolling: false,
+            root: [0; 32],
+            prefix: ExtranoncePrefix::EMPTY,
+            target: Target::ZERO,
+            min_ntime: 0,
+            since: Instant::ORIGIN,
+            parts: Parts::default(),
+        }
+    }
+}
+
+/// A job as it came.
+pub(super) struct NewJob<'a> {
+    pub(super) id: u32,
+    pub(super) start: JobStart,
+    pub(super) version: u32,
+    pub(super) rolling: bool,
+    pub(super) body: Body<'a>,
+}
+
+/// What makes the merkle root of a job.
+pub(super) enum Body<'a> {
+    Root([u8; 32]),
+    Coinbase { path: Seq0255<'a, U256>, prefix: &'a [u8], suffix: &'a [u8] },
+}
+
+/// An update to tell the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Update {
+    /// At this time (D-UPD-2).
+    Later(Instant),
+    /// Now.
+    Due,
+}
+
+pub(super) struct Channel<S: Storage, const COINBASE: usize, const PATH: usize> {
+    pub(super) id: u32,
+    pub(super) kind: ChannelKind,
+    pub(super) group: Option<u32>,
+    /// Of jobs that begin from now on.
+    pub(super) target: Target,
+    /// Of jobs that come from now on.
+    pub(super) prefix: ExtranoncePrefix,
+    pub(super) extranonce_size: u8,
+    pub(super) nominal_hash_rate: f32,
+    pub(super) max_target: Target,
+    pub(super) update: Option<Update>,
+    pub(super) updated_at: Option<Instant>,
+    prev: Option<Prev>,
+    jobs: S::List<Job<S, COINBASE, PATH>, CLIENT_JOBS_INLINE, CLIENT_JOBS_HEAP>,
+    pub(super) sequence_number: u32,
+    pub(super) statistics: Statistics,
+}
+
+impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, PATH> {
+    /// A channel without jobs.
+    pub(super) fn new(id: u32, kind: ChannelKind, target: Target, prefix: ExtranoncePrefix) -> Self {
+        Self {
+            id,
+            kind,
+            group: None,
+            target,
+            prefix,
+            extranonce_size: 0,
+            nominal_hash_rate: 0.0,
+            max_target: Target::MAX,
+            update: None,
+            updated_at: None,
+            prev: None,
+            jobs: Default::default(),
+            sequence_number: 0,
+            statistics: Statistics::default(),
+        }
+    }
+
+    fn active(&self) -> Option<&Job<S, COINBASE, PATH>> {
+        self.jobs.iter().find(|job| job.state == State::Active)
+    }
+
+    /// A job whose shares count.
+    pub(super) fn workable(&self, serial: u64) -> Option<&Job<S, COINBASE, PATH>> {
+        let counts = |state| matches!(state, State::Active | State::Past);
+        self.jobs.iter().find(|job| job.serial == serial && counts(job.state))
+    }
+
+    pub(super) fn waiting(&self) -> usize {
+        self.jobs.iter().filter(|job| job.state == State::Waiting).count()
+    }
+
+    /// Whether a job of this body could be stored.
+    fn takes(body: &Body<'_>) -> bool {
+        match body {
+            Body::Root(_) => true,
+            Body::Coinbase { path, prefix, suffix } => {
+                Parts::<S, COINBASE, PATH>::default().takes(prefix.len().saturating_add(suffix.len()), path.len())
+            }
+        }
+    }
+
+    /// D-MIN-1, D-MIN-2: a job to start at once is in work when this returns, others wait. One that should start at once before there is any
+    /// prevhash waits as well, for there is nothing to build on.
+    ///
+    /// When there is no place, a job goes whose last shares are on the way, else the oldest that waits. A job whose id another one has
+    /// replaces it. Nothing happens when the job does not fit.
+    pub(super) fn add(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Result<(), BookError> {
+        if !Self::takes(&new.body) {
+            return Err(BookError::CoinbaseTooLong);
+        }
+        let started = match (new.start, self.prev) {
+            (JobStart::Now { min_ntime: Some(min_ntime) }, Some(_)) => Some((min_ntime, now)),
+            (JobStart::Now { min_ntime: None }, Some(prev)) => Some((prev.min_ntime, prev.since)),
+            (JobStart::Future, _) | (JobStart::Now { .. }, None) => None,
+        };
+        let (target, prefix) = (self.target, self.prefix);
+        // The place of a job with this id is taken before the job in work is replaced: it may be the same.
+        let place = self.place(new.id);
+        if started.is_some() {
+            for job in self.jobs.iter_mut().filter(|job| job.state == State::Active) {
+                job.state = State::Past;
+            }
+        }
+        let Some(job) = self.jobs.get_mut(place) else { return Err(BookError::CoinbaseTooLong) };
+        job.state = State::Free;
+        job.parts.clear();
+        match &new.body {
+            Body::Root(root) => job.root = *root,
+            Body::Coinbase { path, prefix, suffix } => {
+                job.parts.push_prefix(prefix)?;
+                job.parts.push_suffix(suffix)?;
+                path.iter().try_for_each(|hash| job.parts.push_path(hash))?;
+            }
+        }
+        job.serial = serial;
+        job.id = new.id;
+        job.version = new.version;
+        job.rolling = new.rolling;
+        job.prefix = prefix;
+        job.state = State::Waiting;
+        if let Some((min_ntime, since)) = started {
+            job.state = State::Active;
+            // D-TGT-1
+            job.target = target;
+            job.min_ntime = min_ntime;
+            job.since = since;
+        }
+        Ok(())
+    }
+
+    /// The place for a job with this id.
+    fn place(&mut self, id: u32) -> usize {
+        let found = |wanted: &dyn Fn(&Job<S, COINBASE, PATH>) -> bool| self.jobs.iter().position(wanted);
+        if let Some(at) =
+            found(&|job| job.id == id && job.state != State::Free).or(found(&|job| job.state == State::Free))
+        {
+            return at;
+        }
+        let _ = self.jobs.push(Job::default());
+        let free = self.jobs.iter().position(|job| job.state == State::Free);
+        // Full. With at least two places one is not in work.
+        const { assert!(CLIENT_JOBS_INLINE >= 2 && CLIENT_JOBS_HEAP >= 2) };
+        let oldest = |state| {
+            let of_state = self.jobs.iter().enumerate().filter(|(_, job)| job.state == state);
+            of_state.min_by_key(|(_, job)| job.serial).map(|(at, _)| at)
+        };
+        free.or_else(|| oldest(State::Past)).or_else(|| oldest(State::Waiting)).unwrap_or(0)
+    }
+
+    /// D-MIN-5, D-MIN-6: the named job is in work, all others are void. When the named one is not there, nothing is in work
+    /// until a job comes; working on for the old prevhash would be for nothing.
+    pub(super) fn set_prev_hash(&mut self, now: Instant, serial: u64, message: &SetNewPrevHash) {
+        self.prev =
+            Some(Prev { hash: message.prev_hash.0, nbits: message.nbits, min_ntime: message.min_ntime, since: now });
+        let target = self.target;
+        for job in self.jobs.iter_mut() {
+            if job.id != message.job_id || job.state == State::Free {
+                job.state = State::Free;
+                continue;
+            }
+            if job.state == State::Waiting {
+                // D-TGT-1: a job that was in work keeps its target.
+                job.target = target;
+            }
+            job.state = State::Active;
+            job.serial = serial;
+            job.min_ntime = message.min_ntime;
+            job.since = now;
+        }
+    }
+
+    fn template(&self, terms: &Terms) -> Option<(Work, &Job<S, COINBASE, PATH>)> {
+        let prev = self.prev.as_ref()?;
+        let job = self.active()?;
+        let work = Work {
+            serial: job.serial,
+            channel_id: self.id,
+            job_id: job.id,
+            version: job.version,
+            version_mask: terms.version_mask(job.rolling),
+            prev_hash: prev.hash,
+            merkle_root: job.root,
+            min_ntime: job.min_ntime,
+            since: job.since,
+            nbits: prev.nbits,
+            target: job.target,
+            extranonce: ExtranoncePrefix::EMPTY,
+        };
+        Some((work, job))
+    }
+
+    pub(super) fn work(&self, terms: &Terms) -> Option<Work> {
+        if self.kind != ChannelKind::Standard {
+            return None;
+        }
+        self.template(terms).map(|(work, _)| work)
+    }
+
+    pub(super) fn extended_work(&self, terms: &Terms) -> Option<ExtendedWork<'_, S, COINBASE, PATH>> {
+        if self.kind != ChannelKind::Extended {
+            return None;
+        }
+        let (work, job) = self.template(terms)?;
+        Some(ExtendedWork::new(work, job.prefix, self.extranonce_size, &job.parts))
+    }
+}

@@ -1,0 +1,276 @@
+//! Messages of the server, one method each.
+
+use super::MiningClient;
+use super::channel::{Body, Channel, NewJob};
+use super::event::{ClientEvent, Ignored, ServerViolation};
+use super::request::Request;
+use crate::message::ChannelKind;
+use crate::message::mining::{
+    CloseChannel, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
+    OpenStandardMiningChannelSuccess, SetExtranoncePrefix, SetGroupChannel, SetNewPrevHash, SetTarget, SetupFlags,
+    ToClient,
+};
+use crate::mining::extranonce::{ExtranoncePrefix, MAX_EXTRANONCE_LEN};
+use crate::mining::merkle;
+use crate::mining::target::Target;
+use crate::storage::{List, Storage};
+use crate::time::Instant;
+use crate::wire::Revision;
+
+type Outcome<'m> = Result<ClientEvent<'m>, ServerViolation>;
+
+impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH>
+{
+    /// Takes a message of the server. After a violation the state is what it was before the message.
+    pub fn handle<'m>(&mut self, now: Instant, message: &ToClient<'m>) -> Outcome<'m> {
+        match message {
+            ToClient::SubmitSharesSuccess(message) => Ok(self.accepted(message)),
+            ToClient::SubmitSharesError(message) => Ok(self.rejected(message)),
+            ToClient::NewMiningJob(message) => self.standard_job(now, message),
+            ToClient::NewExtendedMiningJob(message) => self.extended_job(now, message),
+            ToClient::SetNewPrevHash(message) => Ok(self.prev_hash(now, message)),
+            ToClient::SetTarget(message) => Ok(self.target(message)),
+            ToClient::OpenStandardMiningChannelSuccess(message) => self.opened_standard(message),
+            ToClient::OpenExtendedMiningChannelSuccess(message) => self.opened_extended(message),
+            ToClient::OpenMiningChannelError(message) => Ok(self.open_refused(message)),
+            ToClient::UpdateChannelError(message) => {
+                let (channel_id, error_code) = (message.channel_id, message.error_code);
+                Ok(ClientEvent::UpdateRefused { channel_id, error_code })
+            }
+            ToClient::CloseChannel(message) => Ok(self.closed(message)),
+            ToClient::SetExtranoncePrefix(message) => self.prefix(message),
+            ToClient::SetCustomMiningJobSuccess(message) => Ok(ClientEvent::Custom(*message)),
+            ToClient::SetCustomMiningJobError(message) => Ok(ClientEvent::CustomRefused(*message)),
+            ToClient::SetGroupChannel(message) => self.group(message),
+        }
+    }
+
+    fn is_group(&self, id: u32) -> bool {
+        self.channels.iter().any(|channel| channel.group == Some(id))
+    }
+
+    /// The channel with this id, or the members of the group with it. Ids of both share one space (D-CHAN-1).
+    fn addressed(&mut self, id: u32) -> impl Iterator<Item = &mut Channel<S, COINBASE, PATH>> {
+        self.channels.iter_mut().filter(move |channel| channel.id == id || channel.group == Some(id))
+    }
+
+    fn next_serial(&mut self) -> u64 {
+        // Not reached by counting messages.
+        self.serial = self.serial.saturating_add(1);
+        self.serial
+    }
+
+    /// The request that was answered.
+    fn answered(&mut self, id: u32, kind: ChannelKind) -> Result<usize, ServerViolation> {
+        let waits = |request: &Request| request.id == id && request.kind == kind;
+        self.requests.iter().position(waits).ok_or(ServerViolation::Request)
+    }
+
+    fn opened_standard<'m>(&mut self, message: &OpenStandardMiningChannelSuccess<'_>) -> Outcome<'m> {
+        let at = self.answered(message.request_id, ChannelKind::Standard)?;
+        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
+        let mut channel = Channel::new(
+            message.channel_id,
+            ChannelKind::Standard,
+            message.target.into(),
+            prefix.ok_or(ServerViolation::ExtranonceSize)?,
+        );
+        channel.group = Some(message.group_channel_id).filter(|_| self.terms.groups());
+        self.opened(at, channel)
+    }
+
+    fn opened_extended<'m>(&mut self, message: &OpenExtendedMiningChannelSuccess<'_>) -> Outcome<'m> {
+        let at = self.answered(message.request_id, ChannelKind::Extended)?;
+        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
+        let mut channel = Channel::new(
+            message.channel_id,
+            ChannelKind::Extended,
+            message.target.into(),
+            prefix.ok_or(ServerViolation::ExtranonceSize)?,
+        );
+        // D-OPEN-7, and what the field of a share can carry (D-SHARE-3).
+        let least = self.requests.get(at).map_or(0, |request| request.min_extranonce_size);
+        let granted = Some(message.extranonce_size).filter(|size| *size >= least);
+        let granted = granted.and_then(|size| u8::try_from(size).ok());
+        channel.extranonce_size =
+            granted.filter(|size| usize::from(*size) <= MAX_EXTRANONCE_LEN).ok_or(ServerViolation::ExtranonceSize)?;
+        channel.group = message.group_channel_id.get().filter(|_| self.terms.groups());
+        self.opened(at, channel)
+    }
+
+    fn opened<'m>(&mut self, request: usize, mut channel: Channel<S, COINBASE, PATH>) -> Outcome<'m> {
+        let id = channel.id;
+        // D-CHAN-1, D-GRP-1: both kinds of ids are unique and differ from each other.
+        let group_is_channel = channel.group.is_some_and(|group| group == id || self.find(group).is_some());
+        if self.find(id).is_some() || self.is_group(id) || group_is_channel {
+            return Err(ServerViolation::ChannelId);
+        }
+        let Some(request) = self.requests.remove(request) else { return Err(ServerViolation::Request) };
+        channel.nominal_hash_rate = request.nominal_hash_rate;
+        channel.max_target = request.max_target;
+        let at = self.channels.partition_point(|other| other.id < id);
+        // Room was kept when the channel was asked for; only the allocator can refuse.
+        if self.channels.push(channel).is_err() {
+            return Ok(ClientEvent::Ignored(Ignored::NoMemory(id)));
+        }
+        if let Some(behind) = self.channels.get_mut(at..) {
+            behind.rotate_right(1);
+        }
+        Ok(ClientEvent::Opened { request_id: request.id, channel_id: id })
+    }
+
+    /// D-OPEN-6: by the request's number, whichever of the two message numbers it came with (draft open question 9).
+    fn open_refused<'m>(&mut self, message: &OpenMiningChannelError<'m>) -> ClientEvent<'m> {
+        match self.requests.iter().position(|request| request.id == message.request_id) {
+            Some(at) => {
+                self.requests.remove(at);
+                ClientEvent::OpenRefused { request_id: message.request_id, error_code: message.error_code }
+            }
+            None => ClientEvent::Ignored(Ignored::UnknownRequest(message.request_id)),
+        }
+    }
+
+    fn standard_job<'m>(&mut self, now: Instant, message: &NewMiningJob) -> Outcome<'m> {
+        let to = message.channel_id;
+        let serial = self.next_serial();
+        let is_group = self.is_group(to);
+        let Some(channel) = self.find_mut(to) else {
+            // D-MIN-10
+            let unknown = ClientEvent::Ignored(Ignored::UnknownChannel(to));
+            return if is_group { Err(ServerViolation::JobKind) } else { Ok(unknown) };
+        };
+        if channel.kind != ChannelKind::Standard {
+            return Err(ServerViolation::JobKind);
+        }
+        let job = NewJob {
+            id: message.job_id,
+            start: message.start,
+            version: message.version,
+            rolling: true,
+            body: Body::Root(message.merkle_root.0),
+        };
+        let added = channel.add(now, serial, &job).is_ok();
+        Ok(added_job(added, to, &job))
+    }
+
+    fn extended_job<'m>(&mut self, now: Instant, message: &NewExtendedMiningJob<'_>) -> Outcome<'m> {
+        let to = message.channel_id;
+        // D-MIN-10
+        if self.find(to).is_some_and(|channel| channel.kind == ChannelKind::Standard) {
+            return Err(ServerViolation::JobKind);
+        }
+        // D-FLAG-3
+        let must_roll = self.terms.required.contains(SetupFlags::REQUIRES_VERSION_ROLLING);
+        if must_roll && !message.version_rolling_allowed {
+            return Err(ServerViolation::FixedVersion);
+        }
+        let serial = self.next_serial();
+        let (prefix, suffix) = (message.coinbase_tx_prefix.as_bytes(), message.coinbase_tx_suffix.as_bytes());
+        let mut job = NewJob {
+            id: message.job_id,
+            start: message.start,
+            version: message.version,
+            rolling: message.version_rolling_allowed,
+            body: Body::Root([0; 32]),
+        };
+        let (mut known, mut added) = (false, false);
+        for channel in self.addressed(to) {
+            known = true;
+            job.body = match channel.kind {
+                // D-ALG-1, D-ALG-3: a group's job as this channel's, whose prefix is the whole extranonce. Nothing of the coinbase is kept.
+                ChannelKind::Standard => {
+                    let txid = merkle::coinbase_txid(prefix, channel.prefix.as_slice(), &[], suffix);
+                    Body::Root(merkle::merkle_root(txid, message.merkle_path.iter().map(|hash| hash.0)))
+                }
+                ChannelKind::Extended => Body::Coinbase { path: message.merkle_path, prefix, suffix },
+            };
+            added |= channel.add(now, serial, &job).is_ok();
+        }
+        if !known {
+            return Ok(ClientEvent::Ignored(Ignored::UnknownChannel(to)));
+        }
+        Ok(added_job(added, to, &job))
+    }
+
+    /// D-MIN-5 to D-MIN-7.
+    fn prev_hash<'m>(&mut self, now: Instant, message: &SetNewPrevHash) -> ClientEvent<'m> {
+        let to = message.channel_id;
+        let serial = self.next_serial();
+        let mut known = false;
+        for channel in self.addressed(to) {
+            channel.set_prev_hash(now, serial, message);
+            known = true;
+        }
+        if known { ClientEvent::Work { to } } else { ClientEvent::Ignored(Ignored::UnknownChannel(to)) }
+    }
+
+    /// D-TGT-1, D-TGT-2: for jobs that begin later.
+    fn target<'m>(&mut self, message: &SetTarget) -> ClientEvent<'m> {
+        let to = message.channel_id;
+        let target = Target::from(message.maximum_target);
+        let mut known = false;
+        for channel in self.addressed(to) {
+            channel.target = target;
+            known = true;
+        }
+        if known { ClientEvent::Target { to } } else { ClientEvent::Ignored(Ignored::UnknownChannel(to)) }
+    }
+
+    /// D-EXN-1, D-EXN-2: for jobs that come later.
+    fn prefix<'m>(&mut self, message: &SetExtranoncePrefix<'_>) -> Outcome<'m> {
+        let channel_id = message.channel_id;
+        if self.is_group(channel_id) {
+            return Err(ServerViolation::GroupPrefix);
+        }
+        let Some(channel) = self.find_mut(channel_id) else {
+            return Ok(ClientEvent::Ignored(Ignored::UnknownChannel(channel_id)));
+        };
+        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
+        channel.prefix = prefix.ok_or(ServerViolation::ExtranonceSize)?;
+        Ok(ClientEvent::Prefix { channel_id })
+    }
+
+    /// D-GRP-1 to D-GRP-3. In the draft standard channels only (D-CHAN-4); ids of channels that are closed by now mean nothing.
+    fn group<'m>(&mut self, message: &SetGroupChannel<'_>) -> Outcome<'m> {
+        let group = message.group_channel_id;
+        if !self.terms.groups() {
+            return Ok(ClientEvent::Ignored(Ignored::Group));
+        }
+        if self.find(group).is_some() {
+            return Err(ServerViolation::ChannelId);
+        }
+        let draft = self.terms.revision == Revision::Draft;
+        for id in message.channel_ids {
+            if let Some(channel) = self.find_mut(id)
+                && (channel.kind == ChannelKind::Standard || !draft)
+            {
+                channel.group = Some(group);
+            }
+        }
+        Ok(ClientEvent::Grouped { group })
+    }
+
+    /// D-CLOSE-1. A group closes with all its members, which only the current revision knows (C-CLOSE-6).
+    fn closed<'m>(&mut self, message: &CloseChannel<'m>) -> ClientEvent<'m> {
+        let (id, reason_code) = (message.channel_id, message.reason_code);
+        if self.find(id).is_some() {
+            self.forget(id);
+        } else if self.terms.revision == Revision::Current && self.is_group(id) {
+            while let Some(member) = self.channels.iter().find(|channel| channel.group == Some(id)).map(|it| it.id) {
+                self.forget(member);
+            }
+        } else {
+            return ClientEvent::Ignored(Ignored::UnknownChannel(id));
+        }
+        ClientEvent::Closed { id, reason_code }
+    }
+}
+
+fn added_job<'m>(added: bool, to: u32, job: &NewJob<'_>) -> ClientEvent<'m> {
+    match (added, job.start.is_future()) {
+        (false, _) => ClientEvent::Unusable { to, job_id: job.id },
+        (true, true) => ClientEvent::Queued { to },
+        (true, false) => ClientEvent::Work { to },
+    }
+}

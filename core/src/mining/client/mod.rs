@@ -1,0 +1,289 @@
+//! The client's side of one upstream connection: its channels, what they mine, what became of their shares.
+//!
+//! A job is kept as far as a share of it could still count: jobs that wait for their prevhash, the one in work, and those that it
+//! replaced on the same prevhash. What can be hashed comes out as [`Work`]; what was found goes in as [`Solution`]. How to hash, when to
+//! open a channel and where to connect are the owner's; bytes and ciphers are not known here.
+//!
+//! Order of calls: [`MiningClient::reset`] when a connection has opened; [`MiningClient::open_standard`] or
+//! [`open_extended`](MiningClient::open_extended); [`MiningClient::handle`] for every message; [`MiningClient::submit`] for what was
+//! found; [`MiningClient::handle_timeout`] at [`MiningClient::poll_timeout`], and [`MiningClient::poll_outbound`] while
+//! [`MiningClient::wants_outbound`].
+//!
+//! Capacities are chosen by type. The default is one standard channel, in a kilobyte. An extended channel needs room for the parts of its
+//! jobs: `MiningClient<Inline, 1, 512, 16>` keeps 512 bytes of coinbase and 16 merkle levels of each in the value, `MiningClient<Heap>` keeps
+//! what comes on the heap.
+
+mod channel;
+mod event;
+mod incoming;
+mod request;
+mod share;
+mod work;
+
+use core::fmt;
+
+use crate::config::CLIENT_CHANNELS_HEAP;
+use crate::connection::Outbound;
+use crate::message::ChannelKind;
+use crate::message::mining::{SetupFlags, SuccessFlags};
+use crate::mining::extranonce::ExtranoncePrefix;
+use crate::mining::header::{VERSION_MASK_BIP320, VERSION_MASK_BIP323};
+use crate::mining::target::Target;
+use crate::protocol::{Initiator, Mining};
+use crate::storage::{Inline, List, Storage};
+use crate::wire::Revision;
+
+pub use event::{ClientEvent, Ignored, ServerViolation};
+pub(crate) use request::is_hash_rate;
+pub use request::{Open, RequestError};
+pub use share::{NotSent, Statistics};
+pub use work::{ExtendedWork, Solution, Work};
+
+use channel::Channel;
+use request::Request;
+
+/// The way to send, for a mining client.
+pub type Out<'o> = Outbound<'o, Initiator, Mining>;
+
+/// What both sides have agreed on in the setup of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The text of the protocol that both speak.
+    pub revision: Revision,
+    /// What this side required.
+    pub required: SetupFlags,
+    /// What the server requires (D-CONN-7).
+    pub imposed: SuccessFlags,
+}
+
+impl Terms {
+    /// D-ALG-8, D-ALG-9: the version bits that may change in a job that allows it, or does not. Jobs of standard channels carry no such
+    /// flag and allow it (draft open question 35).
+    #[must_use]
+    pub const fn version_mask(&self, job_allows: bool) -> u32 {
+        match (job_allows && !self.imposed.contains(SuccessFlags::REQUIRES_FIXED_VERSION), self.revision) {
+            (false, _) => 0,
+            (true, Revision::Draft) => VERSION_MASK_BIP320,
+            (true, Revision::Current) => VERSION_MASK_BIP323,
+        }
+    }
+
+    /// D-FLAG-1: who takes standard jobs only is in no group, whatever the server says.
+    const fn groups(&self) -> bool {
+        !self.required.contains(SetupFlags::REQUIRES_STANDARD_JOBS)
+    }
+}
+
+impl Default for Terms {
+    /// The draft, with no flags.
+    fn default() -> Self {
+        Self { revision: Revision::Draft, required: SetupFlags::NONE, imposed: SuccessFlags::NONE }
+    }
+}
+
+/// One upstream connection: `CHANNELS` channels inline, for each job `COINBASE` bytes and `PATH` merkle levels inline.
+pub struct MiningClient<
+    S: Storage = Inline,
+    const CHANNELS: usize = 1,
+    const COINBASE: usize = 0,
+    const PATH: usize = 0,
+> {
+    terms: Terms,
+    /// Sorted by id.
+    channels: S::List<Channel<S, COINBASE, PATH>, CHANNELS, CLIENT_CHANNELS_HEAP>,
+    /// Requests that wait for their answer. With the channels no more than there is room for.
+    requests: S::List<Request, CHANNELS, CLIENT_CHANNELS_HEAP>,
+    last_request: u32,
+    /// The last job's number here. Never starts anew, so that work of a former connection is known as such.
+    serial: u64,
+    /// Channels with an update to tell.
+    updates: usize,
+    statistics: Statistics,
+}
+
+impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize> fmt::Debug
+    for MiningClient<S, CHANNELS, COINBASE, PATH>
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MiningClient")
+            .field("terms", &self.terms)
+            .field("channels", &self.channels.len())
+            .field("requests", &self.requests.len())
+            .field("statistics", &self.statistics)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH>
+{
+    /// A connection without channels.
+    #[must_use]
+    pub fn new(terms: Terms) -> Self {
+        Self {
+            terms,
+            channels: Default::default(),
+            requests: Default::default(),
+            last_request: 0,
+            serial: 0,
+            updates: 0,
+            statistics: Statistics::default(),
+        }
+    }
+
+    /// Another connection: the old one's channels and jobs are gone (D-RECON-2), its unanswered shares are lost. The counts go on.
+    pub fn reset(&mut self, terms: Terms) {
+        for channel in self.channels.iter() {
+            self.statistics.lose(&channel.statistics);
+        }
+        self.channels.clear();
+        self.requests.clear();
+        self.last_request = 0;
+        self.updates = 0;
+        self.terms = terms;
+    }
+
+    /// What was agreed on in the setup.
+    #[must_use]
+    pub const fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Counts of all channels, closed ones and those of former connections included.
+    #[must_use]
+    pub const fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Number of open channels.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.channels.len()
+    }
+
+    /// True when no channel is open.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.channels.is_empty()
+    }
+
+    /// A channel by its id.
+    #[must_use]
+    pub fn channel(&self, channel_id: u32) -> Option<ChannelView<'_, S, COINBASE, PATH>> {
+        self.find(channel_id).map(ChannelView)
+    }
+
+    /// All open channels, by rising id.
+    pub fn channels(&self) -> impl Iterator<Item = ChannelView<'_, S, COINBASE, PATH>> {
+        self.channels.iter().map(ChannelView)
+    }
+
+    /// What a standard channel mines now, all of it. None while it has no job, and for extended channels.
+    #[must_use]
+    pub fn work(&self, channel_id: u32) -> Option<Work> {
+        self.find(channel_id)?.work(&self.terms)
+    }
+
+    /// What an extended channel mines now, but for the extranonce to roll. None while it has no job, and for standard channels.
+    #[must_use]
+    pub fn extended_work(&self, channel_id: u32) -> Option<ExtendedWork<'_, S, COINBASE, PATH>> {
+        self.find(channel_id)?.extended_work(&self.terms)
+    }
+
+    fn find(&self, channel_id: u32) -> Option<&Channel<S, COINBASE, PATH>> {
+        let at = self.channels.binary_search_by_key(&channel_id, |channel| channel.id).ok()?;
+        self.channels.get(at)
+    }
+
+    fn find_mut(&mut self, channel_id: u32) -> Option<&mut Channel<S, COINBASE, PATH>> {
+        let at = self.channels.binary_search_by_key(&channel_id, |channel| channel.id).ok()?;
+        self.channels.get_mut(at)
+    }
+
+    /// The channel is over: its unanswered shares are lost.
+    fn forget(&mut self, channel_id: u32) {
+        if let Ok(at) = self.channels.binary_search_by_key(&channel_id, |channel| channel.id)
+            && let Some(channel) = self.channels.remove(at)
+        {
+            self.statistics.lose(&channel.statistics);
+            self.updates = self.updates.saturating_sub(usize::from(channel.update.is_some()));
+        }
+    }
+}
+
+/// An open channel, to look at.
+pub struct ChannelView<'a, S: Storage, const COINBASE: usize, const PATH: usize>(&'a Channel<S, COINBASE, PATH>);
+
+impl<S: Storage, const COINBASE: usize, const PATH: usize> fmt::Debug for ChannelView<'_, S, COINBASE, PATH> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Channel")
+            .field("id", &self.0.id)
+            .field("kind", &self.0.kind)
+            .field("group", &self.0.group)
+            .field("target", &self.0.target)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<S: Storage, const COINBASE: usize, const PATH: usize> ChannelView<'_, S, COINBASE, PATH> {
+    /// Its id on the connection (D-CHAN-1).
+    #[must_use]
+    pub const fn id(&self) -> u32 {
+        self.0.id
+    }
+
+    /// Standard or extended.
+    #[must_use]
+    pub const fn kind(&self) -> ChannelKind {
+        self.0.kind
+    }
+
+    /// Its group, if it is in one.
+    #[must_use]
+    pub const fn group(&self) -> Option<u32> {
+        self.0.group
+    }
+
+    /// The target of later jobs; a job in work has its own (D-TGT-1).
+    #[must_use]
+    pub const fn target(&self) -> Target {
+        self.0.target
+    }
+
+    /// The extranonce prefix of later jobs (D-EXN-1).
+    #[must_use]
+    pub const fn extranonce_prefix(&self) -> ExtranoncePrefix {
+        self.0.prefix
+    }
+
+    /// Bytes that the client rolls behind the prefix; 0 for standard channels.
+    #[must_use]
+    pub fn extranonce_size(&self) -> usize {
+        usize::from(self.0.extranonce_size)
+    }
+
+    /// Hashes a second, as announced last.
+    #[must_use]
+    pub const fn nominal_hash_rate(&self) -> f32 {
+        self.0.nominal_hash_rate
+    }
+
+    /// Jobs that wait for a prevhash that names them.
+    #[must_use]
+    pub fn waiting_jobs(&self) -> usize {
+        self.0.waiting()
+    }
+
+    /// Counts since the channel was opened.
+    #[must_use]
+    pub const fn statistics(&self) -> &Statistics {
+        &self.0.statistics
+    }
+}
+
+#[cfg(test)]
+mod conversation;
+#[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
+mod tests;

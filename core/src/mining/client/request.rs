@@ -1,0 +1,236 @@
+//! What a client asks for: channels, updates of them, their end.
+
+use core::fmt;
+use core::time::Duration;
+
+use super::channel::Update;
+use super::{MiningClient, Out};
+use crate::config::{COINBASE_HEAP, MERKLE_PATH_HEAP};
+use crate::error::Error;
+use crate::message::ChannelKind;
+use crate::message::mining::{
+    CloseChannel, OpenExtendedMiningChannel, OpenStandardMiningChannel, SetupFlags, SuccessFlags, UpdateChannel,
+};
+use crate::mining::job::Parts;
+use crate::mining::target::Target;
+use crate::storage::{List, Storage};
+use crate::time::Instant;
+use crate::wire::Str0255;
+
+/// D-UPD-2: updates of a channel are this far apart at least.
+const UPDATE_EVERY: Duration = Duration::from_secs(1);
+
+/// What is asked for when a channel is to be opened.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Open<'a> {
+    /// Account and worker; at most 255 bytes.
+    pub user_identity: &'a str,
+    /// Hashes a second that are expected; 0 while there is no miner (D-OPEN-4).
+    pub nominal_hash_rate: f32,
+    /// The easiest target that is accepted (D-OPEN-5).
+    pub max_target: Target,
+}
+
+/// A request that waits for its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Request {
+    pub(super) id: u32,
+    pub(super) kind: ChannelKind,
+    pub(super) min_extranonce_size: u16,
+    pub(super) nominal_hash_rate: f32,
+    pub(super) max_target: Target,
+}
+
+/// Why nothing was asked for. Nothing has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestError {
+    /// As many channels are open or asked for as there is room for.
+    NoRoom,
+    /// Not a hash rate: not a number, infinite or negative.
+    HashRate,
+    /// The server takes extended channels only (D-FLAG-6).
+    StandardRefused,
+    /// This connection was set up for standard jobs only (D-FLAG-1), or jobs of extended channels have no room in this client.
+    NoExtendedJobs,
+    /// No such channel.
+    UnknownChannel,
+    /// The connection does not take it: [`Error::Full`] until the output buffer was drained.
+    Send(Error),
+}
+
+impl From<Error> for RequestError {
+    fn from(error: Error) -> Self {
+        Self::Send(error)
+    }
+}
+
+impl fmt::Display for RequestError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoRoom => "no room for another channel",
+            Self::HashRate => "not a hash rate",
+            Self::StandardRefused => "the server takes extended channels only (D-FLAG-6)",
+            Self::NoExtendedJobs => "extended jobs are not taken on this connection",
+            Self::UnknownChannel => "no such channel",
+            Self::Send(error) => return error.fmt(f),
+        })
+    }
+}
+
+impl core::error::Error for RequestError {}
+
+/// Whether a number can be a hash rate.
+pub(crate) fn is_hash_rate(rate: f32) -> bool {
+    rate.is_finite() && rate >= 0.0
+}
+
+impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH>
+{
+    /// Asks for a standard channel and gives the request's number (D-OPEN-3). The answer is
+    /// [`Opened`](super::ClientEvent::Opened) or [`OpenRefused`](super::ClientEvent::OpenRefused).
+    pub fn open_standard(&mut self, open: &Open<'_>, out: &mut Out<'_>) -> Result<u32, RequestError> {
+        if self.terms.imposed.contains(SuccessFlags::REQUIRES_EXTENDED_CHANNELS) {
+            return Err(RequestError::StandardRefused);
+        }
+        let request = self.request(ChannelKind::Standard, open, 0)?;
+        out.send(&OpenStandardMiningChannel {
+            request_id: request.id,
+            user_identity: Str0255::new(open.user_identity),
+            nominal_hash_rate: open.nominal_hash_rate,
+            max_target: open.max_target.into(),
+        })?;
+        self.asked(request)
+    }
+
+    /// Asks for an extended channel with at least `min_extranonce_size` bytes to roll (D-OPEN-7), and gives the request's number.
+    pub fn open_extended(
+        &mut self,
+        open: &Open<'_>,
+        min_extranonce_size: u16,
+        out: &mut Out<'_>,
+    ) -> Result<u32, RequestError> {
+        let standard_only = self.terms.required.contains(SetupFlags::REQUIRES_STANDARD_JOBS);
+        // One byte of coinbase is little, but none means that the client was made for standard channels.
+        if standard_only || !Parts::<S, COINBASE, PATH>::default().takes(1, 0) {
+            return Err(RequestError::NoExtendedJobs);
+        }
+        const { assert!(COINBASE_HEAP > 0 && MERKLE_PATH_HEAP > 0) };
+        let request = self.request(ChannelKind::Extended, open, min_extranonce_size)?;
+        out.send(&OpenExtendedMiningChannel {
+            request_id: request.id,
+            user_identity: Str0255::new(open.user_identity),
+            nominal_hash_rate: open.nominal_hash_rate,
+            max_target: open.max_target.into(),
+            min_extranonce_size,
+        })?;
+        self.asked(request)
+    }
+
+    fn request(&self, kind: ChannelKind, open: &Open<'_>, min_extranonce_size: u16) -> Result<Request, RequestError> {
+        if self.channels.len().saturating_add(self.requests.len()) >= self.channels.bound() {
+            return Err(RequestError::NoRoom);
+        }
+        if !is_hash_rate(open.nominal_hash_rate) {
+            return Err(RequestError::HashRate);
+        }
+        // D-OPEN-3: four billion requests on one connection apart, each number is new.
+        let mut id = self.last_request;
+        loop {
+            id = id.wrapping_add(1);
+            if !self.requests.iter().any(|request| request.id == id) {
+                break;
+            }
+        }
+        let (nominal_hash_rate, max_target) = (open.nominal_hash_rate, open.max_target);
+        Ok(Request { id, kind, min_extranonce_size, nominal_hash_rate, max_target })
+    }
+
+    fn asked(&mut self, request: Request) -> Result<u32, RequestError> {
+        self.last_request = request.id;
+        self.requests.push(request).map_err(|_| RequestError::NoRoom)?;
+        Ok(request.id)
+    }
+
+    /// Tells the server of another hash rate or of other wishes, at most once a second (D-UPD-2): at the next
+    /// [`Self::poll_outbound`], or when [`Self::poll_timeout`] says. Of several updates within a second the last one is told.
+    pub fn update(
+        &mut self,
+        now: Instant,
+        channel_id: u32,
+        nominal_hash_rate: f32,
+        max_target: Target,
+    ) -> Result<(), RequestError> {
+        let channel = self.find_mut(channel_id).ok_or(RequestError::UnknownChannel)?;
+        if !is_hash_rate(nominal_hash_rate) {
+            return Err(RequestError::HashRate);
+        }
+        channel.nominal_hash_rate = nominal_hash_rate;
+        channel.max_target = max_target;
+        if channel.update.is_none() {
+            let free_at = channel.updated_at.map(|at| at.saturating_add(UPDATE_EVERY)).filter(|at| *at > now);
+            channel.update = Some(free_at.map_or(Update::Due, Update::Later));
+            self.updates = self.updates.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Closes a channel: nothing more of it is taken from now on.
+    pub fn close(&mut self, channel_id: u32, reason_code: &str, out: &mut Out<'_>) -> Result<(), RequestError> {
+        if self.find(channel_id).is_none() {
+            return Err(RequestError::UnknownChannel);
+        }
+        out.send(&CloseChannel { channel_id, reason_code: reason_code.into() })?;
+        self.forget(channel_id);
+        Ok(())
+    }
+
+    /// When an update that was held back is due.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        if self.updates == 0 {
+            return None;
+        }
+        let due = self.channels.iter().filter_map(|channel| match channel.update {
+            Some(Update::Later(at)) => Some(at),
+            Some(Update::Due) | None => None,
+        });
+        due.min()
+    }
+
+    /// Lets updates go that were held back long enough: [`Self::wants_outbound`] holds afterwards.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.updates == 0 {
+            return;
+        }
+        for channel in self.channels.iter_mut() {
+            if matches!(channel.update, Some(Update::Later(at)) if at <= now) {
+                channel.update = Some(Update::Due);
+            }
+        }
+    }
+
+    /// Whether [`Self::poll_outbound`] has something to send.
+    #[must_use]
+    pub fn wants_outbound(&self) -> bool {
+        self.updates != 0 && self.channels.iter().any(|channel| channel.update == Some(Update::Due))
+    }
+
+    /// Sends what is due, as far as there is room. After [`Error::Full`] call again when the buffer was drained.
+    pub fn poll_outbound(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Error> {
+        if self.updates == 0 {
+            return Ok(());
+        }
+        for channel in self.channels.iter_mut().filter(|channel| channel.update == Some(Update::Due)) {
+            out.send(&UpdateChannel {
+                channel_id: channel.id,
+                nominal_hash_rate: channel.nominal_hash_rate,
+                maximum_target: channel.max_target.into(),
+            })?;
+            channel.update = None;
+            channel.updated_at = Some(now);
+            self.updates = self.updates.saturating_sub(1);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! What a device is told: about itself, and where it connects.
+
+use core::fmt;
+use core::time::Duration;
+
+use crate::mining::client::is_hash_rate;
+use crate::mining::target::Target;
+use crate::wire::Str0255;
+
+/// What a device is and wants. Texts have at most 255 bytes each, and with the small buffers of firmware some 400 together
+/// ([`DEVICE_OUTPUT`](crate::config::DEVICE_OUTPUT)).
+#[derive(Clone, Debug)]
+pub struct DeviceConfig<T = &'static str> {
+    /// Account and worker.
+    pub user_identity: T,
+    /// Maker of the device; must not be empty (D-CONN-5).
+    pub vendor: T,
+    /// Hardware version; should not be empty (D-CONN-6).
+    pub hardware_version: T,
+    /// Firmware on the device.
+    pub firmware: T,
+    /// Identifier that the vendor keeps unique; empty without telemetry (D-CONN-6).
+    pub device_id: T,
+    /// Expected hashes a second; what is no rate (not a number, infinite, negative) counts as 0 (D-OPEN-4).
+    pub nominal_hash_rate: f32,
+    /// The easiest target that is accepted (D-OPEN-5). Default: any.
+    pub max_target: Target,
+    /// Standard jobs only: none for groups, which are some 400 bytes each (D-FLAG-1). Default: yes.
+    pub standard_jobs_only: bool,
+    /// The hasher needs the version's bits, so a server that fixes them is of no use (D-FLAG-3). Default: no.
+    pub version_rolling: bool,
+    /// Before a channel that was refused or closed is asked for again; each time in a row doubles it. Default 1 s. Nothing random
+    /// is added: owners of many devices give each its own value.
+    pub first_retry: Duration,
+    /// The wait does not grow beyond this; a channel that was open for so long counts as a success. Default 60 s.
+    pub last_retry: Duration,
+    /// How long the server may take to open a channel. Default 30 s: someone may have to look into a database.
+    pub answer_limit: Duration,
+}
+
+impl<T> DeviceConfig<T> {
+    /// A device of this identity with defaults for everything else.
+    #[must_use]
+    pub const fn new(user_identity: T, vendor: T, hardware_version: T, firmware: T, device_id: T) -> Self {
+        Self {
+            user_identity,
+            vendor,
+            hardware_version,
+            firmware,
+            device_id,
+            nominal_hash_rate: 0.0,
+            max_target: Target::MAX,
+            standard_jobs_only: true,
+            version_rolling: false,
+            first_retry: Duration::from_secs(1),
+            last_retry: Duration::from_secs(60),
+            answer_limit: Duration::from_secs(30),
+        }
+    }
+}
+
+/// 0 for what is no rate.
+pub(super) fn hash_rate(rate: f32) -> f32 {
+    if is_hash_rate(rate) { rate } else { 0.0 }
+}
+
+/// A host name or address of more than 255 bytes, which no message can carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostTooLong;
+
+impl fmt::Display for HostTooLong {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("host names have at most 255 bytes")
+    }
+}
+
+impl core::error::Error for HostTooLong {}
+
+/// Where a connection goes: a copy, at most 255 bytes of host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Endpoint {
+    host: heapless::String<{ Str0255::MAX_LEN }>,
+    port: u16,
+}
+
+impl Endpoint {
+    /// This host name or address, this TCP port.
+    pub fn new(host: &str, port: u16) -> Result<Self, HostTooLong> {
+        let host = heapless::String::try_from(host).map_err(|_| HostTooLong)?;
+        Ok(Self { host, port })
+    }
+
+    /// Host name or address.
+    #[must_use]
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// TCP port.
+    #[must_use]
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+}
