@@ -44,7 +44,7 @@ impl From<Error> for PoolError {
     }
 }
 
-/// An accepted share, complete for the share store. It is acknowledged to its device once [`Pool::stored`] was called with its ticket or a
+/// An accepted share, complete for the share store. It is acknowledged to its device once [`Pool::stored`](super::Pool::stored) was called with its ticket or a
 /// later one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Share {
@@ -54,7 +54,7 @@ pub struct Share {
     pub channel_id: u32,
     /// Its job on that connection.
     pub job_id: u32,
-    /// Whose it is; [`Pool::user`] has the name.
+    /// Whose it is; [`Pool::user`](super::Pool::user) has the name.
     pub account: u64,
     /// The device's own count.
     pub sequence_number: u32,
@@ -77,7 +77,7 @@ pub struct Share {
 /// A found block. Its hash and header are the share's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// It waits for [`Pool::poll_provider_outbound`], which must follow at once (D-TDP-17). False for a block of a custom job, whose
+    /// It waits for [`Pool::poll_provider_outbound`](super::Pool::poll_provider_outbound), which must follow at once (D-TDP-17). False for a block of a custom job, whose
     /// maker submits it (D-NET-2), and when there was no room for one more.
     pub submitted: bool,
 }
@@ -169,7 +169,7 @@ pub enum ProviderEvent<'m> {
     NoTransactions(RequestTransactionDataError<'m>),
 }
 
-/// A share whose header is to be hashed: [`Pool::conclude`] goes on with the hash.
+/// A share whose header is to be hashed: [`Pool::conclude`](super::Pool::conclude) goes on with the hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct PendingShare {

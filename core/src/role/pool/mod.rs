@@ -2,7 +2,7 @@
 //!
 //! Here live the parts' meeting points and the limits. What a channel is told is [`mining::server`](crate::mining::server)'s, templates are
 //! [`template::client`](crate::template::client)'s; storing shares, closing sockets and hashing in batches are the owner's.
-//! Job negotiation and declaration will stand beside [`policy`] as further machines, asked by [`Policy::custom_job`].
+//! Job negotiation and declaration will stand beside the policy as further machines, asked by [`Policy::custom_job`].
 
 mod event;
 mod meter;
