@@ -12,6 +12,7 @@ use adit::protocol::{Initiator, Mining, Responder};
 use adit::session::Session;
 use adit::time::Instant;
 use adit::wire::Revision;
+use adit_conformance::conversation::Had;
 use adit_conformance::pair::{Pair, PairConfig, WALL, configs};
 
 use crate::solo::{client_asking, frame, raw, server, server_before_setup};
@@ -247,15 +248,15 @@ fn plain_and_sealed_never_meet() {
 #[test]
 fn keys_and_identity_end_with_the_connection() {
     let run = |end: fn(&mut Pair<Mining>)| {
-        let mut pair = Pair::<Mining>::new(&PairConfig { limits: (LIMITS, LIMITS), ..PairConfig::default() });
-        let mut talk = crate::talk::Talk::default();
-        talk.run(&mut pair);
-        assert!(pair.client.session.connection().peer().is_some_and(|peer| peer.is_authenticated()));
-        assert!(pair.server.session.connection().peer().is_some_and(|peer| !peer.is_authenticated()));
-        end(&mut pair);
-        talk.run(&mut pair);
-        assert_eq!(pair.client.session.connection().peer(), None);
-        assert_eq!(pair.server.session.connection().peer(), None);
+        let pair = Pair::new(&PairConfig { limits: (LIMITS, LIMITS), ..PairConfig::default() });
+        let mut had = Had::begin(crate::talk::Talk::default(), pair);
+        had.run();
+        assert!(had.pair.client.session.connection().peer().is_some_and(|peer| peer.is_authenticated()));
+        assert!(had.pair.server.session.connection().peer().is_some_and(|peer| !peer.is_authenticated()));
+        end(&mut had.pair);
+        had.run();
+        assert_eq!(had.pair.client.session.connection().peer(), None);
+        assert_eq!(had.pair.server.session.connection().peer(), None);
     };
     run(|pair| pair.client.session.close());
     run(|pair| {

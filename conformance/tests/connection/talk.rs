@@ -9,16 +9,14 @@ use adit::message::mining::{
 };
 use adit::protocol::{Initiator, Mining, Responder};
 use adit::wire::U256;
-use adit_conformance::pair::{Pair, PairConfig};
+use adit_conformance::conversation::Conversation;
 
 /// Shares that the client submits, one after the other's acknowledgement.
 const SHARES: u32 = 2;
 
-/// What both sides saw, in order.
+/// The conversation, and how far it is.
 #[derive(Default)]
 pub(crate) struct Talk {
-    pub(crate) client: Vec<String>,
-    pub(crate) server: Vec<String>,
     acknowledged: u32,
 }
 
@@ -49,13 +47,10 @@ fn share(sequence_number: u32) -> SubmitSharesStandard {
     }
 }
 
-impl Talk {
-    pub(crate) fn on_client(
-        &mut self,
-        event: Event<'_, Initiator, Mining>,
-        outbound: &mut Outbound<'_, Initiator, Mining>,
-    ) {
-        self.client.push(format!("{event:?}"));
+impl Conversation for Talk {
+    type Protocol = Mining;
+
+    fn on_client(&mut self, event: &Event<'_, Initiator, Mining>, outbound: &mut Outbound<'_, Initiator, Mining>) {
         let sent = match event {
             Event::Secured(_) => outbound.send(&setup()),
             Event::Opened(_) => outbound.send(&OpenStandardMiningChannel {
@@ -74,12 +69,7 @@ impl Talk {
         sent.expect("there is room for an answer");
     }
 
-    pub(crate) fn on_server(
-        &mut self,
-        event: Event<'_, Responder, Mining>,
-        outbound: &mut Outbound<'_, Responder, Mining>,
-    ) {
-        self.server.push(format!("{event:?}"));
+    fn on_server(&mut self, event: &Event<'_, Responder, Mining>, outbound: &mut Outbound<'_, Responder, Mining>) {
         match event {
             Event::Message(ToServer::OpenStandardMiningChannel(open)) => {
                 let opened = OpenStandardMiningChannelSuccess {
@@ -120,33 +110,7 @@ impl Talk {
         }
     }
 
-    /// Runs the pair until nothing moves.
-    pub(crate) fn run(&mut self, pair: &mut Pair<Mining>) {
-        let talk = std::cell::RefCell::new(self);
-        pair.run(&mut |event, outbound| talk.borrow_mut().on_client(event, outbound), &mut |event, outbound| {
-            talk.borrow_mut().on_server(event, outbound);
-        });
-    }
-
-    /// Whether the client has all its acknowledgements.
-    pub(crate) const fn is_complete(&self) -> bool {
+    fn is_complete(&self) -> bool {
         self.acknowledged == SHARES
     }
-}
-
-/// The whole conversation, ended by the client if it completes, by the link if not.
-pub(crate) fn converse(config: &PairConfig, prepare: impl FnOnce(&mut Pair<Mining>)) -> (Talk, Pair<Mining>) {
-    let mut pair = Pair::new(config);
-    prepare(&mut pair);
-    let mut talk = Talk::default();
-    talk.run(&mut pair);
-    if talk.is_complete() {
-        pair.client.session.close();
-        talk.run(&mut pair);
-    } else {
-        pair.to_server.close();
-        pair.to_client.close();
-        talk.run(&mut pair);
-    }
-    (talk, pair)
 }
