@@ -10,6 +10,7 @@ use adit::{
 };
 use tokio::{
     net::TcpStream,
+    sync::mpsc,
     task::{JoinError, JoinSet},
 };
 
@@ -49,27 +50,32 @@ impl ServeError {
 /// A panic in a task ends everything with an error: panics are bugs, and a role that was left in the middle of a change would lie to
 /// everybody else.
 ///
-/// Dropping the future drops the listener and all connections.
-pub async fn serve<F, C>(mut listener: Listener, shutdown: &Shutdown, mut start: F) -> Result<(), ServeError>
+/// Dropping the future drops the listeners and all connections.
+pub async fn serve<F, C>(listeners: Vec<Listener>, shutdown: &Shutdown, mut start: F) -> Result<(), ServeError>
 where
     F: FnMut(Accepted) -> C,
     C: Future<Output = ()> + Send + 'static,
 {
-    let mut connections = JoinSet::new();
-    let address = listener.address();
-    tracing::info!(%address, "listening");
+    let (mut accepting, mut connections) = (JoinSet::new(), JoinSet::new());
+    let (to_us, mut accepted) = mpsc::channel(1);
+    for listener in listeners {
+        tracing::info!(address = %listener.address(), "listening");
+        accepting.spawn(accept(listener, to_us.clone()));
+    }
     loop {
         tokio::select! {
             biased;
             () = shutdown.started() => break,
             Some(ended) = connections.join_next() => check(ended)?,
-            accepted = listener.accept() => {
+            Some(ended) = accepting.join_next() => check(ended)?,
+            Some(accepted) = accepted.recv() => {
                 connections.spawn(start(accepted));
             }
         }
     }
-    drop(listener);
-    tracing::info!(%address, connections = connections.len(), "no longer listening");
+    accepting.shutdown().await;
+    drop(accepted);
+    tracing::info!(connections = connections.len(), "no longer listening");
     loop {
         tokio::select! {
             biased;
@@ -80,9 +86,14 @@ where
             () = shutdown.over() => break,
         }
     }
-    tracing::warn!(%address, connections = connections.len(), "cutting off connections that did not end in time");
+    tracing::warn!(connections = connections.len(), "cutting off connections that did not end in time");
     connections.shutdown().await;
     Ok(())
+}
+
+async fn accept(mut listener: Listener, to: mpsc::Sender<Accepted>) {
+    // Nobody receives only when the accepting is about to end.
+    while to.send(listener.accept().await).await.is_ok() {}
 }
 
 /// A server's link, and its place at the gate, which is to be kept as long.
@@ -120,11 +131,7 @@ fn check(ended: Result<(), JoinError>) -> Result<(), ServeError> {
 mod tests {
     use std::{net::SocketAddr, time::Duration};
 
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        net::TcpStream,
-        sync::mpsc,
-    };
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::{
@@ -146,7 +153,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let stop = shutdown.clone();
         let server = tokio::spawn(async move {
-            serve(listener, &stop, |mut accepted| {
+            serve(vec![listener], &stop, |mut accepted| {
                 began.send(()).unwrap();
                 async move {
                     let byte = accepted.stream.read_u8().await.unwrap_or(0);

@@ -3,10 +3,12 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use adit::{
-    connection::{Connection, InitiatorConfig},
+    connection::{Connection, InitiatorConfig, VERSION},
     crypto::Provider,
+    message::common::SetupConnection,
     protocol::{Initiator, Protocol},
     time::Instant,
+    wire::Str0255,
 };
 use tokio::{net::TcpStream, sync::watch, time::sleep_until};
 
@@ -133,6 +135,56 @@ impl fmt::Display for Failure {
     }
 }
 
+/// What a client says about itself in `SetupConnection`, for the operator of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Software {
+    /// Who made it; must not be empty (D-CONN-5).
+    pub vendor: String,
+    /// Hardware, or name of the software.
+    pub hardware_version: String,
+    /// Version.
+    pub firmware: String,
+    /// Identifier of this very device or installation; empty says nothing.
+    pub device_id: String,
+}
+
+impl Default for Software {
+    /// This library.
+    fn default() -> Self {
+        Self {
+            vendor: "Adit".into(),
+            hardware_version: env!("CARGO_PKG_NAME").into(),
+            firmware: env!("CARGO_PKG_VERSION").into(),
+            device_id: String::new(),
+        }
+    }
+}
+
+impl Software {
+    /// The setup of a connection to `host`; strings longer than 255 bytes are cut.
+    #[must_use]
+    pub fn setup<'a>(&'a self, protocol: u8, flags: u32, host: &'a str, port: u16) -> SetupConnection<'a> {
+        SetupConnection {
+            protocol,
+            min_version: VERSION,
+            max_version: VERSION,
+            flags,
+            endpoint_host: cut(host).into(),
+            endpoint_port: port,
+            vendor: cut(&self.vendor).into(),
+            hardware_version: cut(&self.hardware_version).into(),
+            firmware: cut(&self.firmware).into(),
+            device_id: cut(&self.device_id).into(),
+        }
+    }
+}
+
+/// As much of the text as a string of the protocol holds.
+fn cut(text: &str) -> &str {
+    let end = (0..=text.len().min(Str0255::MAX_LEN)).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
+}
+
 /// A link to a server, fresh: the handshake and setup are to come.
 #[derive(Debug)]
 pub struct Connected<Pr: Protocol, P: Provider> {
@@ -152,7 +204,6 @@ pub struct Connected<Pr: Protocol, P: Provider> {
 pub struct Upstream {
     config: UpstreamConfig,
     settings: Arc<LinkSettings>,
-    shutdown: Shutdown,
     state: watch::Sender<UpstreamState>,
     backoff: Backoff,
     choice: Choice,
@@ -163,10 +214,10 @@ pub struct Upstream {
 impl Upstream {
     /// Nothing is done before the first [`connect`](Self::connect).
     #[must_use]
-    pub fn new(config: UpstreamConfig, settings: Arc<LinkSettings>, shutdown: Shutdown) -> Self {
+    pub fn new(config: UpstreamConfig, settings: Arc<LinkSettings>) -> Self {
         let backoff = Backoff::new(config.backoff);
         let state = watch::Sender::default();
-        Self { config, settings, shutdown, state, backoff, choice: Choice::default(), wait: None }
+        Self { config, settings, state, backoff, choice: Choice::default(), wait: None }
     }
 
     /// Where the connection stands, now and from now on.
@@ -175,12 +226,11 @@ impl Upstream {
         self.state.subscribe()
     }
 
-    /// The next connection, after the wait that is due and as many attempts as it takes. `None` when the shutdown has started
-    /// (it interrupts this call; a link that is running its owner ends) or there is no server.
+    /// The next connection, after the wait that is due and as many attempts as it takes. `None` when `shutdown` has started (it
+    /// interrupts this call; a link that is running its owner ends) or there is no server.
     ///
     /// Cancel-safe: a dropped future loses an attempt under way, not the wait before it.
-    pub async fn connect<Pr: Protocol, P: Provider>(&mut self) -> Option<Connected<Pr, P>> {
-        let shutdown = self.shutdown.clone();
+    pub async fn connect<Pr: Protocol, P: Provider>(&mut self, shutdown: &Shutdown) -> Option<Connected<Pr, P>> {
         let connected = tokio::select! {
             biased;
             () = shutdown.started() => None,
@@ -221,9 +271,6 @@ impl Upstream {
     }
 
     fn failed(&mut self, failure: &Failure) {
-        if self.shutdown.is_started() {
-            return;
-        }
         let server = self.server();
         self.choice.after(failure, self.backoff.is_up());
         let now = self.settings.clock.now();
@@ -287,7 +334,7 @@ mod tests {
     use adit::{
         connection::{Event, ResponderConfig, Security, SetupPolicy, reconnect_target},
         crypto::RustCrypto,
-        message::common::{Reconnect, SetupConnection},
+        message::common::Reconnect,
         protocol::{Mining, Responder},
     };
     use tokio::{net::TcpListener, sync::mpsc};
@@ -336,11 +383,11 @@ mod tests {
         let shutdown = Shutdown::new();
         let config = UpstreamConfig { servers, connect_limit: Duration::from_secs(1), backoff: BACKOFF };
         let settings = Arc::new(LinkSettings::new(Clock::start(), 1));
-        let mut upstream = Upstream::new(config, settings, shutdown.clone());
+        let mut upstream = Upstream::new(config, settings);
         let state = upstream.watch();
         let watching = shutdown.clone();
         let task = tokio::spawn(async move {
-            while let Some(connected) = upstream.connect().await {
+            while let Some(connected) = upstream.connect(&watching).await {
                 let ended = listen(connected, &mut upstream, &report, &watching).await;
                 upstream.ended(ended);
             }
@@ -366,20 +413,9 @@ mod tests {
                 Err(error) => return error.into(),
             };
             match connected.link.event(token).unwrap() {
-                (Event::Secured(_), mut outbound) => outbound
-                    .send(&SetupConnection {
-                        protocol: 0,
-                        min_version: 2,
-                        max_version: 2,
-                        flags: 0,
-                        endpoint_host: connected.host.as_str().into(),
-                        endpoint_port: connected.port,
-                        vendor: "test".into(),
-                        hardware_version: "".into(),
-                        firmware: "".into(),
-                        device_id: "".into(),
-                    })
-                    .unwrap(),
+                (Event::Secured(_), mut outbound) => {
+                    outbound.send(&Software::default().setup(0, 0, &connected.host, connected.port)).unwrap();
+                }
                 (Event::Opened(_), _) => {
                     upstream.opened();
                     report.send(connected.port).unwrap();
@@ -418,6 +454,14 @@ mod tests {
         shutdown.start(Duration::ZERO);
         task.await.unwrap();
         assert_eq!(*state.borrow(), UpstreamState::Stopped);
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_string_is_cut_between_characters() {
+        let software = Software { vendor: "é".repeat(200), ..Software::default() };
+        let setup = software.setup(0, 0, "host", 1);
+        assert_eq!(setup.vendor.as_bytes(), "é".repeat(127).as_bytes());
+        assert_eq!(setup.endpoint_host.as_bytes(), b"host");
     }
 
     /// A server that accepts and closes at once is not asked in a tight loop.

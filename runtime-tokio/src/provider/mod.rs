@@ -202,18 +202,18 @@ impl Shared {
     }
 }
 
-/// Serves template clients at `listener` until the shutdown is over.
+/// Serves template clients at all listeners until the shutdown is over.
 ///
 /// When it starts, clients are told what they were not told yet, then each link is closed in order. Dropping the future drops
 /// all connections.
 pub async fn serve_provider<P: Crypto>(
-    listener: Listener,
+    listeners: Vec<Listener>,
     config: Arc<ResponderConfig>,
     settings: Arc<LinkSettings>,
     handle: ProviderHandle,
     shutdown: Shutdown,
 ) -> Result<(), ServeError> {
-    serve(listener, &shutdown, |accepted| {
+    serve(listeners, &shutdown, |accepted| {
         client::run::<P>(
             accepted,
             Arc::clone(&config),

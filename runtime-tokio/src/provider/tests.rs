@@ -45,7 +45,7 @@ fn house_with(config: GateConfig) -> (House, Gate) {
     let (handle, events) = ProviderHandle::new(1, 16);
     let shutdown = Shutdown::new();
     let server = tokio::spawn(serve_provider::<RustCrypto>(
-        listener,
+        vec![listener],
         Arc::new(testing::responder(SetupPolicy::new(0))),
         Arc::new(testing::settings().with_large_messages()),
         handle.clone(),
