@@ -80,8 +80,7 @@ pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, T> {
     blocked_since: Option<Instant>,
     /// The output was extended for answers while nothing left.
     extended: bool,
-    /// The owner found no room and has not been told of new room yet.
-    room_wanted: bool,
+    room: Room,
     /// The owner wants no more events.
     deaf: bool,
     end: End,
@@ -101,6 +100,23 @@ enum End {
     Linger { until: Instant },
     /// Over.
     Done,
+}
+
+/// Whether the owner is to be told that all that waits has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Room {
+    /// It does not want to know.
+    Enough,
+    /// It does, after a look for something to read: else an owner who always wants more room would never hear anything.
+    Wanted,
+    /// It does, before anything is read: else a peer that always sends would keep it from sending.
+    Due,
+}
+
+impl Room {
+    fn wanted(self) -> Self {
+        if self == Self::Enough { Self::Wanted } else { self }
+    }
 }
 
 /// What stops the handling of events.
@@ -157,7 +173,7 @@ where
             partial: None,
             blocked_since: None,
             extended: false,
-            room_wanted: false,
+            room: Room::Enough,
             deaf: false,
             end: End::Open,
         }
@@ -202,7 +218,7 @@ where
         if self.output.is_empty() {
             self.lease_output();
         } else if self.extended {
-            self.room_wanted = true;
+            self.room = self.room.wanted();
             return None;
         }
         Some(self.connection.outbound(&mut self.output))
@@ -210,7 +226,7 @@ where
 
     /// Asks for [`Turn::Room`] when all that waits has left.
     pub fn want_room(&mut self) {
-        self.room_wanted = true;
+        self.room = self.room.wanted();
     }
 
     /// From now on `next` announces no events, except the end of the connection, and reads nothing; what waits still leaves. For
@@ -249,12 +265,19 @@ where
                     self.end = End::Shutdown { peer_ended: self.end == End::PeerEnded };
                     continue;
                 }
-                if std::mem::take(&mut self.room_wanted) {
-                    return Poll::Ready(Ok(Turn::Room));
-                }
                 if starved == Some(Starved::Output) {
                     continue;
                 }
+            }
+            if starved == Some(Starved::Input) && self.room != Room::Due && self.poll_read(cx, now)?.is_ready() {
+                if self.room == Room::Wanted {
+                    self.room = Room::Due;
+                }
+                continue;
+            }
+            if drained && self.room != Room::Enough {
+                self.room = Room::Enough;
+                return Poll::Ready(Ok(Turn::Room));
             }
             if starved == Some(Starved::Input) && self.poll_read(cx, now)?.is_ready() {
                 continue;

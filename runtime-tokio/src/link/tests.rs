@@ -232,6 +232,24 @@ async fn two_busy_peers_with_tiny_buffers_do_not_deadlock() {
     }
 }
 
+/// An owner who always wants room hears the peer all the same, and one whose peer never stops gets room all the same.
+#[tokio::test(start_paused = true)]
+async fn neither_reading_nor_room_starves_the_other() {
+    let (a, b) = duplex(4_096);
+    let (mut client, mut server) = (client(a, settings(), true), server(b, settings(), true));
+    opened(&mut client, &mut server).await;
+    let mut frames = Output::new([0; 64]);
+    for n in 0..200 {
+        server.want_room();
+        Outbound::<Initiator, Mining>::plain(&mut frames, adit::wire::Revision::Draft).send(&share(n)).unwrap();
+        client.stream.write_all(frames.filled()).await.unwrap();
+        frames.consume(frames.len()).unwrap();
+        let turns = [server.next().await.unwrap(), server.next().await.unwrap()];
+        let events = turns.iter().filter(|turn| matches!(turn, Turn::Event(_))).count();
+        assert_eq!(events, 1, "{turns:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_peer_is_cut_at_the_handshake_and_at_the_setup() {
     let (_silent, b) = duplex(1_024);
