@@ -139,6 +139,11 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         }
     }
 
+    /// The number of what is in work: another one is other work.
+    pub(super) fn in_work(&self) -> Option<u64> {
+        self.active().map(|job| job.serial)
+    }
+
     fn active(&self) -> Option<&Job<S, COINBASE, PATH>> {
         self.jobs.iter().find(|job| job.state == State::Active)
     }

@@ -52,7 +52,12 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
 
     /// The channel with this id, or the members of the group with it. Ids of both share one space (D-CHAN-1).
     fn addressed(&mut self, id: u32) -> impl Iterator<Item = &mut Channel<S, COINBASE, PATH>> {
-        self.channels.iter_mut().filter(move |channel| channel.id == id || channel.group == Some(id))
+        let range = match self.channels.binary_search_by_key(&id, |channel| channel.id) {
+            Ok(at) => at..at.saturating_add(1),
+            Err(_) => 0..self.channels.len(),
+        };
+        let channels = self.channels.get_mut(range).unwrap_or_default();
+        channels.iter_mut().filter(move |channel| channel.id == id || channel.group == Some(id))
     }
 
     fn next_serial(&mut self) -> u64 {
@@ -134,11 +139,10 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     fn standard_job<'m>(&mut self, now: Instant, message: &NewMiningJob) -> Outcome<'m> {
         let to = message.channel_id;
         let serial = self.next_serial();
-        let is_group = self.is_group(to);
         let Some(channel) = self.find_mut(to) else {
             // D-MIN-10
             let unknown = ClientEvent::Ignored(Ignored::UnknownChannel(to));
-            return if is_group { Err(ServerViolation::JobKind) } else { Ok(unknown) };
+            return if self.is_group(to) { Err(ServerViolation::JobKind) } else { Ok(unknown) };
         };
         if channel.kind != ChannelKind::Standard {
             return Err(ServerViolation::JobKind);
@@ -150,8 +154,9 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             rolling: true,
             body: Body::Root(message.merkle_root.0),
         };
+        let before = channel.in_work();
         let added = channel.add(now, serial, &job).is_ok();
-        Ok(added_job(added, to, &job))
+        Ok(added_job(added, channel.in_work() != before, to, &job))
     }
 
     fn extended_job<'m>(&mut self, now: Instant, message: &NewExtendedMiningJob<'_>) -> Outcome<'m> {
@@ -174,7 +179,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             rolling: message.version_rolling_allowed,
             body: Body::Root([0; 32]),
         };
-        let (mut known, mut added) = (false, false);
+        let (mut known, mut added, mut changed) = (false, false, false);
         for channel in self.addressed(to) {
             known = true;
             job.body = match channel.kind {
@@ -185,12 +190,14 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
                 }
                 ChannelKind::Extended => Body::Coinbase { path: message.merkle_path, prefix, suffix },
             };
+            let before = channel.in_work();
             added |= channel.add(now, serial, &job).is_ok();
+            changed |= channel.in_work() != before;
         }
         if !known {
             return Ok(ClientEvent::Ignored(Ignored::UnknownChannel(to)));
         }
-        Ok(added_job(added, to, &job))
+        Ok(added_job(added, changed, to, &job))
     }
 
     /// D-MIN-5 to D-MIN-7.
@@ -220,11 +227,9 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     /// D-EXN-1, D-EXN-2: for jobs that come later.
     fn prefix<'m>(&mut self, message: &SetExtranoncePrefix<'_>) -> Outcome<'m> {
         let channel_id = message.channel_id;
-        if self.is_group(channel_id) {
-            return Err(ServerViolation::GroupPrefix);
-        }
         let Some(channel) = self.find_mut(channel_id) else {
-            return Ok(ClientEvent::Ignored(Ignored::UnknownChannel(channel_id)));
+            let unknown = ClientEvent::Ignored(Ignored::UnknownChannel(channel_id));
+            return if self.is_group(channel_id) { Err(ServerViolation::GroupPrefix) } else { Ok(unknown) };
         };
         let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
         channel.prefix = prefix.ok_or(ServerViolation::ExtranonceSize)?;
@@ -267,10 +272,11 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     }
 }
 
-fn added_job<'m>(added: bool, to: u32, job: &NewJob<'_>) -> ClientEvent<'m> {
-    match (added, job.start.is_future()) {
-        (false, _) => ClientEvent::Unusable { to, job_id: job.id },
-        (true, true) => ClientEvent::Queued { to },
-        (true, false) => ClientEvent::Work { to },
+/// A job that waits can end the one in work, when it comes under the same id.
+fn added_job<'m>(added: bool, changed: bool, to: u32, job: &NewJob<'_>) -> ClientEvent<'m> {
+    match (changed, added) {
+        (true, _) => ClientEvent::Work { to },
+        (false, true) => ClientEvent::Queued { to },
+        (false, false) => ClientEvent::Unusable { to, job_id: job.id },
     }
 }

@@ -284,6 +284,8 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> ChannelView<'_, S, CO
 #[cfg(test)]
 mod conversation;
 #[cfg(test)]
+pub(crate) mod hostile;
+#[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,6 @@ use core::time::Duration;
 
 use super::channel::Update;
 use super::{MiningClient, Out};
-use crate::config::{COINBASE_HEAP, MERKLE_PATH_HEAP};
 use crate::error::Error;
 use crate::message::ChannelKind;
 use crate::message::mining::{
@@ -115,7 +114,6 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         if standard_only || !Parts::<S, COINBASE, PATH>::default().takes(1, 0) {
             return Err(RequestError::NoExtendedJobs);
         }
-        const { assert!(COINBASE_HEAP > 0 && MERKLE_PATH_HEAP > 0) };
         let request = self.request(ChannelKind::Extended, open, min_extranonce_size)?;
         out.send(&OpenExtendedMiningChannel {
             request_id: request.id,

@@ -137,10 +137,4 @@ impl<'a, S: Storage, const COINBASE: usize, const PATH: usize> ExtendedWork<'a, 
         let merkle_root = self.root(extranonce)?;
         Some(Work { merkle_root, extranonce: ExtranoncePrefix::new(extranonce)?, ..self.work })
     }
-
-    /// What a proxy passes on: the extranonce prefix, coinbase before and behind the extranonce, merkle path deepest first.
-    #[must_use]
-    pub fn parts(&self) -> (ExtranoncePrefix, &'a [u8], &'a [u8], &'a [crate::wire::U256]) {
-        (self.prefix, self.parts.prefix(), self.parts.suffix(), self.parts.path())
-    }
 }

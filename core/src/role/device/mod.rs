@@ -62,6 +62,8 @@ pub struct Device<T = &'static str> {
     client: MiningClient,
     /// Times in a row that the channel was refused or closed soon.
     failures: u8,
+    /// The work that the owner was told of, by its serial, and how often that changed.
+    told: Option<u64>,
     changes: u32,
 }
 
@@ -76,6 +78,7 @@ impl<T: AsRef<str>> Device<T> {
             stage: Stage::Down,
             client: MiningClient::new(Terms::default()),
             failures: 0,
+            told: None,
             changes: 0,
         }
     }
@@ -97,7 +100,7 @@ impl<T: AsRef<str>> Device<T> {
         self.client.reset(Terms::default());
         self.stage = Stage::Down;
         self.failures = 0;
-        self.work_changed();
+        self.notice();
     }
 
     /// Takes an event of the session. What it leads to is sent as far as there is room; the rest waits for
@@ -129,6 +132,7 @@ impl<T: AsRef<str>> Device<T> {
             }
             Event::EndpointChanged(_) | Event::Extension(..) => Outcome::Done,
         };
+        self.notice();
         match self.poll_outbound(now, out) {
             Ok(()) | Err(Error::Full) => Ok(outcome),
             Err(error) => Err(error),
@@ -154,7 +158,7 @@ impl<T: AsRef<str>> Device<T> {
     fn give_up(&mut self, why: Fatal) -> Outcome<'static> {
         self.client.reset(Terms::default());
         self.stage = Stage::Over;
-        self.work_changed();
+        self.notice();
         Outcome::Fatal(why)
     }
 
@@ -190,13 +194,10 @@ impl<T: AsRef<str>> Device<T> {
                     self.failures = 0;
                 }
                 let retry_at = self.rest(now);
-                self.work_changed();
                 Outcome::ChannelClosed { reason_code, retry_at }
             }
-            ClientEvent::Work { .. } => {
-                self.work_changed();
-                if self.work().is_some() { Outcome::NewWork } else { Outcome::NoWork }
-            }
+            ClientEvent::Work { .. } if self.work().is_some() => Outcome::NewWork,
+            ClientEvent::Work { .. } => Outcome::NoWork,
             ClientEvent::Accepted { last_sequence_number, count, difficulty, .. } => {
                 self.failures = 0;
                 Outcome::Accepted { last_sequence_number, count, difficulty }
@@ -226,8 +227,13 @@ impl<T: AsRef<str>> Device<T> {
         at
     }
 
-    const fn work_changed(&mut self) {
-        self.changes = self.changes.wrapping_add(1);
+    /// Counts when there is other work than before. Serials never repeat, so that nothing is missed.
+    fn notice(&mut self) {
+        let serial = self.work().map(|work| work.serial);
+        if serial != self.told {
+            self.told = serial;
+            self.changes = self.changes.wrapping_add(1);
+        }
     }
 
     /// Another value than before: look at [`Self::work`] again.

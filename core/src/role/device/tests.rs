@@ -5,6 +5,8 @@ use std::string::String;
 use std::vec;
 use std::vec::Vec;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::buffer::{Input, Output};
 use crate::config::{DEVICE_INPUT, DEVICE_OUTPUT};
@@ -12,6 +14,7 @@ use crate::connection::{Connection, InitiatorConfig, Progress, ResponderConfig, 
 use crate::message::ChannelKind;
 use crate::message::common::Reconnect;
 use crate::message::mining::{CloseChannel, OpenMiningChannelError, OpenStandardMiningChannel, SetTarget};
+use crate::mining::client::hostile::message;
 use crate::mining::client::testing::{Pool, mine};
 use crate::mining::server::ServerConfig;
 use crate::protocol::Responder;
@@ -368,6 +371,69 @@ fn a_full_buffer_delays_and_loses_nothing() {
     let sent = out.room();
     device.poll_outbound(now, &mut out).unwrap();
     assert_eq!(out.room(), sent);
+}
+
+/// Something that happens to a device.
+#[derive(Clone, Debug)]
+enum Step {
+    Event(Event<'static, Initiator, Mining>),
+    Wait(u64),
+    Rate(f32),
+    Submit,
+    Lost,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let opened = |flags| Event::Opened(SetupConnectionSuccess { used_version: 2, flags });
+    prop_oneof![
+        40 => message().prop_map(|message| Step::Event(Event::Message(message))),
+        6 => (0_u64..70_000).prop_map(Step::Wait),
+        2 => any::<f32>().prop_map(Step::Rate),
+        8 => Just(Step::Submit),
+        1 => Just(Step::Lost),
+        1 => Just(Step::Event(Event::Secured(None))),
+        2 => (0_u32..6).prop_map(move |flags| Step::Event(opened(flags & !2))),
+        1 => any::<u16>().prop_map(|new_port| {
+            Step::Event(Event::Reconnect(Reconnect { new_host: Str0255::from_bytes(&[0xff]), new_port }))
+        }),
+    ]
+}
+
+proptest! {
+    /// Whatever happens in whatever order: nothing panics, other work shows in the counter, deadlines lie ahead once they were obeyed,
+    /// and a share of the present work can be sent.
+    #[test]
+    fn any_order_of_events_is_survived(steps in prop::collection::vec(step(), 1..80), standard_jobs_only: bool) {
+        let mut device = Device::new(DeviceConfig { standard_jobs_only, ..CONFIG });
+        let mut output = Output::new([0; DEVICE_OUTPUT]);
+        let mut now = Instant::from_secs(1);
+        let opened = Event::Opened(SetupConnectionSuccess { used_version: 2, flags: 0 });
+        drop(device.handle(now, &opened, &mut Out::plain(&mut output, Revision::Draft)).unwrap());
+        for step in steps {
+            let before = (device.changes(), device.work());
+            let mut out = Out::plain(&mut output, Revision::Draft);
+            match step {
+                Step::Event(event) => drop(device.handle(now, &event, &mut out).unwrap()),
+                Step::Wait(millis) => {
+                    now = now.saturating_add(Duration::from_millis(millis));
+                    drop(device.handle_timeout(now));
+                    prop_assert!(device.poll_timeout().is_none_or(|at| at > now));
+                }
+                Step::Rate(rate) => device.set_nominal_hash_rate(now, rate),
+                Step::Submit => {
+                    if let Some(work) = device.work() {
+                        let sent = device.submit(now, &work.solution(work.version, work.max_ntime(now), 0), &mut out);
+                        prop_assert!(sent.is_ok(), "{:?}", sent);
+                    }
+                }
+                Step::Lost => device.reset(),
+            }
+            prop_assert_eq!(before.1 == device.work(), before.0 == device.changes());
+            device.poll_outbound(now, &mut Out::plain(&mut output, Revision::Draft)).unwrap();
+            prop_assert!(!device.wants_outbound());
+            output.consume(output.len()).unwrap();
+        }
+    }
 }
 
 /// A server that breaks a rule is told apart from one that is merely late, and leaves no work behind.
