@@ -56,6 +56,12 @@ impl Shutdown {
         *self.until.borrow()
     }
 
+    /// What is left of the grace; nothing before the start and after the end.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline().map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()))
+    }
+
     /// Waits until it is started; at once if it was. Cancel-safe.
     pub async fn started(&self) {
         let mut until = self.until.subscribe();
@@ -100,6 +106,7 @@ mod tests {
         waiter.await.unwrap();
         shutdown.started().await;
         assert_eq!(shutdown.deadline(), Some(Instant::now() + Duration::from_secs(5)));
+        assert_eq!(shutdown.remaining(), Duration::from_secs(5));
     }
 
     #[tokio::test(start_paused = true)]
@@ -116,7 +123,7 @@ mod tests {
         assert!(!over.is_finished());
         shutdown.start(Duration::from_secs(1));
         over.await.unwrap();
-        assert_eq!(begin.elapsed(), Duration::from_secs(11));
+        assert_eq!((begin.elapsed(), shutdown.remaining()), (Duration::from_secs(11), Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]

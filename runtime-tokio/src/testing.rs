@@ -10,7 +10,7 @@ use adit::{
     protocol::{Initiator, Protocol},
     time::UnixTime,
 };
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 
 use crate::{
     clock::Clock,
@@ -43,11 +43,11 @@ pub(crate) fn initiator() -> InitiatorConfig {
 }
 
 /// A server that has it.
-pub(crate) fn responder(setup: SetupPolicy) -> ResponderConfig {
+pub(crate) fn responder(setup: SetupPolicy) -> watch::Receiver<Arc<ResponderConfig>> {
     let (from, until) = (UnixTime::from_secs(WALL.as_secs() - 10), UnixTime::from_secs(WALL.as_secs() + 1_000_000));
     let identity = Identity::issue(Secret::from_bytes([2; 32]), &authority(), from, until).unwrap();
     let noise = NoiseServer { identity, policy: x25519::Policy::default() };
-    ResponderConfig::new(Security::Noise(noise), setup)
+    watch::channel(Arc::new(ResponderConfig::new(Security::Noise(noise), setup))).1
 }
 
 /// A listener on loopback, at a port of the system's choice or at this one.

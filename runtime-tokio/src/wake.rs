@@ -1,31 +1,52 @@
 //! Waking the one task that serves a connection of a role.
 
-use std::{collections::HashMap, future::pending, sync::Arc};
+use std::{
+    collections::HashMap,
+    future::pending,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use adit::role::ConnectionId;
 use tokio::sync::Notify;
 
+/// The task of a connection, as others reach it.
+#[derive(Debug, Default)]
+pub(crate) struct Task {
+    notify: Notify,
+    close: AtomicBool,
+}
+
+impl Task {
+    /// Whether the connection is to be closed.
+    pub(crate) fn is_to_close(&self) -> bool {
+        self.close.load(Relaxed)
+    }
+}
+
 /// Waits until the connection's task is woken; for ever while the role does not know the connection yet. Cancel-safe: a wake that
 /// nobody waited for is kept.
-pub(crate) async fn woken(notify: Option<&Notify>) {
-    match notify {
-        Some(notify) => notify.notified().await,
+pub(crate) async fn woken(task: Option<&Task>) {
+    match task {
+        Some(task) => task.notify.notified().await,
         None => pending().await,
     }
 }
 
 /// The tasks of a role's connections, by id.
 #[derive(Debug, Default)]
-pub(crate) struct Wakers {
-    tasks: HashMap<ConnectionId, Arc<Notify>>,
+pub(crate) struct Tasks {
+    tasks: HashMap<ConnectionId, Arc<Task>>,
 }
 
-impl Wakers {
-    /// Adds a connection; its task waits on the result.
-    pub(crate) fn add(&mut self, id: ConnectionId) -> Arc<Notify> {
-        let notify = Arc::new(Notify::new());
-        self.tasks.insert(id, Arc::clone(&notify));
-        notify
+impl Tasks {
+    /// Adds a connection.
+    pub(crate) fn add(&mut self, id: ConnectionId) -> Arc<Task> {
+        let task = Arc::<Task>::default();
+        self.tasks.insert(id, Arc::clone(&task));
+        task
     }
 
     /// Forgets a connection.
@@ -35,8 +56,16 @@ impl Wakers {
 
     /// Wakes the task of a connection, now or when it next waits. Nothing happens for an id that is gone.
     pub(crate) fn wake(&self, id: ConnectionId) {
-        if let Some(notify) = self.tasks.get(&id) {
-            notify.notify_one();
+        if let Some(task) = self.tasks.get(&id) {
+            task.notify.notify_one();
+        }
+    }
+
+    /// Has a connection closed by its task.
+    pub(crate) fn close(&self, id: ConnectionId) {
+        if let Some(task) = self.tasks.get(&id) {
+            task.close.store(true, Relaxed);
+            task.notify.notify_one();
         }
     }
 }

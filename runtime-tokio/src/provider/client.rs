@@ -10,9 +10,9 @@ use adit::{
     protocol::{Responder, TemplateDistribution},
     role::ConnectionId,
     template::server::Request,
-    wire::{B016M, B064K, Seq064K},
+    wire::{B016M, B064K, Revision, Seq064K},
 };
-use tokio::{net::TcpStream, sync::Notify};
+use tokio::net::TcpStream;
 
 use super::{FoundBlock, ProviderEvent, Shared};
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
     listen::Accepted,
     serve::{log_failure, respond},
     shutdown::Shutdown,
-    wake::woken,
+    wake::{Task, woken},
 };
 
 /// Questions for transactions that a client may have open; each answer may be megabytes.
@@ -32,7 +32,7 @@ type Out<'o> = Outbound<'o, Responder, TemplateDistribution>;
 struct Registered {
     shared: Arc<Shared>,
     id: ConnectionId,
-    wake: Arc<Notify>,
+    task: Arc<Task>,
 }
 
 impl Drop for Registered {
@@ -68,15 +68,16 @@ pub(super) async fn run<P: Crypto>(
     shared: Arc<Shared>,
     shutdown: Shutdown,
 ) {
-    let peer = accepted.peer;
+    let (peer, revision) = (accepted.peer, config.revision);
     let (link, mut admission) = match respond::<TemplateDistribution, P>(accepted, &config, &settings) {
         Ok(joined) => joined,
         Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
     };
+    drop(config);
     let mut client = Client { link, registered: None, owed: VecDeque::new() };
     let (mut ending, mut closed) = (false, false);
     loop {
-        let wake = client.registered.as_ref().map(|registered| &*registered.wake);
+        let wake = client.registered.as_ref().map(|registered| &*registered.task);
         let turn = tokio::select! {
             biased;
             () = shutdown.started(), if !ending => {
@@ -85,7 +86,7 @@ pub(super) async fn run<P: Crypto>(
             }
             () = woken(wake) => client.send(&shared),
             turn = client.link.next() => match turn {
-                Ok(Turn::Event(token)) => match client.handle(token, &config, &shared) {
+                Ok(Turn::Event(token)) => match client.handle(token, revision, &shared) {
                     Ok(news) => {
                         if matches!(news, Some(ProviderEvent::Connected(_))) {
                             admission.established();
@@ -132,7 +133,7 @@ impl<P: Crypto> Client<P> {
     fn handle(
         &mut self,
         token: Token,
-        config: &ResponderConfig,
+        revision: Revision,
         shared: &Arc<Shared>,
     ) -> Result<Option<ProviderEvent>, Broken> {
         let (peer, now) = (self.link.peer(), self.link.clock().now());
@@ -140,8 +141,8 @@ impl<P: Crypto> Client<P> {
         match event {
             Event::Opened(_) => {
                 let registered = shared.with(|state| {
-                    let id = state.provider.connect(config.revision).ok()?;
-                    Some(Registered { shared: Arc::clone(shared), id, wake: state.wakers.add(id) })
+                    let id = state.provider.connect(revision).ok()?;
+                    Some(Registered { shared: Arc::clone(shared), id, task: state.tasks.add(id) })
                 });
                 self.registered = Some(registered.ok_or_else(|| Broken::Rule("too many clients".into()))?);
                 Ok(Some(ProviderEvent::Connected(peer)))

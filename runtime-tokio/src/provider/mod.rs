@@ -32,7 +32,7 @@ use crate::{
     listen::Listener,
     serve::{ServeError, serve},
     shutdown::Shutdown,
-    wake::Wakers,
+    wake::Tasks,
 };
 
 /// A template's transactions without its coinbase, in block order with their witnesses, for clients that ask.
@@ -98,7 +98,7 @@ struct Shared {
 
 struct State {
     provider: Provider<Heap>,
-    wakers: Wakers,
+    tasks: Tasks,
     transactions: HashMap<u64, Arc<Transactions>>,
 }
 
@@ -115,11 +115,8 @@ impl ProviderHandle {
     #[must_use]
     pub fn new(first_id: u64, events: usize) -> (Self, mpsc::Receiver<ProviderEvent>) {
         let (events, receiver) = mpsc::channel(events.max(1));
-        let state = State {
-            provider: Provider::starting_at(first_id),
-            wakers: Wakers::default(),
-            transactions: HashMap::new(),
-        };
+        let state =
+            State { provider: Provider::starting_at(first_id), tasks: Tasks::default(), transactions: HashMap::new() };
         let shared = Shared { state: Mutex::new(state), wanted: watch::Sender::new(None), events };
         (Self { shared: Arc::new(shared) }, receiver)
     }
@@ -186,7 +183,7 @@ impl Shared {
         let mut state = self.lock();
         let outcome = change(&mut state);
         while let Some(id) = state.provider.poll_dirty() {
-            state.wakers.wake(id);
+            state.tasks.wake(id);
         }
         let wanted = state.provider.wanted();
         drop(state);
@@ -197,18 +194,19 @@ impl Shared {
     /// The connection is gone. Also called while a panic unwinds, hence no panic of its own.
     fn disconnect(&self, id: ConnectionId) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.wakers.remove(id);
+        state.tasks.remove(id);
         state.provider.disconnect(id);
     }
 }
 
-/// Serves template clients at all listeners until the shutdown is over.
+/// Serves template clients at all listeners until the shutdown is over. Each connection takes the newest configuration when it is
+/// accepted, so that certificates are renewed while it serves.
 ///
 /// When it starts, clients are told what they were not told yet, then each link is closed in order. Dropping the future drops
 /// all connections.
 pub async fn serve_provider<P: Crypto>(
     listeners: Vec<Listener>,
-    config: Arc<ResponderConfig>,
+    responder: watch::Receiver<Arc<ResponderConfig>>,
     settings: Arc<LinkSettings>,
     handle: ProviderHandle,
     shutdown: Shutdown,
@@ -216,7 +214,7 @@ pub async fn serve_provider<P: Crypto>(
     serve(listeners, &shutdown, |accepted| {
         client::run::<P>(
             accepted,
-            Arc::clone(&config),
+            Arc::clone(&responder.borrow()),
             Arc::clone(&settings),
             Arc::clone(&handle.shared),
             shutdown.clone(),

@@ -46,7 +46,7 @@ fn house_with(config: GateConfig) -> (House, Gate) {
     let shutdown = Shutdown::new();
     let server = tokio::spawn(serve_provider::<RustCrypto>(
         vec![listener],
-        Arc::new(testing::responder(SetupPolicy::new(0))),
+        testing::responder(SetupPolicy::new(0)),
         Arc::new(testing::settings().with_large_messages()),
         handle.clone(),
         shutdown.clone(),

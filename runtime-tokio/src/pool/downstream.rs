@@ -1,0 +1,247 @@
+//! One device's or proxy's connection.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use adit::{
+    connection::{Event, Outbound, ResponderConfig, State as Phase, Token},
+    crypto::Provider as Crypto,
+    error::Error,
+    message::mining::{SetupFlags, ToServer},
+    protocol::{Mining, Responder},
+    role::{
+        ConnectionId,
+        pool::{Begun, PoolError, PoolEvent},
+    },
+    wire::Revision,
+};
+use tokio::{net::TcpStream, sync::mpsc};
+
+use super::{AcceptedShare, PoolNews, shared::Shared};
+use crate::{
+    link::{Link, LinkError, LinkSettings, Turn},
+    listen::Accepted,
+    serve::{log_failure, respond},
+    shutdown::Shutdown,
+    wake::{Task, woken},
+};
+
+/// What all downstream connections have in common.
+pub(super) struct Port<T> {
+    pub(super) shared: Arc<Shared>,
+    pub(super) shares: mpsc::Sender<T>,
+    pub(super) links: Arc<LinkSettings>,
+    pub(super) shutdown: Shutdown,
+    pub(super) reconnect: Option<(String, u16)>,
+}
+
+/// A client that has finished its setup. Dropping it, however that comes about, takes it from the pool.
+struct Registered {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    task: Arc<Task>,
+    peer: SocketAddr,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.disconnect(self.id);
+        self.shared.tell(|| PoolNews::Disconnected { connection: self.id, peer: self.peer });
+    }
+}
+
+/// Why a connection ends early.
+enum Broken {
+    Link(LinkError),
+    /// A limit of the pool's.
+    Pool(PoolError),
+    /// The share store is gone; the pool is about to end.
+    Store,
+}
+
+impl From<LinkError> for Broken {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+struct Downstream<P: Crypto, T> {
+    link: Link<Responder, Mining, P, TcpStream>,
+    revision: Revision,
+    port: Arc<Port<T>>,
+    registered: Option<Registered>,
+    /// Of the last share that was accepted here.
+    ticket: u64,
+    ending: Ending,
+}
+
+/// The way to an orderly end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Not yet.
+    No,
+    /// What has arrived is still taken.
+    Arrived,
+    /// Nothing more is taken; accepted shares wait for the store and their acknowledgement.
+    Acknowledging,
+    /// The link is closing.
+    Closing,
+}
+
+pub(super) async fn run<P, T>(accepted: Accepted, responder: Arc<ResponderConfig>, port: Arc<Port<T>>)
+where
+    P: Crypto,
+    T: From<AcceptedShare>,
+{
+    let (peer, revision) = (accepted.peer, responder.revision);
+    let (link, mut admission) = match respond::<Mining, P>(accepted, &responder, &port.links) {
+        Ok(joined) => joined,
+        Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
+    };
+    drop(responder);
+    let mut downstream = Downstream { link, revision, port, registered: None, ticket: 0, ending: Ending::No };
+    let broken = loop {
+        let task = downstream.registered.as_ref().map(|registered| &*registered.task);
+        let done = tokio::select! {
+            biased;
+            () = downstream.port.shutdown.started(), if downstream.ending == Ending::No => {
+                downstream.leave();
+                Ok(())
+            }
+            () = woken(task) => downstream.send(),
+            turn = downstream.link.next() => match turn {
+                Ok(Turn::Event(token)) => {
+                    let done = downstream.take(token).await;
+                    if downstream.registered.is_some() {
+                        admission.established();
+                    }
+                    done
+                }
+                Ok(Turn::Room) => downstream.send(),
+                Ok(Turn::Closed) => return,
+                Err(error) => Err(error.into()),
+            },
+            () = tokio::task::yield_now(), if downstream.ending == Ending::Arrived => {
+                downstream.link.stop_listening();
+                downstream.ending = Ending::Acknowledging;
+                downstream.send()
+            }
+        };
+        if let Err(broken) = done {
+            break broken;
+        }
+    };
+    match broken {
+        Broken::Link(error) => log_failure(&error),
+        Broken::Pool(error) => tracing::debug!(%peer, %error, "connection closed"),
+        Broken::Store => {}
+    }
+}
+
+impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
+    /// The shutdown has started.
+    fn leave(&mut self) {
+        self.ending = Ending::Arrived;
+        if let Some((host, port)) = &self.port.reconnect {
+            self.port.shared.leave(host, *port);
+        }
+        if self.registered.is_none() {
+            // Nothing is owed to someone who has not finished the setup.
+            self.ending = Ending::Closing;
+            self.link.close();
+        }
+    }
+
+    /// Takes an event of the link. A place in the store's channel comes first, so that whatever the event is, an accepted share can be
+    /// queued under the lock that gave it its ticket.
+    async fn take(&mut self, token: Token) -> Result<(), Broken> {
+        let port = Arc::clone(&self.port);
+        let place = match port.shares.try_reserve() {
+            Ok(place) => place,
+            Err(_) => port.shares.reserve().await.map_err(|_| Broken::Store)?,
+        };
+        let (peer, now) = (self.link.peer(), self.link.clock().now());
+        match self.link.event(token)? {
+            (Event::Opened(setup), _) => {
+                let (revision, flags) = (self.revision, SetupFlags::from_bits(setup.flags));
+                let registered = port.shared.with(|state| {
+                    let id = state.pool.connect(now, revision, flags)?;
+                    let task = state.tasks.add(id);
+                    Ok(Registered { shared: Arc::clone(&port.shared), id, task, peer })
+                });
+                let registered = self.registered.insert(registered.map_err(Broken::Pool)?);
+                port.shared.tell(|| PoolNews::Connected { connection: registered.id, peer });
+            }
+            (Event::Message(message), mut out) => {
+                let Some(registered) = &self.registered else { return Ok(()) };
+                let event = handle(&port, registered.id, &message, place, &mut out)?;
+                if let PoolEvent::Share(share) = &event {
+                    self.ticket = share.ticket;
+                }
+                if event != PoolEvent::Nothing {
+                    port.shared.tell(|| PoolNews::Downstream(event));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Sends what there is, and goes on with the end when that is due.
+    fn send(&mut self) -> Result<(), Broken> {
+        let Some(registered) = &self.registered else { return Ok(()) };
+        if registered.task.is_to_close() && self.ending != Ending::Closing {
+            self.ending = Ending::Closing;
+            self.link.close();
+        }
+        if self.link.connection().state() != Phase::Open {
+            return Ok(());
+        }
+        // Without room for anything unasked `Turn::Room` brings us back.
+        let Some(mut out) = self.link.outbound() else { return Ok(()) };
+        let (sent, settled) = self.port.shared.with(|state| {
+            let sent = state.pool.poll_outbound(registered.id, &mut out);
+            (sent, state.is_stored(self.ticket))
+        });
+        match sent {
+            Ok(()) if settled && self.ending == Ending::Acknowledging => {
+                self.ending = Ending::Closing;
+                self.link.close();
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+            Err(Error::Full) => {
+                self.link.want_room();
+                Ok(())
+            }
+            Err(error) => Err(Broken::Pool(error.into())),
+        }
+    }
+}
+
+/// Handles a message of a client. A share is hashed outside of the lock, which is why there are two looks at the pool; an accepted one
+/// is queued for the store under the lock that gave it its ticket, so that tickets rise in the queue.
+fn handle<T: From<AcceptedShare>>(
+    port: &Port<T>,
+    id: ConnectionId,
+    message: &ToServer<'_>,
+    place: mpsc::Permit<'_, T>,
+    out: &mut Outbound<'_, Responder, Mining>,
+) -> Result<PoolEvent, Broken> {
+    let clock = port.links.clock;
+    let now = clock.now();
+    let begun = port.shared.with(|state| state.pool.begin(now, id, message, &mut state.policy, out));
+    let pending = match begun.map_err(Broken::Pool)? {
+        Begun::Done(event) => return Ok(event),
+        Begun::Share(pending) => pending,
+    };
+    let hash = pending.header().hash();
+    let concluded = port.shared.with(|state| {
+        let event = state.pool.conclude(now, &pending, &hash, out)?;
+        if let PoolEvent::Share(share) = event {
+            let user = state.name(share.account);
+            place.send(AcceptedShare { share, user, at: clock.wall() }.into());
+        }
+        Ok(event)
+    });
+    concluded.map_err(Broken::Pool)
+}

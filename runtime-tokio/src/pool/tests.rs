@@ -1,0 +1,488 @@
+//! A provider, a pool and devices over loopback and Noise.
+
+use std::{net::SocketAddr, time::Duration};
+
+use adit::{
+    connection::{Event, State as Phase},
+    crypto::RustCrypto,
+    message::mining::{OpenStandardMiningChannel, SubmitSharesStandard, ToClient},
+    mining::{server::ServerConfig, target::Target, vardiff::VardiffConfig},
+    protocol::{Initiator, Mining},
+    role::{
+        pool::{AcceptAll, PoolConfig, PoolLimits},
+        provider::NewTemplate,
+    },
+    template::{
+        Constraints, Tip,
+        book::Basis,
+        coinbase::{Payout, TemplateCoinbase},
+    },
+    wire::U256,
+};
+use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+
+use super::*;
+use crate::{
+    backoff::BackoffConfig,
+    gate::GateConfig,
+    link::{Link, LinkError, Turn},
+    provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
+    testing,
+    upstream::{Server, UpstreamConfig, UpstreamState},
+};
+
+const OUTPUTS: [u8; 9] = [0; 9];
+/// No hash is a block.
+const HARD: Target = Target::ZERO;
+
+/// A template provider that serves at a port.
+struct Node {
+    handle: ProviderHandle,
+    events: mpsc::Receiver<ProviderEvent>,
+    address: SocketAddr,
+    shutdown: Shutdown,
+    server: JoinHandle<Result<(), ServeError>>,
+}
+
+impl Node {
+    fn start(port: u16, first_id: u64) -> Self {
+        let (listener, _) = testing::listener(port, GateConfig::default());
+        let address = listener.address();
+        let (handle, events) = ProviderHandle::new(first_id, 16);
+        let shutdown = Shutdown::new();
+        let server = tokio::spawn(serve_provider::<RustCrypto>(
+            vec![listener],
+            testing::responder(SetupPolicy::new(0)),
+            Arc::new(testing::settings()),
+            handle.clone(),
+            shutdown.clone(),
+        ));
+        Self { handle, events, address, shutdown, server }
+    }
+
+    fn template(basis: Basis) -> NewTemplate<'static> {
+        let coinbase = TemplateCoinbase {
+            tx_version: 2,
+            script_prefix: &[1, 7],
+            input_sequence: u32::MAX,
+            value_remaining: 5_000,
+            outputs_count: 1,
+            outputs: &OUTPUTS,
+            lock_time: 0,
+        };
+        let room = Constraints { max_additional_size: 100, max_additional_sigops: 4 };
+        NewTemplate { basis, version: 0x2000_0000, coinbase, merkle_path: &[], room }
+    }
+
+    fn new_tip(&self, n: u8, target: Target) {
+        let id = self.handle.new_template(&Self::template(Basis::Next), Transactions::default()).unwrap();
+        let header_timestamp = testing::WALL.as_secs();
+        let tip = Tip { prev_hash: [n; 32], header_timestamp, n_bits: 0x207f_ffff, target };
+        self.handle.new_tip(id, tip).unwrap();
+    }
+}
+
+struct House {
+    node: Node,
+    handle: PoolHandle,
+    shares: mpsc::Receiver<AcceptedShare>,
+    provider: watch::Receiver<UpstreamState>,
+    address: SocketAddr,
+    shutdown: Shutdown,
+    server: JoinHandle<Result<(), PoolServeError>>,
+}
+
+struct Options {
+    limits: PoolLimits,
+    queue: usize,
+    reconnect: Option<(String, u16)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { limits: PoolLimits::default(), queue: 1_024, reconnect: None }
+    }
+}
+
+fn house(options: Options) -> House {
+    let node = Node::start(0, 1);
+    let payouts = [Payout { script_pubkey: &[0x51], weight: 1 }];
+    // Floods are what is wanted here, so difficulty never rises.
+    let vardiff = VardiffConfig { shares_per_minute: 1e12, ..VardiffConfig::default() };
+    let server = ServerConfig { vardiff, ..ServerConfig::default() };
+    let config = PoolConfig { server, limits: options.limits, ..PoolConfig::new(&payouts) };
+    let handle = PoolHandle::new(Pool::new(&config).unwrap(), AcceptAll, 64);
+    let (listener, _) = testing::listener(0, GateConfig::default());
+    let address = listener.address();
+    let server = Server { host: "127.0.0.1".into(), port: node.address.port(), connection: testing::initiator() };
+    let backoff = BackoffConfig { first: Duration::from_millis(2), ..BackoffConfig::default() };
+    let config = UpstreamConfig { backoff, ..UpstreamConfig::new(server) };
+    let links = Arc::new(testing::settings());
+    let provider = Upstream::new(config, Arc::clone(&links));
+    let seen = provider.watch();
+    let setup = PoolSetup {
+        listeners: vec![listener],
+        responder: testing::responder(handle.setup_policy()),
+        links,
+        provider,
+        software: Software::default(),
+        reconnect: options.reconnect,
+    };
+    let (sender, shares) = mpsc::channel(options.queue);
+    let shutdown = Shutdown::new();
+    let server = tokio::spawn(serve_pool::<RustCrypto, AcceptedShare>(setup, handle.clone(), sender, shutdown.clone()));
+    House { node, handle, shares, provider: seen, address, shutdown, server }
+}
+
+impl House {
+    /// The next share for the store.
+    async fn share(&mut self) -> AcceptedShare {
+        self.shares.recv().await.expect("the pool lives")
+    }
+}
+
+/// A device with one standard channel, for which every hash is a share.
+struct Device {
+    link: Link<Initiator, Mining, RustCrypto, TcpStream>,
+    channel_id: u32,
+    job_id: u32,
+    sent: u32,
+    acknowledged: u32,
+    rejected: u32,
+    sent_elsewhere: Option<u16>,
+}
+
+/// What a device can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Opened,
+    Channel,
+    PrevHash([u8; 32]),
+    Acknowledged(u32),
+    Rejected,
+    Elsewhere,
+    Other,
+    Closed,
+}
+
+impl Device {
+    async fn connect(address: SocketAddr) -> Self {
+        let link = testing::connect(address, testing::settings()).await;
+        let mut device =
+            Self { link, channel_id: 0, job_id: 0, sent: 0, acknowledged: 0, rejected: 0, sent_elsewhere: None };
+        while device.step().await.unwrap() != Seen::Opened {}
+        device
+    }
+
+    /// With a channel and a job to work on.
+    async fn working(address: SocketAddr) -> Self {
+        let mut device = Self::connect(address).await;
+        device.open();
+        while !matches!(device.step().await.unwrap(), Seen::PrevHash(_)) {}
+        device
+    }
+
+    fn open(&mut self) {
+        let open = OpenStandardMiningChannel {
+            request_id: 7,
+            user_identity: "account.worker".into(),
+            nominal_hash_rate: 0.0,
+            max_target: U256::MAX,
+        };
+        self.link.outbound().unwrap().send(&open).unwrap();
+    }
+
+    fn submit(&mut self) -> bool {
+        let share = SubmitSharesStandard {
+            channel_id: self.channel_id,
+            sequence_number: self.sent,
+            job_id: self.job_id,
+            nonce: self.sent,
+            ntime: testing::WALL.as_secs(),
+            version: 0x2000_0000,
+        };
+        let sent = self.link.outbound().is_some_and(|mut out| out.send(&share).is_ok());
+        self.sent += u32::from(sent);
+        sent
+    }
+
+    /// Everything that was sent is on its way.
+    async fn flush(&mut self) {
+        self.link.want_room();
+        while self.step().await.unwrap() != Seen::Other {}
+    }
+
+    async fn step(&mut self) -> Result<Seen, LinkError> {
+        let token = match self.link.next().await? {
+            Turn::Event(token) => token,
+            Turn::Room => return Ok(Seen::Other),
+            Turn::Closed => return Ok(Seen::Closed),
+        };
+        Ok(match self.link.event(token)? {
+            (Event::Secured(_), mut out) => {
+                out.send(&testing::setup::<Mining>()).unwrap();
+                Seen::Other
+            }
+            (Event::Opened(_), _) => Seen::Opened,
+            (Event::Message(message), _) => match message {
+                ToClient::OpenStandardMiningChannelSuccess(success) => {
+                    assert_eq!((success.request_id, success.target.0[31]), (7, 0xff), "every hash is a share");
+                    self.channel_id = success.channel_id;
+                    Seen::Channel
+                }
+                ToClient::SetNewPrevHash(message) => {
+                    self.job_id = message.job_id;
+                    Seen::PrevHash(message.prev_hash.0)
+                }
+                ToClient::SubmitSharesSuccess(success) => {
+                    self.acknowledged += success.new_submits_accepted_count;
+                    Seen::Acknowledged(success.new_submits_accepted_count)
+                }
+                ToClient::SubmitSharesError(_) => {
+                    self.rejected += 1;
+                    Seen::Rejected
+                }
+                _ => Seen::Other,
+            },
+            (Event::Reconnect(message), _) => {
+                self.sent_elsewhere = Some(message.new_port);
+                Seen::Elsewhere
+            }
+            _ => panic!("unexpected event"),
+        })
+    }
+
+    async fn prev_hash(&mut self) -> [u8; 32] {
+        loop {
+            if let Seen::PrevHash(prev_hash) = self.step().await.unwrap() {
+                return prev_hash;
+            }
+        }
+    }
+
+    async fn closed(&mut self) {
+        while self.step().await.unwrap() != Seen::Closed {}
+    }
+
+    /// Nothing comes for a moment.
+    async fn is_quiet(&mut self) -> bool {
+        timeout(Duration::from_millis(50), self.step()).await.is_err()
+    }
+}
+
+#[tokio::test]
+async fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
+    let mut house = house(Options::default());
+    house.node.new_tip(1, HARD);
+    let mut devices = [Device::working(house.address).await, Device::working(house.address).await];
+    for device in &mut devices {
+        for _ in 0..5 {
+            assert!(device.submit());
+        }
+        device.flush().await;
+    }
+    for ticket in 1..=10 {
+        let stored = house.share().await;
+        assert_eq!((stored.share.ticket, &*stored.user), (ticket, &b"account.worker"[..]));
+    }
+    assert!(devices[0].is_quiet().await && devices[1].is_quiet().await);
+    house.handle.stored(10);
+    for device in &mut devices {
+        while device.acknowledged < 5 {
+            device.step().await.unwrap();
+        }
+    }
+    // The same share again, and one of another job.
+    devices[0].sent = 0;
+    assert!(devices[0].submit());
+    devices[1].job_id += 100;
+    assert!(devices[1].submit());
+    for device in &mut devices {
+        while device.rejected < 1 {
+            device.step().await.unwrap();
+        }
+    }
+    let statistics = house.handle.statistics(testing::clock().now());
+    assert_eq!((statistics.accepted, statistics.rejected, statistics.connections), (10, 2, 2));
+}
+
+#[tokio::test]
+async fn a_new_tip_reaches_every_device() {
+    let house = house(Options::default());
+    house.node.new_tip(1, HARD);
+    let mut devices = Vec::new();
+    for _ in 0..4 {
+        devices.push(Device::working(house.address).await);
+    }
+    for n in 2..5 {
+        house.node.new_tip(n, HARD);
+        for device in &mut devices {
+            assert_eq!(device.prev_hash().await, [n; 32]);
+        }
+    }
+}
+
+/// And its share to the store.
+#[tokio::test]
+async fn a_block_reaches_the_provider() {
+    let mut house = house(Options::default());
+    house.node.new_tip(1, Target::MAX);
+    let mut news = house.handle.subscribe();
+    let mut device = Device::working(house.address).await;
+    assert!(device.submit());
+    device.flush().await;
+    assert!(matches!(house.node.events.recv().await, Some(ProviderEvent::Connected(_))));
+    let Some(ProviderEvent::Solution(found)) = house.node.events.recv().await else { panic!("a solution") };
+    let stored = house.share().await;
+    assert_eq!((found.hash, found.breach), (stored.share.hash, None));
+    assert!(stored.share.block.is_some_and(|block| block.submitted));
+    loop {
+        if let PoolNews::Downstream(adit::role::pool::PoolEvent::Share(share)) = news.recv().await.unwrap() {
+            assert_eq!(share, stored.share);
+            break;
+        }
+    }
+}
+
+/// Devices keep their channels while the provider is away, and get its news when it is back.
+#[tokio::test]
+async fn the_pool_finds_its_provider_again() {
+    let mut house = house(Options::default());
+    house.node.new_tip(1, HARD);
+    let mut device = Device::working(house.address).await;
+    house.node.shutdown.start(Duration::from_secs(1));
+    (&mut house.node.server).await.unwrap().unwrap();
+    house.provider.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
+    assert!(device.submit());
+    device.flush().await;
+    assert_eq!(house.share().await.share.ticket, 1, "shares count meanwhile");
+    house.node = Node::start(house.node.address.port(), 1_000);
+    house.node.new_tip(2, HARD);
+    assert_eq!(device.prev_hash().await, [2; 32]);
+}
+
+/// A slow store: nothing that a device was promised is lost, and it is told where to go.
+#[tokio::test]
+async fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
+    let mut house = house(Options { reconnect: Some((String::new(), 4_444)), ..Options::default() });
+    house.node.new_tip(1, HARD);
+    let mut devices = [Device::working(house.address).await, Device::working(house.address).await];
+    for device in &mut devices {
+        for _ in 0..40 {
+            assert!(device.submit());
+        }
+        device.flush().await;
+    }
+    house.shutdown.start(Duration::from_secs(60));
+    let mut last = 0;
+    let store = async {
+        while let Some(stored) = house.shares.recv().await {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            last = stored.share.ticket;
+            house.handle.stored(last);
+        }
+    };
+    let [a, b] = &mut devices;
+    tokio::join!(store, a.closed(), b.closed());
+    for device in &devices {
+        assert_eq!((device.acknowledged, device.rejected, device.sent_elsewhere), (40, 0, Some(4_444)));
+        assert_eq!(device.link.connection().state(), Phase::Closed);
+    }
+    assert_eq!(last, 80);
+    house.server.await.unwrap().unwrap();
+}
+
+/// The store does not come back: the grace ends the wait, and nothing unstored is acknowledged.
+#[tokio::test(start_paused = true)]
+async fn the_end_of_the_grace_ends_a_stuck_shutdown() {
+    let house = house(Options::default());
+    house.node.new_tip(1, HARD);
+    let mut device = Device::working(house.address).await;
+    assert!(device.submit());
+    device.flush().await;
+    house.shutdown.start(Duration::from_secs(5));
+    house.server.await.unwrap().unwrap();
+    let end = async { while !matches!(device.step().await, Ok(Seen::Closed) | Err(_)) {} };
+    end.await;
+    assert_eq!(device.acknowledged, 0);
+}
+
+/// The queue to the store is bounded: devices wait, and all is acknowledged in the end.
+#[tokio::test]
+async fn a_full_queue_holds_devices_back_and_loses_nothing() {
+    const SHARES: u32 = 5_000;
+    let mut house = house(Options { queue: 2, ..Options::default() });
+    house.node.new_tip(1, HARD);
+    let mut device = Device::working(house.address).await;
+    let flood = tokio::spawn(async move {
+        while device.acknowledged < SHARES {
+            while device.sent < SHARES && device.submit() {}
+            if device.sent < SHARES {
+                device.link.want_room();
+            }
+            device.step().await.unwrap();
+        }
+        device
+    });
+    // Nobody takes shares for a while: the device is stopped by its socket, not by the pool's memory.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let taken = house.handle.statistics(testing::clock().now()).accepted;
+    assert!(taken <= 2, "{taken}");
+    let store = async {
+        while let Some(stored) = house.shares.recv().await {
+            house.handle.stored(stored.share.ticket);
+        }
+    };
+    let device = tokio::select! {
+        () = store => panic!("the pool ended"),
+        device = flood => device.unwrap(),
+    };
+    assert_eq!((device.acknowledged, device.rejected), (SHARES, 0));
+}
+
+#[tokio::test]
+async fn a_pool_without_a_store_ends() {
+    let house = house(Options::default());
+    house.node.new_tip(1, HARD);
+    let _device = Device::working(house.address).await;
+    drop(house.shares);
+    assert!(matches!(house.server.await.unwrap(), Err(PoolServeError::StoreGone)));
+}
+
+/// D-OPEN-2
+#[tokio::test(start_paused = true)]
+async fn a_client_without_a_channel_is_closed_after_a_while() {
+    let house = house(Options::default());
+    house.node.new_tip(1, HARD);
+    let mut working = Device::working(house.address).await;
+    let begin = tokio::time::Instant::now();
+    let mut idle = Device::connect(house.address).await;
+    idle.closed().await;
+    let after = begin.elapsed();
+    assert!(Duration::from_secs(59) <= after && after <= Duration::from_secs(63), "{after:?}");
+    while house.handle.statistics(testing::clock().now()).connections > 1 {
+        tokio::task::yield_now().await;
+    }
+    assert!(working.submit());
+    working.flush().await;
+}
+
+/// What one connection costs while it rests, beside the pool's own state of it: the task.
+#[tokio::test]
+async fn the_task_of_a_connection_is_small() {
+    let house = house(Options::default());
+    let (listener, _) = testing::listener(0, GateConfig::default());
+    let mut listener = listener;
+    let (_stream, accepted) = tokio::join!(TcpStream::connect(listener.address()), listener.accept());
+    let port = downstream::Port {
+        shared: Arc::clone(&house.handle.shared),
+        shares: mpsc::channel::<AcceptedShare>(1).0,
+        links: Arc::new(testing::settings()),
+        shutdown: house.shutdown.clone(),
+        reconnect: None,
+    };
+    let responder = Arc::clone(&testing::responder(house.handle.setup_policy()).borrow());
+    let size = size_of_val(&downstream::run::<RustCrypto, _>(accepted, responder, Arc::new(port)));
+    println!("task of a connection: {size} bytes");
+    assert!(size <= 2_048, "{size}");
+}
