@@ -8,7 +8,7 @@
 //! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
-//! - [`provider`], [`pool`]: roles of the core with their links.
+//! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -28,6 +28,7 @@ pub mod link;
 pub mod serve;
 pub mod upstream;
 
+pub mod device;
 pub mod pool;
 pub mod provider;
 mod wake;

@@ -6,140 +6,24 @@ use adit::{
     connection::{Event, State as Phase},
     crypto::RustCrypto,
     message::mining::{OpenStandardMiningChannel, SubmitSharesStandard, ToClient},
-    mining::{server::ServerConfig, target::Target, vardiff::VardiffConfig},
+    mining::target::Target,
     protocol::{Initiator, Mining},
-    role::{
-        pool::{AcceptAll, PoolConfig, PoolLimits},
-        provider::NewTemplate,
-    },
-    template::{
-        Constraints, Tip,
-        book::Basis,
-        coinbase::{Payout, TemplateCoinbase},
-    },
+    role::pool::PoolEvent,
     wire::U256,
 };
-use tokio::{net::TcpStream, task::JoinHandle, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 
 use super::*;
 use crate::{
-    backoff::BackoffConfig,
     gate::GateConfig,
     link::{Link, LinkError, Turn},
-    provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
-    testing,
-    upstream::{Server, UpstreamConfig, UpstreamState},
+    provider::ProviderEvent,
+    testing::{
+        self,
+        house::{HARD, Node, Options, house},
+    },
+    upstream::UpstreamState,
 };
-
-const OUTPUTS: [u8; 9] = [0; 9];
-/// No hash is a block.
-const HARD: Target = Target::ZERO;
-
-/// A template provider that serves at a port.
-struct Node {
-    handle: ProviderHandle,
-    events: mpsc::Receiver<ProviderEvent>,
-    address: SocketAddr,
-    shutdown: Shutdown,
-    server: JoinHandle<Result<(), ServeError>>,
-}
-
-impl Node {
-    fn start(port: u16, first_id: u64) -> Self {
-        let (listener, _) = testing::listener(port, GateConfig::default());
-        let address = listener.address();
-        let (handle, events) = ProviderHandle::new(first_id, 16);
-        let shutdown = Shutdown::new();
-        let server = tokio::spawn(serve_provider::<RustCrypto>(
-            vec![listener],
-            testing::responder(SetupPolicy::new(0)),
-            Arc::new(testing::settings()),
-            handle.clone(),
-            shutdown.clone(),
-        ));
-        Self { handle, events, address, shutdown, server }
-    }
-
-    fn template(basis: Basis) -> NewTemplate<'static> {
-        let coinbase = TemplateCoinbase {
-            tx_version: 2,
-            script_prefix: &[1, 7],
-            input_sequence: u32::MAX,
-            value_remaining: 5_000,
-            outputs_count: 1,
-            outputs: &OUTPUTS,
-            lock_time: 0,
-        };
-        let room = Constraints { max_additional_size: 100, max_additional_sigops: 4 };
-        NewTemplate { basis, version: 0x2000_0000, coinbase, merkle_path: &[], room }
-    }
-
-    fn new_tip(&self, n: u8, target: Target) {
-        let id = self.handle.new_template(&Self::template(Basis::Next), Transactions::default()).unwrap();
-        let header_timestamp = testing::WALL.as_secs();
-        let tip = Tip { prev_hash: [n; 32], header_timestamp, n_bits: 0x207f_ffff, target };
-        self.handle.new_tip(id, tip).unwrap();
-    }
-}
-
-struct House {
-    node: Node,
-    handle: PoolHandle,
-    shares: mpsc::Receiver<AcceptedShare>,
-    provider: watch::Receiver<UpstreamState>,
-    address: SocketAddr,
-    shutdown: Shutdown,
-    server: JoinHandle<Result<(), PoolServeError>>,
-}
-
-struct Options {
-    limits: PoolLimits,
-    queue: usize,
-    reconnect: Option<(String, u16)>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { limits: PoolLimits::default(), queue: 1_024, reconnect: None }
-    }
-}
-
-fn house(options: Options) -> House {
-    let node = Node::start(0, 1);
-    let payouts = [Payout { script_pubkey: &[0x51], weight: 1 }];
-    // Floods are what is wanted here, so difficulty never rises.
-    let vardiff = VardiffConfig { shares_per_minute: 1e12, ..VardiffConfig::default() };
-    let server = ServerConfig { vardiff, ..ServerConfig::default() };
-    let config = PoolConfig { server, limits: options.limits, ..PoolConfig::new(&payouts) };
-    let handle = PoolHandle::new(Pool::new(&config).unwrap(), AcceptAll, 64);
-    let (listener, _) = testing::listener(0, GateConfig::default());
-    let address = listener.address();
-    let server = Server { host: "127.0.0.1".into(), port: node.address.port(), connection: testing::initiator() };
-    let backoff = BackoffConfig { first: Duration::from_millis(2), ..BackoffConfig::default() };
-    let config = UpstreamConfig { backoff, ..UpstreamConfig::new(server) };
-    let links = Arc::new(testing::settings());
-    let provider = Upstream::new(config, Arc::clone(&links));
-    let seen = provider.watch();
-    let setup = PoolSetup {
-        listeners: vec![listener],
-        responder: testing::responder(handle.setup_policy()),
-        links,
-        provider,
-        software: Software::default(),
-        reconnect: options.reconnect,
-    };
-    let (sender, shares) = mpsc::channel(options.queue);
-    let shutdown = Shutdown::new();
-    let server = tokio::spawn(serve_pool::<RustCrypto, AcceptedShare>(setup, handle.clone(), sender, shutdown.clone()));
-    House { node, handle, shares, provider: seen, address, shutdown, server }
-}
-
-impl House {
-    /// The next share for the store.
-    async fn share(&mut self) -> AcceptedShare {
-        self.shares.recv().await.expect("the pool lives")
-    }
-}
 
 /// A device with one standard channel, for which every hash is a share.
 struct Device {
@@ -337,7 +221,7 @@ async fn a_block_reaches_the_provider() {
     assert_eq!((found.hash, found.breach), (stored.share.hash, None));
     assert!(stored.share.block.is_some_and(|block| block.submitted));
     loop {
-        if let PoolNews::Downstream(adit::role::pool::PoolEvent::Share(share)) = news.recv().await.unwrap() {
+        if let PoolNews::Downstream(PoolEvent::Share(share)) = news.recv().await.unwrap() {
             assert_eq!(share, stored.share);
             break;
         }

@@ -1,5 +1,7 @@
 //! What the tests of all roles share: keys, configurations, a server on loopback.
 
+pub(crate) mod house;
+
 use std::{net::SocketAddr, sync::Arc};
 
 use adit::{
