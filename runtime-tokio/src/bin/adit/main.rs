@@ -7,6 +7,7 @@ mod config;
 mod hash;
 mod identity;
 mod keys;
+mod node;
 mod report;
 mod source;
 mod store;

@@ -189,7 +189,7 @@ mod tests {
         let unknown = Solution { template_id: 99, version: 4, time: NOW, nonce: 0, coinbase: vec![] };
         let Verdict::Refused(reason) = source.submit(unknown).await else { panic!("no such template") };
         assert!(reason.contains("template 99"), "{reason}");
-        let TemplateSource::Chain(chain) = &source;
+        let TemplateSource::Chain(chain) = &source else { panic!("another source") };
         assert_eq!(chain.height().await, Some(PREMINED + 1));
     }
 

@@ -15,6 +15,7 @@ pub(crate) use solved::{Malformed, Solution, SolvedBlock};
 pub(crate) use template::{Parts, Template, Tx, Unbuildable};
 
 use crate::chain::Embedded;
+use crate::node::Node;
 
 /// What became of a solution.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub(crate) enum Verdict {
 pub(crate) enum TemplateSource {
     /// The embedded chain.
     Chain(Embedded),
+    /// A Bitcoin node.
+    Node(Node),
 }
 
 impl TemplateSource {
@@ -41,6 +44,7 @@ impl TemplateSource {
     pub(crate) fn templates(&self) -> watch::Receiver<Arc<Template>> {
         match self {
             Self::Chain(chain) => chain.templates(),
+            Self::Node(node) => node.templates(),
         }
     }
 
@@ -48,6 +52,7 @@ impl TemplateSource {
     pub(crate) fn set_room(&self, room: Constraints) {
         match self {
             Self::Chain(chain) => chain.set_room(room),
+            Self::Node(node) => node.set_room(room),
         }
     }
 
@@ -55,6 +60,7 @@ impl TemplateSource {
     pub(crate) async fn submit(&self, solution: Solution) -> Verdict {
         match self {
             Self::Chain(chain) => chain.submit(solution).await,
+            Self::Node(node) => node.submit(solution).await,
         }
     }
 }
