@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Miner(RoleArguments),
     /// Template provider: an embedded regtest chain, or a Bitcoin node over JSON-RPC.
     Provider(RoleArguments),
+    /// Shows what a pool's share store holds. The pool must not be running.
+    Shares(SharesArguments),
     /// Makes an authority key pair, or shows the public key of a secret one.
     Keys(KeysArguments),
 }
@@ -43,9 +45,9 @@ pub(crate) struct DemoArguments {
     /// Hashing threads in all; 0 means one for each core.
     #[arg(long, default_value_t = 0)]
     pub(crate) threads: usize,
-    /// Hashes a block takes on average.
-    #[arg(long, default_value_t = 1 << 23, value_name = "HASHES", value_parser = clap::value_parser!(u64).range(2..=1 << 40))]
-    pub(crate) hashes_per_block: u64,
+    /// Hashes a block takes on average. Left out, as many as this machine does in three seconds.
+    #[arg(long, value_name = "HASHES", value_parser = clap::value_parser!(u64).range(2..=1 << 40))]
+    pub(crate) hashes_per_block: Option<u64>,
     /// One JSON object a line on standard output; the last one is the summary.
     #[arg(long)]
     pub(crate) json: bool,
@@ -87,6 +89,19 @@ pub(crate) struct KeysArguments {
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub(crate) out: Option<PathBuf>,
     /// One JSON object instead of lines.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// `adit shares`.
+#[derive(Debug, Args)]
+pub(crate) struct SharesArguments {
+    /// The store, as the pool's configuration names it.
+    pub(crate) store: PathBuf,
+    /// Shows this many of the newest shares one by one too.
+    #[arg(long, default_value_t = 0, value_name = "COUNT")]
+    pub(crate) recent: usize,
+    /// One JSON object a line.
     #[arg(long)]
     pub(crate) json: bool,
 }

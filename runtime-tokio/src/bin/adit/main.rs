@@ -1,16 +1,102 @@
-//! The `adit` program.
-#![expect(dead_code, unused_imports, reason = "the commands that use these modules are still to come")]
+//! The `adit` program: template provider, pool and miner, each alone or all together as a demo.
 
 mod args;
 mod chain;
 mod config;
+mod demo;
 mod hash;
 mod identity;
 mod keys;
+mod links;
+mod miner;
 mod node;
+mod pool;
+mod provider;
+mod remote;
 mod report;
+mod roles;
+mod rolling;
+mod shares;
 mod source;
 mod store;
 mod view;
 
-fn main() {}
+use std::error::Error;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use crate::args::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let default = match &arguments.command {
+        // The demo tells what happens by itself.
+        Command::Demo(_) => "error",
+        _ => "info",
+    };
+    if let Err(problem) = log(arguments.log.as_deref(), default) {
+        eprintln!("adit: {problem}");
+        return ExitCode::from(2);
+    }
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("adit: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Sends log lines to standard error: what the person asks for, else what `RUST_LOG` says, else `default`.
+fn log(asked: Option<&str>, default: &str) -> Result<(), String> {
+    let filter = match asked {
+        Some(filter) => EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?,
+        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default)),
+    };
+    let ansi = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
+    Ok(())
+}
+
+fn run(command: Command) -> Result<(), Box<dyn Error>> {
+    match &command {
+        Command::Keys(arguments) => return Ok(keys::run(arguments)?),
+        Command::Shares(arguments) => return Ok(shares::run(arguments)?),
+        Command::Demo(_) | Command::Pool(_) | Command::Miner(_) | Command::Provider(_) => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        match command {
+            Command::Demo(arguments) => Ok(demo::run(arguments).await?),
+            Command::Pool(arguments) => Box::pin(roles::pool(&arguments)).await,
+            Command::Miner(arguments) => Box::pin(roles::miner(&arguments)).await,
+            Command::Provider(arguments) => Box::pin(roles::provider(&arguments)).await,
+            Command::Keys(_) | Command::Shares(_) => Ok(()),
+        }
+    });
+    // Blocking tasks that are still under way, a long poll say, must not keep the program.
+    runtime.shutdown_background();
+    outcome
+}
+
+/// Waits until the person or the system asks the program to end: Control-C, and SIGTERM where there is one.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without signals the program runs until it is killed; the store is made for that.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

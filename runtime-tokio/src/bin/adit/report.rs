@@ -2,12 +2,15 @@
 //!
 //! Events are about what happened; how they look is decided by the [`Reporter`] alone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
+use tokio::sync::mpsc;
 
 /// Something worth telling.
 #[derive(Clone, Debug, Serialize)]
@@ -26,8 +29,6 @@ pub(crate) enum Event {
         from: String,
         /// Where to.
         to: String,
-        /// How the link is secured, `plain` for not at all.
-        security: String,
     },
     /// A link went down.
     LinkDown {
@@ -38,28 +39,31 @@ pub(crate) enum Event {
         /// Why.
         reason: String,
     },
-    /// A new template reached the pool, and its job the devices.
-    Job {
-        /// Height of the block to be found, where known.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        height: Option<u32>,
-        /// The template's id.
+    /// The provider gave out a template.
+    Template {
+        /// Its id.
         template_id: u64,
-        /// True when the tip changed with it, false for fresh transactions on the same tip.
+        /// Height of the block to be found.
+        height: u32,
+        /// Transactions in it, the coinbase included.
+        transactions: usize,
+        /// What they pay, in satoshis.
+        fees: u64,
+        /// True when the tip changed, false for other transactions on the same tip.
         new_tip: bool,
     },
-    /// A channel's difficulty changed.
-    Difficulty {
-        /// Account and worker.
-        user: String,
-        /// Difficulty 1 is 2^32 hashes on average.
-        difficulty: f64,
+    /// The pool made a job of a template.
+    Job {
+        /// The template's id.
+        template_id: u64,
+        /// True when the tip changed with it.
+        new_tip: bool,
     },
-    /// The pool stored and acknowledged a share.
+    /// The pool accepted a share; it is acknowledged once it is stored.
     ShareAccepted {
         /// Account and worker.
         user: String,
-        /// Difficulty of the target that it met.
+        /// Difficulty of the target that it met; 1 is 2^32 hashes on average.
         difficulty: f64,
     },
     /// The pool refused a share.
@@ -82,9 +86,11 @@ pub(crate) enum Event {
         hash: String,
         /// Transactions in it, the coinbase included.
         transactions: usize,
-        /// Account and worker whose share it was, where known.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        user: Option<String>,
+    },
+    /// A block was found a moment after another one of the same height: nobody's fault.
+    BlockStale {
+        /// What the chain or node said of it.
+        reason: String,
     },
     /// A block was found and refused: something is wrong.
     BlockRefused {
@@ -119,25 +125,27 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Listening { role, url } => write!(f, "{role} listens at {url}"),
-            Self::LinkUp { from, to, security } => write!(f, "link up    {from} -> {to} ({security})"),
+            Self::LinkUp { from, to } => write!(f, "link up    {from} -> {to}"),
             Self::LinkDown { from, to, reason } => write!(f, "link down  {from} -> {to}: {reason}"),
-            Self::Job { height, template_id, new_tip } => {
-                write!(f, "job        template {template_id}")?;
-                if let Some(height) = height {
-                    write!(f, " for height {height}")?;
-                }
-                f.write_str(if *new_tip { ", new tip" } else { ", same tip" })
+            Self::Template { template_id, height, transactions, fees, new_tip } => {
+                let tip = if *new_tip { "new tip" } else { "same tip" };
+                write!(
+                    f,
+                    "template   {template_id}: height {height}, {tip}, {transactions} transactions, fees {fees} sat"
+                )
             }
-            Self::Difficulty { user, difficulty } => write!(f, "difficulty {} for {user}", Difficulty(*difficulty)),
+            Self::Job { template_id, new_tip } => {
+                write!(f, "job        of template {template_id}, {} tip", if *new_tip { "new" } else { "same" })
+            }
             Self::ShareAccepted { user, difficulty } => {
                 write!(f, "share      accepted, difficulty {}, {user}", Difficulty(*difficulty))
             }
             Self::ShareRejected { user, reason } => write!(f, "share      refused, {reason}, {user}"),
             Self::HashRate { hashes_per_second } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
-            Self::BlockFound { height, hash, transactions, user } => {
-                write!(f, "BLOCK      height {height}, {transactions} transactions, {hash}")?;
-                user.as_ref().map_or(Ok(()), |user| write!(f, ", by {user}"))
+            Self::BlockFound { height, hash, transactions } => {
+                write!(f, "BLOCK      height {height}, {transactions} transactions, {hash}")
             }
+            Self::BlockStale { reason } => write!(f, "block      too late: {reason}"),
             Self::BlockRefused { reason } => write!(f, "BLOCK      refused: {reason}"),
             Self::Warning { message } => write!(f, "warning    {message}"),
             Self::Summary(summary) => summary.fmt(f),
@@ -190,15 +198,15 @@ pub(crate) struct State {
     pub(crate) started: Instant,
     /// Servers and their URLs.
     pub(crate) servers: Vec<(&'static str, String)>,
-    /// Links that are up, with how they are secured.
-    pub(crate) links: BTreeMap<(String, String), String>,
+    /// Links that are up: from, to.
+    pub(crate) links: BTreeSet<(String, String)>,
     /// Jobs given out.
     pub(crate) jobs: u64,
     /// Height that is being mined, and the template's id.
     pub(crate) height: Option<u32>,
     /// Id of the newest template.
     pub(crate) template_id: u64,
-    /// Each user's difficulty.
+    /// The difficulty of each user's last share.
     pub(crate) difficulty: BTreeMap<String, f64>,
     /// Each user's accepted and refused shares.
     pub(crate) shares: BTreeMap<String, (u64, u64)>,
@@ -221,7 +229,7 @@ impl State {
         Self {
             started: Instant::now(),
             servers: Vec::new(),
-            links: BTreeMap::new(),
+            links: BTreeSet::new(),
             jobs: 0,
             height: None,
             template_id: 0,
@@ -241,25 +249,25 @@ impl State {
     fn apply(&mut self, event: &Event) {
         match event {
             Event::Listening { role, url } => self.servers.push((role, url.clone())),
-            Event::LinkUp { from, to, security } => {
-                self.links.insert((from.clone(), to.clone()), security.clone());
+            Event::LinkUp { from, to } => {
+                self.links.insert((from.clone(), to.clone()));
             }
             Event::LinkDown { from, to, .. } => {
                 self.links.remove(&(from.clone(), to.clone()));
             }
-            Event::Job { height, template_id, .. } => {
-                self.jobs += 1;
-                self.height = *height;
+            Event::Template { template_id, height, .. } => {
+                self.height = Some(*height);
                 self.template_id = *template_id;
             }
-            Event::Difficulty { user, difficulty } => {
+            Event::Job { .. } => self.jobs += 1,
+            Event::ShareAccepted { user, difficulty } => {
                 self.difficulty.insert(user.clone(), *difficulty);
+                self.shares.entry(user.clone()).or_default().0 += 1;
             }
-            Event::ShareAccepted { user, .. } => self.shares.entry(user.clone()).or_default().0 += 1,
             Event::ShareRejected { user, .. } => self.shares.entry(user.clone()).or_default().1 += 1,
             Event::HashRate { hashes_per_second } => push_bounded(&mut self.hash_rate, *hashes_per_second, HASH_RATES),
             Event::BlockFound { height, hash, .. } => self.blocks.push((*height, hash.clone())),
-            Event::BlockRefused { .. } | Event::Warning { .. } | Event::Summary(_) => {}
+            Event::BlockStale { .. } | Event::BlockRefused { .. } | Event::Warning { .. } | Event::Summary(_) => {}
         }
         if !matches!(event, Event::HashRate { .. }) {
             push_bounded(&mut self.lines, event.to_string(), LINES);
@@ -272,6 +280,60 @@ fn push_bounded<T>(queue: &mut VecDeque<T>, value: T, bound: usize) {
         queue.pop_front();
     }
     queue.push_back(value);
+}
+
+/// Events of which the odd one may go missing when a flood of them comes: their sums are kept by those who send them.
+const MOST_CHATTER: usize = 4_096;
+
+/// The roles' end of the way to the [`Reporter`]. Cheap to clone; never waits.
+#[derive(Clone, Debug)]
+pub(crate) struct Events {
+    sender: mpsc::UnboundedSender<Event>,
+    chatter: Arc<AtomicUsize>,
+}
+
+/// The reporter's end.
+#[derive(Debug)]
+pub(crate) struct Told {
+    receiver: mpsc::UnboundedReceiver<Event>,
+    chatter: Arc<AtomicUsize>,
+}
+
+impl Event {
+    /// Whether it comes as often as shares do.
+    const fn is_chatter(&self) -> bool {
+        matches!(self, Self::ShareAccepted { .. } | Self::ShareRejected { .. } | Self::HashRate { .. })
+    }
+}
+
+impl Events {
+    /// A way for events; what is told in a flood beyond [`MOST_CHATTER`] is dropped, blocks and links never.
+    pub(crate) fn channel() -> (Self, Told) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let chatter = Arc::new(AtomicUsize::new(0));
+        (Self { sender, chatter: Arc::clone(&chatter) }, Told { receiver, chatter })
+    }
+
+    /// Tells an event.
+    pub(crate) fn tell(&self, event: Event) {
+        if event.is_chatter() && self.chatter.fetch_add(1, Ordering::Relaxed) >= MOST_CHATTER {
+            self.chatter.fetch_sub(1, Ordering::Relaxed);
+            return;
+        }
+        // Nobody listens any more when the program ends.
+        let _gone = self.sender.send(event);
+    }
+}
+
+impl Told {
+    /// The next event; `None` when all senders are gone. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Event> {
+        let event = self.receiver.recv().await?;
+        if event.is_chatter() {
+            self.chatter.fetch_sub(1, Ordering::Relaxed);
+        }
+        Some(event)
+    }
 }
 
 /// How events are shown.
@@ -366,11 +428,27 @@ mod tests {
         assert_eq!((state.lines.len(), state.hash_rate.len()), (LINES, HASH_RATES));
     }
 
+    #[tokio::test]
+    async fn a_flood_of_shares_is_bounded_and_pushes_no_block_out() {
+        let (events, mut told) = Events::channel();
+        for _ in 0..2 * MOST_CHATTER {
+            events.tell(Event::ShareAccepted { user: "a.b".into(), difficulty: 1.0 });
+        }
+        events.tell(Event::BlockFound { height: 1, hash: "00".into(), transactions: 1 });
+        drop(events);
+        let mut seen = Vec::new();
+        while let Some(event) = told.next().await {
+            seen.push(event);
+        }
+        assert_eq!(seen.len(), MOST_CHATTER + 1);
+        assert!(matches!(seen.last(), Some(Event::BlockFound { .. })));
+    }
+
     #[test]
     fn a_link_that_went_down_is_no_longer_shown() {
         let mut state = State::new();
         let (from, to) = ("device 1".to_owned(), "pool".to_owned());
-        state.apply(&Event::LinkUp { from: from.clone(), to: to.clone(), security: "ChaChaPoly".into() });
+        state.apply(&Event::LinkUp { from: from.clone(), to: to.clone() });
         assert_eq!(state.links.len(), 1);
         state.apply(&Event::LinkDown { from, to, reason: "closed".into() });
         assert!(state.links.is_empty());

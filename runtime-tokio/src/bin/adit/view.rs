@@ -112,8 +112,7 @@ fn draw_users(frame: &mut Frame<'_>, area: Rect, state: &State) {
 }
 
 fn draw_links(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let lines: Vec<Line<'_>> =
-        state.links.iter().map(|((from, to), security)| Line::from(format!("{from} -> {to}  {security}"))).collect();
+    let lines: Vec<Line<'_>> = state.links.iter().map(|(from, to)| Line::from(format!("{from} -> {to}"))).collect();
     frame.render_widget(Paragraph::new(lines).block(Block::bordered().title(" links ")), area);
 }
 
@@ -142,11 +141,12 @@ mod tests {
     fn the_view_shows_what_happened() {
         let mut reporter = Reporter::new(Form::View);
         for event in [
-            report::Event::LinkUp { from: "pool".into(), to: "provider".into(), security: "ChaChaPoly".into() },
-            report::Event::Job { height: Some(102), template_id: 7, new_tip: true },
+            report::Event::LinkUp { from: "pool".into(), to: "provider".into() },
+            report::Event::Template { template_id: 7, height: 102, transactions: 5, fees: 900, new_tip: true },
+            report::Event::Job { template_id: 7, new_tip: true },
             report::Event::ShareAccepted { user: "demo.1".into(), difficulty: 0.001 },
             report::Event::HashRate { hashes_per_second: 6_400_000.0 },
-            report::Event::BlockFound { height: 102, hash: "00ff".into(), transactions: 5, user: None },
+            report::Event::BlockFound { height: 102, hash: "00ff".into(), transactions: 5 },
         ] {
             reporter.tell(&event).unwrap();
         }

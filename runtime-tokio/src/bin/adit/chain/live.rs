@@ -152,7 +152,7 @@ mod tests {
     const NOW: u32 = 1_800_000_000;
 
     fn start() -> TemplateSource {
-        let settings = Settings { seed: [3; 32], target: Target::MAX, file: None };
+        let settings = Settings { seed: [3; 32], target: Target::MAX, file: None, export: None };
         let chain = Chain::open(settings, NOW).expect("opened");
         let clock = Clock::start_at(UnixTime::from_secs(NOW));
         TemplateSource::Chain(Embedded::start(chain, Duration::from_secs(30), clock).expect("started"))

@@ -19,6 +19,7 @@ mod traffic;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::slice;
 use std::sync::Arc;
@@ -34,7 +35,7 @@ use bitcoin::{
     Block, BlockHash, OutPoint, Sequence, Transaction, TxIn, TxMerkleNode, TxOut, Witness, consensus, transaction,
 };
 
-pub(crate) use error::{BlockError, InputError, ScriptError, TransactionError};
+pub(crate) use error::BlockError;
 pub(crate) use file::FileError;
 pub(crate) use live::Embedded;
 
@@ -62,6 +63,8 @@ pub(crate) struct Settings {
     pub(crate) target: Target,
     /// The file to keep the blocks in; in memory alone without it.
     pub(crate) file: Option<PathBuf>,
+    /// A directory in which every block of the chain, the first ones too, is written as `HEIGHT.hex`.
+    pub(crate) export: Option<PathBuf>,
 }
 
 /// Why a chain cannot be opened.
@@ -73,6 +76,8 @@ pub(crate) enum OpenError {
     Block { path: PathBuf, height: u32, error: BlockError },
     /// The blocks in the file were made with another seed.
     OtherSeed(PathBuf),
+    /// The first blocks can't be written to this directory.
+    Export(PathBuf, io::Error),
 }
 
 impl fmt::Display for OpenError {
@@ -84,6 +89,7 @@ impl fmt::Display for OpenError {
                 "{}: block {height} is not valid: {error}; restore the file, or move it away to start a new chain",
                 path.display()
             ),
+            Self::Export(path, error) => write!(f, "can't write blocks to {}: {error}", path.display()),
             Self::OtherSeed(path) => {
                 write!(f, "{} holds a chain of another seed: set that seed, or name another file", path.display())
             }
@@ -152,11 +158,13 @@ impl Chain {
             traffic,
             settings,
         };
+        let mut loaded = Vec::new();
         if let Some(path) = chain.settings.file.clone() {
-            let loaded = BlockFile::open(&path).map_err(OpenError::File)?;
-            chain.load(&path, &loaded.blocks)?;
-            chain.cut = loaded.cut;
-            chain.file = Some(loaded.file);
+            let file = BlockFile::open(&path).map_err(OpenError::File)?;
+            chain.load(&path, &file.blocks)?;
+            chain.cut = file.cut;
+            chain.file = Some(file.file);
+            loaded = file.blocks;
         }
         let mut premined = Vec::new();
         while chain.state.height() < PREMINED {
@@ -170,6 +178,11 @@ impl Chain {
         }
         if let Some(file) = &mut chain.file {
             file.append(&premined).map_err(OpenError::File)?;
+        }
+        if let Some(directory) = chain.settings.export.clone() {
+            for (height, block) in (1..).zip(loaded.iter().chain(&premined)) {
+                export(&directory, height, block).map_err(|error| OpenError::Export(directory.clone(), error))?;
+            }
         }
         chain.renew_traffic();
         Ok(chain)
@@ -263,7 +276,6 @@ impl Chain {
             nbits,
             target: Target::from_nbits(nbits).map_or(self.settings.target, |own| own.min(self.settings.target)),
             time: now.max(min_time),
-            min_time,
             value: state::subsidy(height).to_sat() + fees,
             script_extra: Vec::new(),
             transactions,
@@ -300,6 +312,12 @@ impl Chain {
         }
         self.apply(block, changes);
         self.renew_traffic();
+        if let Some(directory) = &self.settings.export
+            && let Err(error) = export(directory, self.state.height(), block)
+        {
+            // The block counts all the same.
+            tracing::error!(%error, directory = %directory.display(), "block not exported");
+        }
         Ok(())
     }
 
@@ -333,4 +351,9 @@ impl Chain {
         self.traffic.keep(before);
         while self.traffic.waiting().len() < FIRST_TRANSACTIONS && self.add_transaction() {}
     }
+}
+
+fn export(directory: &Path, height: u32, block: &Block) -> io::Result<()> {
+    let solved = SolvedBlock { height, hash: block.block_hash().to_byte_array(), bytes: consensus::serialize(block) };
+    solved.write_hex(directory).map(drop)
 }

@@ -5,6 +5,7 @@ use bitcoin::hashes::Hash;
 use bitcoin::{Amount, CompactTarget, ScriptBuf, Txid};
 use proptest::prelude::*;
 
+use super::error::{InputError, ScriptError, TransactionError};
 use super::*;
 use crate::source::tests::{coinbase_of, solve};
 
@@ -12,7 +13,7 @@ const NOW: u32 = 1_800_000_000;
 const ROOM: Constraints = Constraints { max_additional_size: 100, max_additional_sigops: 0 };
 
 fn settings() -> Settings {
-    Settings { seed: [3; 32], target: Target::MAX, file: None }
+    Settings { seed: [3; 32], target: Target::MAX, file: None, export: None }
 }
 
 fn open() -> Chain {

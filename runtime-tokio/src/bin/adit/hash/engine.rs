@@ -145,11 +145,6 @@ impl Engine {
         self.shared.change(|current| current.work = running);
     }
 
-    /// How headers are hashed.
-    pub(crate) fn method(&self) -> Method {
-        self.shared.method
-    }
-
     /// Nonces tried so far by each thread; their rise over time is the hash rate.
     pub(crate) fn hashes(&self) -> impl Iterator<Item = u64> {
         self.shared.hashes.iter().map(|counter| counter.0.load(Atomic::Relaxed))

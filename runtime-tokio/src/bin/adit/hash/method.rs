@@ -74,6 +74,7 @@ impl Method {
         self.run(Task::Search { midstate, top, first, count, found });
     }
 
+    #[cfg_attr(not(test), expect(dead_code, reason = "for servers that check shares in batches"))]
     /// SHA-256d of each header into the place beside it, raw SHA-256 order: how a server checks the shares at hand in one go.
     pub(crate) fn hash_headers(self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]) {
         self.run(Task::Headers { headers, hashes });

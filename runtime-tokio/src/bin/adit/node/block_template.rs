@@ -137,7 +137,6 @@ impl BlockTemplate<'_> {
             nbits,
             target,
             time: self.curtime.max(self.mintime),
-            min_time: self.mintime,
             value: self.coinbasevalue.ok_or(BadTemplate::NoCoinbaseValue)?,
             script_extra,
             transactions: self.transactions(seen, segwit, scale)?,
@@ -313,7 +312,7 @@ pub(super) mod tests {
         let parts = &template.parts;
         assert_eq!((parts.id, parts.room.max_additional_size, parts.height, parts.version), (7, 100, 500, 0x2000_0000));
         assert_eq!((parts.prev_hash[0], parts.prev_hash[31]), (0xab, 0));
-        assert_eq!((parts.time, parts.min_time, parts.nbits), (1_800_000_100, 1_800_000_000, 0x207f_ffff));
+        assert_eq!((parts.time, parts.nbits), (1_800_000_100, 0x207f_ffff));
         assert_eq!(Ok(parts.target), Target::from_nbits(0x207f_ffff));
         assert_eq!((parts.value, parts.weight_limit, parts.sigops_limit), (5_000_000_000, 4_000_000, 80_000));
         assert_eq!(parts.script_extra, [1, 2]);

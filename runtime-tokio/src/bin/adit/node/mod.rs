@@ -36,7 +36,7 @@ use tokio::sync::watch;
 use tokio::task::{self, JoinHandle};
 
 use self::endpoint::Endpoint;
-pub(crate) use self::error::{BadTemplate, NodeError, RpcError};
+pub(crate) use self::error::NodeError;
 use self::follow::{Follower, Pace};
 use self::rpc::{Connection, Limits};
 pub(crate) use self::shared::Health;

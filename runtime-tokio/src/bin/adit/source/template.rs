@@ -67,8 +67,6 @@ pub(crate) struct Parts {
     pub(crate) target: Target,
     /// Time to start from, seconds since 1970.
     pub(crate) time: u32,
-    /// Earliest valid time.
-    pub(crate) min_time: u32,
     /// Subsidy and the fees of all `transactions`, in satoshis.
     pub(crate) value: u64,
     /// Bytes that the coinbase's script should hold behind the height; left out where they do not fit.
@@ -256,7 +254,6 @@ pub(crate) mod tests {
             nbits: 0x207f_ffff,
             target: Target::from_nbits(0x207f_ffff).expect("valid"),
             time: 1_800_000_000,
-            min_time: 1_799_990_000,
             value: 10_000,
             script_extra: vec![],
             transactions: transactions.iter().map(|tx| Arc::new(Tx::new(tx, Some(100), None))).collect(),

@@ -8,11 +8,13 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use tokio::sync::mpsc::error::TrySendError;
+
 use super::Share;
 use super::file::{Retention, Store};
 use super::reader::Total;
 use super::share::tests::sample;
-use super::writer::{Refused, Writer};
+use super::writer::Writer;
 
 /// Tells the child which file to write, and that it is the child.
 const CHILD: &str = "ADIT_STORE_KILL_TEST";
@@ -89,10 +91,10 @@ fn append_until_killed(path: &Path) -> ! {
     .unwrap();
     let queue = writer.queue();
     loop {
-        match queue.try_append(share(next)) {
+        match queue.try_send(share(next).into()) {
             Ok(()) => next += 1,
-            Err(Refused::Full(_)) => std::thread::yield_now(),
-            Err(Refused::Stopped) => std::process::exit(3),
+            Err(TrySendError::Full(_)) => std::thread::yield_now(),
+            Err(TrySendError::Closed(_)) => std::process::exit(3),
         }
     }
 }

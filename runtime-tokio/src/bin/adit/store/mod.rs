@@ -23,8 +23,7 @@ mod kill_test;
 #[cfg(test)]
 mod power_cut_test;
 
-pub(crate) use error::{Problem, StoreError};
-pub(crate) use file::{Appended, Retention, Store};
-pub(crate) use reader::{Reader, Total};
+pub(crate) use error::StoreError;
+pub(crate) use file::{Retention, Store};
 pub(crate) use share::Share;
-pub(crate) use writer::{Commit, Queue, Refused, Writer};
+pub(crate) use writer::{Queued, Writer};

@@ -138,7 +138,7 @@ fn open(disk: &Disk) -> Result<Store, super::StoreError> {
     let database = Builder::new()
         .set_cache_size(1 << 20)
         .create_with_backend(disk.clone())
-        .map_err(|error| super::Problem::from(error).at(path))?;
+        .map_err(|error| super::error::Problem::from(error).at(path))?;
     Store::with_database(database, path, Retention { shares: KEPT })
 }
 

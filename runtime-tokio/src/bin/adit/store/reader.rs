@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redb::{Database, ReadableDatabase, ReadableTable};
 
 use super::error::{Problem, StoreError};
-use super::file::{BLOCKS, INDEX, JOURNAL, TOTALS};
+use super::file::{BLOCKS, JOURNAL, TOTALS};
 use super::share::Share;
 
 /// What one account has earned since the store was created, including shares that have left the journal.
@@ -60,9 +60,12 @@ impl Reader {
         self.newest(BLOCKS, limit)
     }
 
+    #[cfg(test)]
     /// Whether a share with the same header is in the journal, under whatever ticket.
     pub(crate) fn contains(&self, share: &Share) -> Result<bool, StoreError> {
-        self.read(|transaction| Ok(transaction.open_table(INDEX)?.get((share.ntime, &share.hash))?.is_some()))
+        self.read(|transaction| {
+            Ok(transaction.open_table(super::file::INDEX)?.get((share.ntime, &share.hash))?.is_some())
+        })
     }
 
     fn newest(

@@ -3,6 +3,7 @@
 use adit::time::UnixTime;
 
 use super::error::Problem;
+use super::reader::Total;
 
 /// A share that the pool accepted, with all that is needed to account for it later and to tell it from every other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +40,11 @@ pub(crate) struct Share {
 const FIXED: usize = 8 + 5 * 4 + 32 + 16 + 4 + 1;
 
 impl Share {
+    /// What it counts as difficulty: 1 is 2^32 expected hashes.
+    pub(crate) fn difficulty(&self) -> f64 {
+        Total { shares: 1, work: self.work }.difficulty()
+    }
+
     /// The journal's value. Little-endian, fixed part first: connection, channel, job, nonce, ntime, version, hash, work,
     /// time, block, then extranonce and account, each behind one length byte.
     pub(super) fn encode(&self) -> Result<Vec<u8>, Problem> {

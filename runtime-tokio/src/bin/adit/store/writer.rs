@@ -24,51 +24,26 @@ pub(crate) struct Commit<'a> {
     pub(crate) duplicates: &'a [u64],
 }
 
-/// Why a share was not queued.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
-    /// The queue is full. Here is the share back: wait for [`Queue::room`] and take no more from the miners until then.
-    Full(Box<Share>),
-    /// The writer has ended; [`Writer::ended`] says why. Nothing may be acknowledged any more.
-    Stopped,
-}
+/// What the queue in front of the store holds: a share.
+#[derive(Debug)]
+pub(crate) struct Queued(Command);
 
+#[derive(Debug)]
 enum Command {
     Append(Share),
     Close,
 }
 
-/// The way into the store. Cheap to clone, though tickets have to rise in the order in which shares enter the queue: whoever
-/// hands out tickets queues the shares under the same lock.
-#[derive(Clone, Debug)]
-pub(crate) struct Queue {
-    sender: mpsc::Sender<Command>,
-}
-
-impl Queue {
-    /// Queues a share, if there is room.
-    pub(crate) fn try_append(&self, share: Share) -> Result<(), Refused> {
-        self.sender.try_send(Command::Append(share)).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(Command::Append(share)) => Refused::Full(Box::new(share)),
-            _ => Refused::Stopped,
-        })
-    }
-
-    /// Waits until there is room for a share, or the writer has ended. Holds no place: try again after it. May be dropped at any time.
-    pub(crate) async fn room(&self) -> Result<(), Refused> {
-        self.sender.reserve().await.map(drop).map_err(|_| Refused::Stopped)
-    }
-
-    /// How many shares fit in right now.
-    pub(crate) fn free(&self) -> usize {
-        self.sender.capacity()
+impl From<Share> for Queued {
+    fn from(share: Share) -> Self {
+        Self(Command::Append(share))
     }
 }
 
 /// The running writer.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    sender: mpsc::Sender<Command>,
+    sender: mpsc::Sender<Queued>,
     outcome: oneshot::Receiver<Result<Store, StoreError>>,
     path: std::sync::Arc<std::path::Path>,
 }
@@ -91,9 +66,11 @@ impl Writer {
         Ok(Self { sender, outcome, path })
     }
 
-    /// A way into the store.
-    pub(crate) fn queue(&self) -> Queue {
-        Queue { sender: self.sender.clone() }
+    /// A way into the store. Tickets have to rise in the order in which shares enter the queue: whoever hands out tickets queues the
+    /// shares under the same lock. A full queue says that no more is to be taken from the miners; a closed one that the writer has
+    /// ended, and nothing may be acknowledged any more.
+    pub(crate) fn queue(&self) -> mpsc::Sender<Queued> {
+        self.sender.clone()
     }
 
     /// Waits until the writer has ended: with the store after [`Self::finish`] was asked for, else with the error that stopped it.
@@ -109,7 +86,7 @@ impl Writer {
     /// go on; drop all queues then to end it.
     pub(crate) async fn finish(mut self) -> Result<Store, StoreError> {
         // A failure means that it has ended already; then `ended` says why.
-        let _ = self.sender.send(Command::Close).await;
+        let _ = self.sender.send(Queued(Command::Close)).await;
         self.ended().await
     }
 }
@@ -117,13 +94,13 @@ impl Writer {
 /// The thread's body. It ends when it is told to, when every sender is gone, or at the first failure.
 fn write(
     mut store: Store,
-    mut receiver: mpsc::Receiver<Command>,
+    mut receiver: mpsc::Receiver<Queued>,
     mut on_commit: impl FnMut(Commit<'_>),
 ) -> Result<Store, StoreError> {
     let mut commands = Vec::new();
     let mut shares = Vec::new();
     while receiver.blocking_recv_many(&mut commands, BATCH) > 0 {
-        for command in commands.drain(..) {
+        for Queued(command) in commands.drain(..) {
             match command {
                 Command::Append(share) => shares.push(share),
                 // What was queued before this is still received; `recv_many` returns 0 after it.
@@ -146,6 +123,8 @@ mod tests {
     use super::*;
     use std::sync::mpsc as sync;
 
+    use tokio::sync::mpsc::error::TrySendError;
+
     fn store(directory: &tempfile::TempDir) -> Store {
         Store::open(&directory.path().join("shares"), Retention::default()).unwrap()
     }
@@ -157,20 +136,14 @@ mod tests {
         let writer = Writer::start(store(&directory), 8, move |commit| told.send(commit.ticket).unwrap()).unwrap();
         let queue = writer.queue();
         for ticket in 0..1_000 {
-            let mut share = sample(ticket);
-            while let Err(refused) = queue.try_append(share) {
-                let Refused::Full(back) = refused else { panic!("the writer ended") };
-                share = *back;
-                queue.room().await.unwrap();
-            }
+            queue.send(sample(ticket).into()).await.unwrap();
         }
         let store = writer.finish().await.unwrap();
         assert_eq!(store.reader().recent(usize::MAX).unwrap().len(), 1_000);
         let tickets: Vec<_> = hear.iter().collect();
         assert!(tickets.is_sorted_by(|a, b| a < b));
         assert_eq!(tickets.last(), Some(&999));
-        assert_eq!(queue.try_append(sample(1_000)), Err(Refused::Stopped));
-        assert_eq!(queue.room().await, Err(Refused::Stopped));
+        assert!(matches!(queue.try_send(sample(1_000).into()), Err(TrySendError::Closed(_))));
     }
 
     #[tokio::test]
@@ -184,19 +157,18 @@ mod tests {
         };
         let writer = Writer::start(store(&directory), 4, on_commit).unwrap();
         let queue = writer.queue();
-        queue.try_append(sample(0)).unwrap();
+        queue.try_send(sample(0).into()).unwrap();
         assert_eq!(hear.recv().unwrap(), (0, vec![]));
         // The writer now stands in the callback: these wait.
-        queue.try_append(sample(1)).unwrap();
-        queue.try_append(Share { ticket: 2, ..sample(0) }).unwrap();
-        queue.try_append(sample(3)).unwrap();
-        assert_eq!(queue.free(), 1);
-        queue.try_append(sample(4)).unwrap();
-        assert_eq!(queue.try_append(sample(5)), Err(Refused::Full(Box::new(sample(5)))));
+        queue.try_send(sample(1).into()).unwrap();
+        queue.try_send(Share { ticket: 2, ..sample(0) }.into()).unwrap();
+        queue.try_send(sample(3).into()).unwrap();
+        assert_eq!(queue.capacity(), 1);
+        queue.try_send(sample(4).into()).unwrap();
+        assert!(matches!(queue.try_send(sample(5).into()), Err(TrySendError::Full(_))));
         go.send(()).unwrap();
         assert_eq!(hear.recv().unwrap(), (4, vec![2]), "one commit for all four");
-        queue.room().await.unwrap();
-        queue.try_append(sample(5)).unwrap();
+        queue.send(sample(5).into()).await.unwrap();
         go.send(()).unwrap();
         assert_eq!(hear.recv().unwrap(), (5, vec![]));
         go.send(()).unwrap();
@@ -210,12 +182,12 @@ mod tests {
         let (told, hear) = sync::channel();
         let mut writer = Writer::start(store(&directory), 4, move |commit| told.send(commit.ticket).unwrap()).unwrap();
         let queue = writer.queue();
-        queue.try_append(sample(3)).unwrap();
+        queue.try_send(sample(3).into()).unwrap();
         assert_eq!(hear.recv().unwrap(), 3);
-        queue.try_append(sample(2)).unwrap();
+        queue.try_send(sample(2).into()).unwrap();
         let error = writer.ended().await.unwrap_err();
         assert!(matches!(error.problem, Problem::TicketOrder { last: 3, got: 2 }), "{error}");
-        assert_eq!(queue.try_append(sample(4)), Err(Refused::Stopped));
+        assert!(matches!(queue.try_send(sample(4).into()), Err(TrySendError::Closed(_))));
         assert!(hear.recv().is_err(), "no further commit");
     }
 
@@ -223,7 +195,7 @@ mod tests {
     async fn a_panic_in_the_callback_is_an_error_not_silence() {
         let directory = tempfile::tempdir().unwrap();
         let mut writer = Writer::start(store(&directory), 4, |_| panic!("deliberate")).unwrap();
-        writer.queue().try_append(sample(0)).unwrap();
+        writer.queue().try_send(sample(0).into()).unwrap();
         assert!(matches!(writer.ended().await.unwrap_err().problem, Problem::WriterPanicked));
     }
 }

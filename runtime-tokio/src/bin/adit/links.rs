@@ -1,0 +1,56 @@
+//! The state of a client's link as events.
+
+use adit_tokio::upstream::UpstreamState;
+use tokio::sync::watch;
+
+use crate::report::{Event, Events};
+
+/// Tells when the link from `from` to `to` comes up and goes down, until the one who keeps it is gone.
+pub(crate) async fn watch(from: String, to: String, mut state: watch::Receiver<UpstreamState>, events: Events) {
+    let mut up = false;
+    while state.changed().await.is_ok() {
+        let now = state.borrow_and_update().clone();
+        match now {
+            UpstreamState::Open { .. } if !up => {
+                up = true;
+                events.tell(Event::LinkUp { from: from.clone(), to: to.clone() });
+            }
+            UpstreamState::Waiting { why, wait, .. } => {
+                up = false;
+                let reason = format!("{why}; trying again in {:.1} s", wait.as_secs_f64());
+                events.tell(Event::LinkDown { from: from.clone(), to: to.clone(), reason });
+            }
+            UpstreamState::Stopped if up => {
+                up = false;
+                let reason = "shut down".into();
+                events.tell(Event::LinkDown { from: from.clone(), to: to.clone(), reason });
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn each_change_is_told_once() {
+        let (state, receiver) = watch::channel(UpstreamState::Idle);
+        let (events, mut told) = Events::channel();
+        let watcher = tokio::spawn(watch("device".into(), "pool".into(), receiver, events));
+        let server = || "127.0.0.1:1".to_owned();
+        state.send_replace(UpstreamState::Open { server: server() });
+        assert!(matches!(told.next().await, Some(Event::LinkUp { .. })));
+        let wait = Duration::from_millis(1500);
+        state.send_replace(UpstreamState::Waiting { server: server(), wait, why: "refused".into() });
+        let Some(Event::LinkDown { reason, .. }) = told.next().await else { panic!("not told") };
+        assert_eq!(reason, "refused; trying again in 1.5 s");
+        state.send_replace(UpstreamState::Stopped);
+        drop(state);
+        watcher.await.unwrap();
+        assert!(told.next().await.is_none(), "a link that is down does not go down again");
+    }
+}

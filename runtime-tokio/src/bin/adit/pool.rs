@@ -1,0 +1,279 @@
+//! The pool: the runtime's pool joined with the share store and the events.
+//!
+//! A share's way: accepted by the core, queued here in ticket order, committed by the store's thread, acknowledged. Nothing is
+//! acknowledged that is not on disk.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use adit::crypto::RustCrypto;
+use adit::mining::target::Target;
+use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent};
+use adit::storage::Heap;
+use adit::template::coinbase::Payout;
+use adit_tokio::clock::Clock;
+use adit_tokio::entropy::{EntropyError, entropy};
+use adit_tokio::gate::{Gate, GateConfig};
+use adit_tokio::link::LinkSettings;
+use adit_tokio::listen::{ListenError, Listener};
+use adit_tokio::pool::{AcceptedShare, PoolHandle, PoolNews, PoolServeError, PoolSetup, TemplateNews, serve_pool};
+use adit_tokio::shutdown::Shutdown;
+use adit_tokio::upstream::{Server, Software, Upstream, UpstreamConfig};
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+use crate::config::LimitsConfig;
+use crate::identity::{IdentityError, Issuer};
+use crate::links;
+use crate::report::{Event, Events};
+use crate::store::{Queued, Retention, Share, Store, StoreError, Writer};
+
+/// Shares that may wait for the store; while as many do, their connections wait too.
+const STORE_QUEUE: usize = 4_096;
+
+/// News that a watcher may be behind.
+const NEWS: usize = 4_096;
+
+/// Bytes at the start of every extranonce that are drawn anew at each start, so that work of before a restart is never given out again.
+const RUN_PREFIX: usize = 4;
+
+/// Buffers of each kind that wait for reuse.
+const BUFFERS: usize = 1_024;
+
+/// What a pool is made of, with all settings checked.
+pub(crate) struct PoolSettings {
+    /// Where devices connect; port 0 for any.
+    pub(crate) listen: SocketAddr,
+    /// Signs its certificates. Its setup policy is filled in here.
+    pub(crate) issuer: Issuer,
+    /// The template provider.
+    pub(crate) provider: Server,
+    /// File of the share store.
+    pub(crate) store: PathBuf,
+    /// Scripts to pay, with their weights.
+    pub(crate) payouts: Vec<(Vec<u8>, u64)>,
+    /// Bytes for the coinbase script.
+    pub(crate) tag: Vec<u8>,
+    /// What variable difficulty aims at.
+    pub(crate) shares_per_minute: f64,
+    /// The easiest target of a channel.
+    pub(crate) easiest_target: Target,
+    /// What one process takes on.
+    pub(crate) limits: LimitsConfig,
+}
+
+/// Why there is no pool, or no longer.
+#[derive(Debug)]
+pub(crate) enum PoolError {
+    /// No certificate.
+    Identity(IdentityError),
+    /// The port can't be had.
+    Listen(ListenError),
+    /// The share store.
+    Store(StoreError),
+    /// The store's thread can't be started.
+    Thread(io::Error),
+    /// Payouts or tag don't make a coinbase.
+    Config(adit::role::pool::ConfigError),
+    /// The system gave no entropy.
+    Entropy(EntropyError),
+    /// Serving failed.
+    Serve(PoolServeError),
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity(error) => error.fmt(f),
+            Self::Listen(error) => write!(f, "setting `listen`: {error}"),
+            Self::Store(error) => error.fmt(f),
+            Self::Thread(error) => write!(f, "can't start the share store's thread: {error}"),
+            Self::Config(error) => write!(f, "section `payout`: {error}"),
+            Self::Entropy(error) => error.fmt(f),
+            Self::Serve(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for PoolError {}
+
+/// A pool that listens, before it serves.
+pub(crate) struct ReadyPool {
+    /// The URL for devices.
+    pub(crate) url: String,
+    /// Its owner's handle.
+    pub(crate) handle: PoolHandle,
+    setup: PoolSetup,
+    writer: Writer,
+    events: Events,
+    shutdown: Shutdown,
+}
+
+impl PoolSettings {
+    /// Opens the store, restores the books, listens. Needs a tokio runtime.
+    pub(crate) fn start(self, clock: Clock, events: Events, shutdown: Shutdown) -> Result<ReadyPool, PoolError> {
+        let store = Store::open(&self.store, Retention::default()).map_err(PoolError::Store)?;
+        let handle = PoolHandle::new(self.pool(&store)?, AcceptAll, NEWS);
+        let mut issuer = self.issuer;
+        issuer.setup = handle.setup_policy();
+        issuer.idle = Some(Duration::from_secs(u64::from(self.limits.idle_secs)));
+        let gate = Gate::new(GateConfig {
+            connections: self.limits.connections,
+            handshakes: self.limits.handshakes,
+            per_address: self.limits.connections_per_address,
+            ..GateConfig::default()
+        });
+        let listener = Listener::bind(self.listen, gate, clock).map_err(PoolError::Listen)?;
+        let url = issuer.url(listener.address());
+        let responder = issuer.start(clock, shutdown.clone()).map_err(PoolError::Identity)?;
+        let settings = Arc::new(LinkSettings::new(clock, BUFFERS));
+        let upstream_links = Arc::new(LinkSettings::new(clock, 1).with_large_messages());
+        let provider = Upstream::new(UpstreamConfig::new(self.provider), upstream_links);
+        tokio::spawn(links::watch("pool".into(), "provider".into(), provider.watch(), events.clone()));
+        let setup = PoolSetup {
+            listeners: vec![listener],
+            responder,
+            links: settings,
+            provider,
+            software: Software::default(),
+            reconnect: None,
+        };
+        let stored = handle.clone();
+        let writer = Writer::start(store, STORE_QUEUE, move |commit| {
+            for ticket in commit.duplicates {
+                tracing::warn!(ticket, "a share was in the store before and is not counted again");
+            }
+            stored.stored(commit.ticket);
+        })
+        .map_err(PoolError::Thread)?;
+        Ok(ReadyPool { url, handle, setup, writer, events, shutdown })
+    }
+
+    fn pool(&self, store: &Store) -> Result<Pool<Heap>, PoolError> {
+        let payouts: Vec<Payout<'_>> =
+            self.payouts.iter().map(|(script, weight)| Payout { script_pubkey: script, weight: *weight }).collect();
+        let run = entropy().map_err(PoolError::Entropy)?;
+        let mut config = PoolConfig::new(&payouts);
+        config.tag = &self.tag;
+        config.server_prefix = &run[..RUN_PREFIX];
+        config.last_ticket = store.next_ticket().saturating_sub(1);
+        config.server.vardiff.shares_per_minute = self.shares_per_minute;
+        config.server.easiest_target = self.easiest_target;
+        config.server.max_channels = self.limits.channels_per_connection;
+        config.limits.connections = self.limits.connections;
+        let mut pool = Pool::new(&config).map_err(PoolError::Config)?;
+        for (account, total) in store.reader().totals().map_err(PoolError::Store)? {
+            if pool.restore_user(&account, total.shares, total.difficulty()).is_none() {
+                tracing::warn!("more users in the store than the pool keeps in memory; the rest is in the store only");
+                break;
+            }
+        }
+        Ok(pool)
+    }
+}
+
+impl ReadyPool {
+    /// Serves until the shutdown is over and everything accepted is on disk.
+    pub(crate) async fn serve(self) -> Result<(), PoolError> {
+        let Self { handle, setup, mut writer, events, shutdown, .. } = self;
+        let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events));
+        let served = tokio::select! {
+            served = serve_pool::<RustCrypto, Queued>(setup, handle, writer.queue(), shutdown) => served,
+            // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
+            ended = writer.ended() => {
+                watching.abort();
+                return ended.map(drop).map_err(PoolError::Store);
+            }
+        };
+        watching.abort();
+        drop(writer.finish().await.map_err(PoolError::Store)?);
+        served.map_err(PoolError::Serve)
+    }
+}
+
+/// The share's place in the store's queue.
+impl From<AcceptedShare> for Queued {
+    fn from(accepted: AcceptedShare) -> Self {
+        record(&accepted).into()
+    }
+}
+
+fn record(accepted: &AcceptedShare) -> Share {
+    let share = &accepted.share;
+    // Below 2^128 for every target that a share can meet in practice; the conversion saturates beyond.
+    #[allow(clippy::cast_sign_loss, reason = "expected hashes are never negative")]
+    let work = share.target.expected_hashes() as u128;
+    Share {
+        ticket: share.ticket,
+        account: (*accepted.user).into(),
+        connection: share.connection.serial(),
+        channel: share.channel_id,
+        job: share.job_id,
+        nonce: share.header.nonce,
+        ntime: share.header.ntime,
+        version: share.header.version,
+        extranonce: share.extranonce.as_slice().into(),
+        hash: share.hash,
+        work,
+        time: accepted.at,
+        block: share.block.is_some(),
+    }
+}
+
+/// Turns the pool's news into events, for as long as somebody runs it.
+async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, events: Events) {
+    loop {
+        match news.recv().await {
+            Ok(news) => tell(&news, &handle, &events),
+            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "the log is behind the pool"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+fn tell(news: &PoolNews, handle: &PoolHandle, events: &Events) {
+    match news {
+        PoolNews::Downstream(PoolEvent::Share(share)) => {
+            let user = handle.with(|pool| user_name(pool, share.account));
+            events.tell(Event::ShareAccepted { user, difficulty: share.difficulty });
+        }
+        PoolNews::Downstream(PoolEvent::Rejected { connection, rejection }) => {
+            let user = handle.with(|pool| {
+                let channel = pool.connection(*connection).and_then(|server| server.channel(rejection.channel_id));
+                channel.map_or_else(String::new, |channel| user_name(pool, channel.account()))
+            });
+            events.tell(Event::ShareRejected { user, reason: rejection.reason.to_string() });
+        }
+        PoolNews::Downstream(PoolEvent::Refused { connection, why }) => {
+            tracing::info!(?connection, why = why.code(), "channel refused");
+        }
+        PoolNews::Downstream(event) => tracing::debug!(?event, "downstream"),
+        PoolNews::Connected { peer, .. } => events.tell(Event::LinkUp { from: peer.to_string(), to: "pool".into() }),
+        PoolNews::Disconnected { peer, .. } => {
+            events.tell(Event::LinkDown { from: peer.to_string(), to: "pool".into(), reason: "disconnected".into() });
+        }
+        PoolNews::Template(TemplateNews::Job { template_id, future }) => {
+            events.tell(Event::Job { template_id: *template_id, new_tip: *future });
+        }
+        PoolNews::Template(TemplateNews::Tip { .. }) => {}
+        PoolNews::Template(TemplateNews::TipWithoutJob { .. }) => events.tell(Event::Warning {
+            message:
+                "the network moved on, but the provider has sent no template for it; nothing that is mined now counts"
+                    .into(),
+        }),
+        PoolNews::Template(TemplateNews::NoJob { template_id, why }) => {
+            events.tell(Event::Warning { message: format!("no job could be made of template {template_id}: {why}") });
+        }
+        PoolNews::Template(TemplateNews::Unusable { template_id, why }) => {
+            events.tell(Event::Warning { message: format!("template {template_id} can't be used: {why}") });
+        }
+    }
+}
+
+fn user_name(pool: &Pool<Heap>, account: u64) -> String {
+    pool.user(account).map_or_else(String::new, |user| String::from_utf8_lossy(user.name()).into_owned())
+}

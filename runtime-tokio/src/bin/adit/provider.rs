@@ -1,0 +1,292 @@
+//! The template provider: templates from a [`TemplateSource`] to the clients, their solutions back to it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use adit::crypto::RustCrypto;
+use adit::mining::header::Header;
+use adit::role::provider::NewTemplate;
+use adit::template::Tip;
+use adit::template::book::{Basis, BookError};
+use adit_tokio::clock::Clock;
+use adit_tokio::gate::{Gate, GateConfig};
+use adit_tokio::link::LinkSettings;
+use adit_tokio::listen::{ListenError, Listener};
+use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle, Transactions, serve_provider};
+use adit_tokio::serve::ServeError;
+use adit_tokio::shutdown::Shutdown;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{JoinError, JoinSet};
+
+use crate::config::LimitsConfig;
+use crate::identity::{IdentityError, Issuer};
+use crate::report::{Event, Events};
+use crate::source::{Solution, Template, TemplateSource, Verdict};
+
+/// Events that wait to be heard; while as many do, the clients that cause them wait too.
+const HEARD: usize = 64;
+
+/// Buffers of each kind that wait for reuse.
+const BUFFERS: usize = 64;
+
+/// Why there is no provider, or no longer.
+#[derive(Debug)]
+pub(crate) enum ProviderError {
+    /// No certificate.
+    Identity(IdentityError),
+    /// The port can't be had.
+    Listen(ListenError),
+    /// Serving failed.
+    Serve(ServeError),
+    /// The source has ended.
+    SourceGone,
+    /// A template can't be told to clients.
+    Template(BookError),
+}
+
+impl fmt::Display for ProviderError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Identity(error) => error.fmt(f),
+            Self::Listen(error) => write!(f, "setting `listen`: {error}"),
+            Self::Serve(error) => error.fmt(f),
+            Self::SourceGone => f.write_str("the source of templates has ended"),
+            Self::Template(error) => write!(f, "a template can't be told to clients: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ProviderError {}
+
+/// What a provider is made of, with all settings checked.
+pub(crate) struct ProviderSettings {
+    /// Where pools and job negotiators connect; port 0 for any.
+    pub(crate) listen: SocketAddr,
+    /// Signs its certificates.
+    pub(crate) issuer: Issuer,
+    /// Where templates come from.
+    pub(crate) source: TemplateSource,
+    /// What one process takes on.
+    pub(crate) limits: LimitsConfig,
+}
+
+/// A provider that listens, before it serves.
+pub(crate) struct ReadyProvider {
+    /// The URL for its clients.
+    pub(crate) url: String,
+    listener: Listener,
+    responder: tokio::sync::watch::Receiver<Arc<adit::connection::ResponderConfig>>,
+    links: Arc<LinkSettings>,
+    source: TemplateSource,
+    events: Events,
+    shutdown: Shutdown,
+    first_id: u64,
+}
+
+impl ProviderSettings {
+    /// Listens. Needs a tokio runtime.
+    pub(crate) fn start(
+        self,
+        clock: Clock,
+        events: Events,
+        shutdown: Shutdown,
+    ) -> Result<ReadyProvider, ProviderError> {
+        let mut issuer = self.issuer;
+        // Template clients are silent for hours, so there is no limit for that.
+        issuer.idle = None;
+        let gate = Gate::new(GateConfig {
+            connections: self.limits.connections,
+            handshakes: self.limits.handshakes,
+            per_address: self.limits.connections_per_address,
+            ..GateConfig::default()
+        });
+        let listener = Listener::bind(self.listen, gate, clock).map_err(ProviderError::Listen)?;
+        let url = issuer.url(listener.address());
+        let responder = issuer.start(clock, shutdown.clone()).map_err(ProviderError::Identity)?;
+        let links = Arc::new(LinkSettings::new(clock, BUFFERS).with_large_messages());
+        // D-TDP-7: above every id of an earlier run, unless that one made 2^20 templates a second.
+        let first_id = u64::from(clock.wall().as_secs()) << 20;
+        Ok(ReadyProvider { url, listener, responder, links, source: self.source, events, shutdown, first_id })
+    }
+}
+
+impl ReadyProvider {
+    /// Serves until the shutdown is over.
+    pub(crate) async fn serve(self) -> Result<(), ProviderError> {
+        let (handle, heard) = ProviderHandle::new(self.first_id, HEARD);
+        let (all_left, left) = oneshot::channel();
+        let publishing = run(self.source, handle.clone(), heard, self.events, left, self.shutdown.clone());
+        let serving = async {
+            let served =
+                serve_provider::<RustCrypto>(vec![self.listener], self.responder, self.links, handle, self.shutdown);
+            let served = served.await.map_err(ProviderError::Serve);
+            // What they found last is still to be judged.
+            let _gone = all_left.send(());
+            served
+        };
+        tokio::try_join!(serving, publishing).map(drop)
+    }
+}
+
+/// What is given out, and where it came from.
+struct Publisher {
+    source: TemplateSource,
+    handle: ProviderHandle,
+    events: Events,
+    /// Templates that clients may still solve, by the id that clients know.
+    given: BTreeMap<u64, Arc<Template>>,
+}
+
+/// Gives out templates and takes solutions until all clients have left and what they found is judged. `heard` is what
+/// [`ProviderHandle::new`] gave.
+async fn run(
+    source: TemplateSource,
+    handle: ProviderHandle,
+    mut heard: mpsc::Receiver<ProviderEvent>,
+    events: Events,
+    mut left: oneshot::Receiver<()>,
+    shutdown: Shutdown,
+) -> Result<(), ProviderError> {
+    let mut wanted = handle.wanted();
+    let mut templates = source.templates();
+    templates.mark_changed();
+    let mut publisher = Publisher { source, handle, events, given: BTreeMap::new() };
+    // A node that restarts is asked again for minutes; nothing else waits for that.
+    let mut submissions = JoinSet::new();
+    loop {
+        tokio::select! {
+            biased;
+            // Solutions first: a block that waits may become an orphan.
+            Some(event) = heard.recv() => match event {
+                ProviderEvent::Solution(found) => publisher.submit(found, &mut submissions),
+                event => publisher.tell(&event),
+            },
+            Some(judged) = submissions.join_next() => publisher.judged(judged),
+            changed = templates.changed() => {
+                changed.map_err(|_| ProviderError::SourceGone)?;
+                let template = Arc::clone(&templates.borrow_and_update());
+                publisher.publish(template).map_err(ProviderError::Template)?;
+            }
+            // D-TDP-5, D-TDP-6: a client needs more room in the coinbase than the present template leaves.
+            Ok(()) = wanted.changed() => {
+                let asked = *wanted.borrow_and_update();
+                if let Some(room) = asked {
+                    publisher.source.set_room(room);
+                }
+            }
+            // Their last events are all heard, for this comes last.
+            _ = &mut left => break,
+        }
+    }
+    loop {
+        tokio::select! {
+            judged = submissions.join_next() => match judged {
+                Some(judged) => publisher.judged(judged),
+                None => return Ok(()),
+            },
+            () = shutdown.over() => {
+                let reason = "the program ended before the node answered".into();
+                publisher.events.tell(Event::BlockRefused { reason });
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// What became of a found block.
+struct Judged {
+    transactions: usize,
+    stale: bool,
+    verdict: Verdict,
+}
+
+impl Publisher {
+    /// Tells clients of a template, as one for a block to come and a new tip when the tip changed (D-TDP-2, D-TDP-3, D-TDP-10, D-TDP-11).
+    fn publish(&mut self, template: Arc<Template>) -> Result<(), BookError> {
+        let before = self.given.last_key_value().map(|(_, template)| template);
+        let new_tip = before.is_none_or(|before| before.parts.prev_hash != template.parts.prev_hash);
+        let new = NewTemplate {
+            basis: if new_tip { Basis::Next } else { Basis::Tip },
+            version: template.parts.version,
+            coinbase: template.coinbase(),
+            merkle_path: &template.merkle_path,
+            room: template.parts.room,
+        };
+        let transactions = template.parts.transactions.iter().map(|tx| tx.bytes.clone()).collect();
+        let transactions = Transactions { excess_data: Vec::new(), transactions };
+        let id = self.handle.new_template(&new, transactions)?;
+        if new_tip {
+            let tip = Tip {
+                prev_hash: template.parts.prev_hash,
+                header_timestamp: template.parts.time,
+                n_bits: template.parts.nbits,
+                target: template.parts.target,
+            };
+            self.handle.new_tip(id, tip)?;
+        }
+        self.events.tell(Event::Template {
+            template_id: id,
+            height: template.parts.height,
+            transactions: template.parts.transactions.len() + 1,
+            fees: template.fees(),
+            new_tip,
+        });
+        self.given.insert(id, template);
+        // What the handle has forgotten can't be solved any more.
+        self.given.retain(|id, _| self.handle.transactions(*id).is_some());
+        Ok(())
+    }
+
+    /// Builds the block and hands it to the source at once (D-TDP-18), whatever rule its finder broke: the source's word is what counts.
+    fn submit(&self, found: FoundBlock, submissions: &mut JoinSet<Judged>) {
+        let FoundBlock { peer, template_id, header, coinbase_tx, breach, stale, .. } = found;
+        if let Some(breach) = breach {
+            self.events.tell(Event::Warning { message: format!("{peer} found a block, but {breach}; it is tried") });
+        }
+        let Some(template) = self.given.get(&template_id) else {
+            let reason = format!("template {template_id} is not known any more");
+            return self.events.tell(Event::BlockRefused { reason });
+        };
+        let header = Header::from_bytes(&header);
+        let solution = Solution {
+            template_id: template.parts.id,
+            version: header.version,
+            time: header.ntime,
+            nonce: header.nonce,
+            coinbase: coinbase_tx,
+        };
+        let transactions = template.parts.transactions.len() + 1;
+        let source = self.source.clone();
+        submissions.spawn(async move { Judged { transactions, stale, verdict: source.submit(solution).await } });
+    }
+
+    fn judged(&self, judged: Result<Judged, JoinError>) {
+        self.events.tell(match judged {
+            Ok(Judged { verdict: Verdict::Accepted(block), transactions, .. }) => {
+                let hash = block.hash_hex();
+                Event::BlockFound { height: block.height, hash, transactions }
+            }
+            Ok(Judged { verdict: Verdict::NotBest(block), .. }) => Event::BlockStale {
+                reason: format!("{} at height {} is valid, but another is the tip", block.hash_hex(), block.height),
+            },
+            Ok(Judged { verdict: Verdict::Refused(reason), stale: true, .. }) => Event::BlockStale { reason },
+            Ok(Judged { verdict: Verdict::Refused(reason) | Verdict::Lost(reason), .. }) => {
+                Event::BlockRefused { reason }
+            }
+            Err(error) => Event::BlockRefused { reason: format!("the block was not handed over: {error}") },
+        });
+    }
+
+    fn tell(&self, event: &ProviderEvent) {
+        match event {
+            ProviderEvent::NoBlock { peer, template_id, why } => self.events.tell(Event::Warning {
+                message: format!("{peer} sent a solution of template {template_id} that is none: {why}"),
+            }),
+            ProviderEvent::Connected(peer) => tracing::info!(%peer, "template client connected"),
+            ProviderEvent::Disconnected(peer) => tracing::info!(%peer, "template client gone"),
+            ProviderEvent::Solution(_) => {}
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! A server to connect to, from its URL.
+
+use adit::address::{AuthorityKey, Host, Url};
+use adit::connection::{InitiatorConfig, Security};
+use adit::noise::x25519::{self, Authentication, CipherList};
+use adit_tokio::upstream::Server;
+
+use crate::config::{CipherName, ConfigError, bad};
+
+/// The server of a `stratum2+tcp://` URL, to be authenticated by the key in it.
+pub(crate) fn server(setting: &'static str, url: &str, ciphers: CipherList) -> Result<Server, ConfigError> {
+    let parsed = Url::parse(url).map_err(|error| bad(setting, error.to_string()))?;
+    let key = match parsed.key {
+        Some(AuthorityKey::Ed25519(key)) => key,
+        Some(AuthorityKey::Secp256k1XOnly(_)) => {
+            return Err(bad(
+                setting,
+                "its key is one of the protocol's current revision; this program speaks the draft revision, whose keys have no version",
+            ));
+        }
+        None => {
+            return Err(bad(
+                setting,
+                "it ends without the server's authority key, so nobody could tell the server from an impostor; ask its operator for the whole URL",
+            ));
+        }
+    };
+    let host = match parsed.host {
+        Host::Name(name) => name.to_owned(),
+        Host::Address(address) => address.to_string(),
+    };
+    let mut noise = x25519::InitiatorConfig::new(Authentication::Authority(key));
+    noise.ciphers = ciphers;
+    Ok(Server { host, port: parsed.port(), connection: InitiatorConfig::new(Security::Noise(noise)) })
+}
+
+/// The ciphers to offer, in this order.
+pub(crate) fn ciphers(setting: &'static str, names: &[CipherName]) -> Result<CipherList, ConfigError> {
+    use adit::crypto::Cipher;
+    match names {
+        [CipherName::ChaChaPoly] => Ok(CipherList::only(Cipher::ChaChaPoly)),
+        [CipherName::AesGcm] => Ok(CipherList::only(Cipher::AesGcm)),
+        [CipherName::ChaChaPoly, CipherName::AesGcm] => Ok(CipherList::CHACHAPOLY_FIRST),
+        [CipherName::AesGcm, CipherName::ChaChaPoly] => Ok(CipherList::AESGCM_FIRST),
+        _ => Err(bad(setting, "name one or both of \"ChaChaPoly\" and \"AESGCM\", each once")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_without_a_key_or_with_a_wrong_one_says_what_to_do() {
+        let parse = |url| server("pool", url, CipherList::default()).unwrap_err().to_string();
+        assert!(parse("stratum2+tcp://pool.example").contains("authority key"));
+        assert!(parse("stratum+tcp://pool.example/x").contains("setting `pool`"));
+        let current = "stratum2+tcp://pool.example/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
+        assert!(parse(current).contains("current revision"));
+    }
+
+    #[test]
+    fn an_address_loses_its_brackets() {
+        let url = "stratum2+tcp://[::1]:3333/u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWt";
+        let server = server("pool", url, CipherList::default()).unwrap();
+        assert_eq!((server.host.as_str(), server.port), ("::1", 3333));
+    }
+
+    #[test]
+    fn a_cipher_is_named_once() {
+        let both = [CipherName::AesGcm, CipherName::ChaChaPoly];
+        assert_eq!(ciphers("ciphers", &both).unwrap(), CipherList::AESGCM_FIRST);
+        assert!(ciphers("ciphers", &[]).is_err());
+        assert!(ciphers("ciphers", &[CipherName::AesGcm, CipherName::AesGcm]).is_err());
+    }
+}

@@ -1,0 +1,282 @@
+//! `adit pool`, `adit miner`, `adit provider`: from a configuration file to a running role.
+
+use std::error::Error;
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use adit::connection::SetupPolicy;
+use adit::crypto::Secret;
+use adit::mining::target::Target;
+use adit::noise::x25519::{CipherList, Policy};
+use adit_tokio::clock::Clock;
+use adit_tokio::shutdown::Shutdown;
+
+use crate::args::RoleArguments;
+use crate::chain::{Chain, Embedded, Settings};
+use crate::config::{
+    self, ChainConfig, ConfigError, MinerConfig, NodeConfig, PoolConfig, ProviderConfig, bad, example,
+};
+use crate::hash::Method;
+use crate::identity::{Issuer, authority_secret};
+use crate::keys;
+use crate::miner::{self, MinerSettings};
+use crate::node::{Health, Node};
+
+use crate::pool::PoolSettings;
+use crate::provider::ProviderSettings;
+use crate::remote;
+use crate::report::{Event, Events, Form, Reporter, Told};
+use crate::source::TemplateSource;
+
+type Outcome = Result<(), Box<dyn Error>>;
+
+/// How long a role may take to end in order.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// The embedded chain of `adit provider`: one and the same for everybody, so that a file fits any later start.
+const CHAIN_SEED: [u8; 32] = *b"adit provider's embedded regtest";
+
+/// The longest a provider's chain may wait between templates when refreshing is off: in effect for ever.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+/// What every role has beside its settings.
+struct Frame {
+    clock: Clock,
+    events: Events,
+    told: Told,
+    reporter: Reporter,
+    shutdown: Shutdown,
+}
+
+impl Frame {
+    fn new(arguments: &RoleArguments) -> Self {
+        let (events, told) = Events::channel();
+        let form = if arguments.json { Form::Json } else { Form::Lines };
+        Self { clock: Clock::start(), events, told, reporter: Reporter::new(form), shutdown: Shutdown::new() }
+    }
+
+    /// Runs a role until it ends, or the person ends it; tells what happens meanwhile.
+    async fn drive<E: Error + 'static>(mut self, role: impl Future<Output = Result<(), E>>) -> Outcome {
+        drop(self.events);
+        tokio::pin!(role);
+        loop {
+            tokio::select! {
+                ended = &mut role => return Ok(ended?),
+                Some(event) = self.told.next() => self.reporter.tell(&event)?,
+                () = crate::interrupted(), if !self.shutdown.is_started() => {
+                    if std::io::stderr().is_terminal() {
+                        eprintln!("ending; once more ends at once");
+                    }
+                    self.shutdown.start(GRACE);
+                }
+                () = crate::interrupted(), if self.shutdown.is_started() => return Err("ended at once".into()),
+            }
+        }
+    }
+}
+
+/// The configuration file of a role, or its example on standard output.
+fn file<'a>(arguments: &'a RoleArguments, example: &str) -> Option<&'a Path> {
+    if arguments.example {
+        print!("{example}");
+    }
+    arguments.config.as_deref()
+}
+
+/// `adit pool`.
+pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
+    let Some(path) = file(arguments, example::POOL) else { return Ok(()) };
+    let settings = pool_settings(config::load(path)?)?;
+    let frame = Frame::new(arguments);
+    let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
+    frame.events.tell(Event::Listening { role: "pool", url: pool.url.clone() });
+    Box::pin(frame.drive(pool.serve())).await
+}
+
+fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
+    let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
+    let provider = remote::server("provider", &config.provider, CipherList::default())?;
+    let mut payouts = Vec::new();
+    for output in config.payout.outputs {
+        let address = output.address.require_network(config.payout.network);
+        let address = address.map_err(|error| bad("payout.outputs", error.to_string()))?;
+        payouts.push((address.script_pubkey().into_bytes(), u64::from(output.weight)));
+    }
+    if payouts.iter().all(|(_, weight)| *weight == 0) {
+        return Err(bad("payout.outputs", "name at least one address with a weight above 0").into());
+    }
+    if !config.shares.per_minute.is_finite() || config.shares.per_minute <= 0.0 {
+        return Err(bad("shares.per_minute", "take a number above 0, such as 6.0").into());
+    }
+    let easiest_target = Target::from_difficulty(config.shares.minimum_difficulty)
+        .ok_or_else(|| bad("shares.minimum_difficulty", "take a number above 0; 1.0 is 2^32 hashes a share"))?;
+    Ok(PoolSettings {
+        listen: config.listen,
+        issuer: issuer(
+            secret,
+            config.certificate_validity_secs,
+            Policy { serve_str2: config.allow_str2, serve_legacy: config.allow_legacy, ..Policy::default() },
+        ),
+        provider,
+        store: config.store,
+        payouts,
+        tag: config.payout.tag.into_bytes(),
+        shares_per_minute: config.shares.per_minute,
+        easiest_target,
+        limits: config.limits,
+    })
+}
+
+fn issuer(secret: Secret, validity: u32, profiles: Policy) -> Issuer {
+    Issuer { authority: keys::authority(secret), validity, profiles, setup: SetupPolicy::new(0), idle: None }
+}
+
+/// `adit miner`.
+pub(crate) async fn miner(arguments: &RoleArguments) -> Outcome {
+    let Some(path) = file(arguments, example::MINER) else { return Ok(()) };
+    let settings = miner_settings(config::load(path)?)?;
+    let frame = Frame::new(arguments);
+    let hashes = Arc::new(AtomicU64::new(0));
+    tokio::spawn(miner::report_rate(Arc::clone(&hashes), frame.events.clone()));
+    let running = settings.run(frame.clock, frame.events.clone(), hashes, frame.shutdown.clone());
+    Box::pin(frame.drive(running)).await
+}
+
+fn miner_settings(config: MinerConfig) -> Result<MinerSettings, ConfigError> {
+    let server = remote::server("pool", &config.pool, remote::ciphers("ciphers", &config.ciphers)?)?;
+    if config.user.is_empty() || config.user.len() > 255 {
+        return Err(bad("user", "take a name of 1 to 255 bytes"));
+    }
+    let (threads, method) = (miner::threads(config.threads), Method::fastest());
+    let nominal_hash_rate = match config.nominal_hash_rate {
+        Some(rate) if rate.is_finite() && rate >= 0.0 => rate,
+        Some(_) => return Err(bad("nominal_hash_rate", "take a number of hashes a second, 0 or more")),
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_precision_loss,
+            reason = "an estimate for the wire's F32"
+        )]
+        None => (miner::measure(method) * threads.get() as f64) as f32,
+    };
+    Ok(MinerSettings { server, name: config.user.clone(), user: config.user, threads, method, nominal_hash_rate })
+}
+
+/// `adit provider`.
+pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
+    let Some(path) = file(arguments, example::PROVIDER) else { return Ok(()) };
+    let config: ProviderConfig = config::load(path)?;
+    let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
+    let frame = Frame::new(arguments);
+    let source = match (config.chain, config.node) {
+        (Some(chain), None) => TemplateSource::Chain(embedded(&chain, frame.clock)?),
+        (None, Some(node)) => TemplateSource::Node(follow(&node, &frame).await?),
+        (None, None) => {
+            return Err(bad("chain, node", "where do templates come from? add one of these sections").into());
+        }
+        (Some(_), Some(_)) => return Err(bad("chain, node", "both sections are there; leave one of them out").into()),
+    };
+    let settings = ProviderSettings {
+        listen: config.listen,
+        issuer: issuer(secret, config.certificate_validity_secs, Policy::default()),
+        source,
+        limits: config.limits,
+    };
+    let provider = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
+    frame.events.tell(Event::Listening { role: "provider", url: provider.url.clone() });
+    Box::pin(frame.drive(provider.serve())).await
+}
+
+/// Waits for the node's first template, and tells why there is none yet. The person may end it.
+async fn follow(config: &NodeConfig, frame: &Frame) -> Result<Node, Box<dyn Error>> {
+    let mut starting = Node::follow(config, frame.clock)?;
+    let node = loop {
+        tokio::select! {
+            ready = starting.ready() => match ready {
+                Ok(node) => break node,
+                Err(problem) => tracing::warn!(%problem, "no template from the node yet"),
+            },
+            () = crate::interrupted() => return Err("ended before the node gave a template".into()),
+        }
+    };
+    let (mut health, events) = (node.health(), frame.events.clone());
+    tokio::spawn(async move {
+        while health.changed().await.is_ok() {
+            if let Health::Bad(problem) = &*health.borrow_and_update() {
+                events.tell(Event::Warning { message: format!("no templates from the node: {problem}") });
+            }
+        }
+    });
+    Ok(node)
+}
+
+fn embedded(config: &ChainConfig, clock: Clock) -> Result<Embedded, Box<dyn Error>> {
+    #[allow(clippy::cast_precision_loss, reason = "an average, of which nobody counts the last digit")]
+    let target = Target::from_expected_hashes(config.hashes_per_block as f64)
+        .ok_or_else(|| bad("chain.hashes_per_block", "take 1 or more"))?;
+    if let Some(directory) = &config.directory {
+        std::fs::create_dir_all(directory)
+            .map_err(|error| bad("chain.directory", format!("can't make {}: {error}", directory.display())))?;
+    }
+    let file = config.directory.as_ref().map(|directory| directory.join("blocks.dat"));
+    let chain = Chain::open(Settings { seed: CHAIN_SEED, target, file, export: None }, clock.wall().as_secs())?;
+    if chain.cut_off() > 0 {
+        tracing::warn!(bytes = chain.cut_off(), "the last block in the file was not whole and was cut off");
+    }
+    let refresh = if config.refresh_secs == 0 { NEVER } else { Duration::from_secs(config.refresh_secs) };
+    Ok(Embedded::start(chain, refresh, clock)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pool_with(change: impl FnOnce(&mut String)) -> Result<PoolSettings, String> {
+        let key = keys::public_key(&keys::authority(Secret::from_bytes([1; 32])));
+        let secret = adit::address::secret_text(&Secret::from_bytes([2; 32]));
+        let mut text = example::POOL
+            .replace("REPLACE-WITH-THE-PROVIDER-KEY", &key.to_string())
+            .replace("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", secret.as_str());
+        change(&mut text);
+        let config = toml::from_str(&text).map_err(|error| error.to_string())?;
+        pool_settings(config).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_pools_example_works_once_its_keys_are_filled_in() {
+        let settings = pool_with(|_| {}).unwrap();
+        assert_eq!((settings.payouts.len(), settings.payouts[0].0.len()), (1, 22));
+        assert_eq!((settings.provider.host.as_str(), settings.provider.port), ("127.0.0.1", 8442));
+    }
+
+    #[test]
+    fn each_bad_setting_of_a_pool_is_named() {
+        let bad = |from: &str, to: &str| {
+            let changed = pool_with(|text| {
+                assert!(text.contains(from));
+                *text = text.replace(from, to);
+            });
+            changed.err().unwrap()
+        };
+        assert!(bad("network = \"regtest\"", "network = \"bitcoin\"").contains("payout.outputs"));
+        assert!(bad("weight = 1", "weight = 0").contains("payout.outputs"));
+        assert!(bad("per_minute = 6.0", "per_minute = -1.0").contains("shares.per_minute"));
+        assert!(bad("minimum_difficulty = 1.0", "minimum_difficulty = 0.0").contains("minimum_difficulty"));
+        assert!(bad("provider = \"stratum2+tcp://", "provider = \"http://").contains("provider"));
+    }
+
+    #[test]
+    fn each_bad_setting_of_a_miner_is_named() {
+        let key = keys::public_key(&keys::authority(Secret::from_bytes([1; 32]))).to_string();
+        let text = example::MINER.replace("REPLACE-WITH-THE-POOL-KEY", &key);
+        let settings = |text: &str| miner_settings(toml::from_str(text).unwrap());
+        let mined = settings(&text).unwrap();
+        assert!(mined.nominal_hash_rate > 0.0 && mined.user == "account.worker");
+        let error = settings(&text.replace("\"account.worker\"", "\"\"")).err().unwrap();
+        assert!(error.to_string().contains("`user`"));
+        let error = settings(&text.replace("\"AESGCM\"]", "\"ChaChaPoly\"]")).err().unwrap();
+        assert!(error.to_string().contains("`ciphers`"));
+    }
+}

@@ -1,0 +1,123 @@
+//! `adit shares`: what a pool's share store holds, for its operator.
+
+use std::fmt;
+use std::io::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::args::SharesArguments;
+use crate::store::{Retention, Share, Store, StoreError};
+
+/// Why the store can't be shown.
+#[derive(Debug)]
+pub(crate) enum SharesError {
+    /// There is no such file; nothing is made of it.
+    Missing(std::path::PathBuf),
+    /// The store.
+    Store(StoreError),
+    /// Standard output.
+    Output(io::Error),
+}
+
+impl fmt::Display for SharesError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(path) => {
+                write!(f, "{}: there is no such file; a pool's `store` setting names it", path.display())
+            }
+            Self::Store(error) => error.fmt(f),
+            Self::Output(error) => write!(f, "standard output: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for SharesError {}
+
+impl From<StoreError> for SharesError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<io::Error> for SharesError {
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// A line of the report.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Line {
+    /// All shares of one account.
+    Account { account: String, shares: u64, difficulty: f64 },
+    /// One share of the journal.
+    Share { ticket: u64, account: String, time: u32, difficulty: f64, hash: String, block: bool },
+    /// Everything together.
+    Total { accounts: usize, shares: u64, difficulty: f64, blocks: usize },
+}
+
+impl Line {
+    fn share(share: &Share) -> Self {
+        let mut hash = share.hash;
+        hash.reverse();
+        Self::Share {
+            ticket: share.ticket,
+            account: String::from_utf8_lossy(&share.account).into_owned(),
+            time: share.time.as_secs(),
+            difficulty: share.difficulty(),
+            hash: hex::encode(hash),
+            block: share.block,
+        }
+    }
+}
+
+impl fmt::Display for Line {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        use crate::report::Difficulty;
+        match self {
+            Self::Account { account, shares, difficulty } => {
+                write!(f, "{account}: {shares} shares, difficulty {} in all", Difficulty(*difficulty))
+            }
+            Self::Share { ticket, account, time, difficulty, hash, block } => {
+                let block = if *block { ", a block" } else { "" };
+                write!(f, "#{ticket} {time} {account} difficulty {} {hash}{block}", Difficulty(*difficulty))
+            }
+            Self::Total { accounts, shares, difficulty, blocks } => {
+                let difficulty = Difficulty(*difficulty);
+                write!(f, "{accounts} accounts, {shares} shares, difficulty {difficulty} in all, {blocks} blocks")
+            }
+        }
+    }
+}
+
+/// Runs the subcommand.
+pub(crate) fn run(arguments: &SharesArguments) -> Result<(), SharesError> {
+    if !arguments.store.exists() {
+        return Err(SharesError::Missing(arguments.store.clone()));
+    }
+    let store = Store::open(&arguments.store, Retention::default())?;
+    let reader = store.reader();
+    let mut out = io::stdout().lock();
+    let mut print = |line: Line| -> Result<(), SharesError> {
+        if arguments.json {
+            serde_json::to_writer(&mut out, &line).map_err(io::Error::from)?;
+            Ok(writeln!(out)?)
+        } else {
+            Ok(writeln!(out, "{line}")?)
+        }
+    };
+    for share in reader.recent(arguments.recent)?.iter().rev() {
+        print(Line::share(share))?;
+    }
+    let totals = reader.totals()?;
+    let (mut shares, mut difficulty) = (0, 0.0);
+    let accounts = totals.len();
+    for (account, total) in totals {
+        shares += total.shares;
+        difficulty += total.difficulty();
+        let account = String::from_utf8_lossy(&account).into_owned();
+        print(Line::Account { account, shares: total.shares, difficulty: total.difficulty() })?;
+    }
+    print(Line::Total { accounts, shares, difficulty, blocks: reader.blocks(usize::MAX)?.len() })
+}
