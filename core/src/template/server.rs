@@ -525,6 +525,7 @@ mod tests {
         }
     }
 
+    /// D-TDP-20: a late solution's time is not held against the tip that made it late.
     #[test]
     fn a_high_hash_is_no_block_and_a_late_one_is_stale() {
         let mut setup = Setup::opened(Revision::Draft);
@@ -534,6 +535,9 @@ mod tests {
         let Ok(Some(Request::Solution(late))) = setup.handle(ToServer::SubmitSolution(solution(&tx))) else { panic!() };
         assert!(late.stale);
         setup.sent();
+        let message = SubmitSolution { header_timestamp: 1_000_600, ..solution(&tx) };
+        let Ok(Some(Request::Solution(late))) = setup.handle(ToServer::SubmitSolution(message)) else { panic!() };
+        assert_eq!((late.stale, late.breach), (true, None));
         let message = SubmitSolution { template_id: next, ..solution(&tx) };
         assert_eq!(
             setup.handle(ToServer::SubmitSolution(message)),

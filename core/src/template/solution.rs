@@ -86,7 +86,7 @@ impl core::error::Error for NoBlock {}
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
     pub(super) constraints: Constraints,
-    /// Time since it was told the tip, when the solution is for that one.
+    /// Time since it was told the present tip, if it was.
     pub(super) since_tip: Option<Duration>,
     pub(super) revision: Revision,
 }
@@ -117,7 +117,9 @@ pub(super) fn check<'m, S: Storage>(
         Revision::Draft => VERSION_MASK_BIP320,
         Revision::Current => VERSION_MASK_BIP323,
     };
-    let latest = sender.since_tip.map_or(u64::MAX, |since| {
+    // D-TDP-20: of the tip before the present one it is not known any more when the client heard of it.
+    let since_tip = sender.since_tip.filter(|_| known.standing == Standing::Current);
+    let latest = since_tip.map_or(u64::MAX, |since| {
         u64::from(tip.header_timestamp).saturating_add(since.as_secs()).saturating_add(TIME_SLACK)
     });
     let breach = if (message.version ^ known.template.version()) & !mask != 0 {

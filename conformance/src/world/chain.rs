@@ -1,0 +1,267 @@
+//! A chain that is made up: templates with a few transactions each, and a judge of blocks that computes all roots the long way.
+
+use std::collections::BTreeMap;
+
+use adit::hash::sha256d;
+use adit::mining::header::Header;
+use adit::mining::target::Target;
+use adit::role::Provider;
+use adit::role::provider::NewTemplate;
+use adit::storage::Heap;
+use adit::template::book::Basis;
+use adit::template::coinbase::{TemplateCoinbase, WITNESS_RESERVED};
+use adit::template::merkle_path::MerklePath;
+use adit::template::solution::{Breach, Solution};
+use adit::template::{Constraints, Tip};
+use adit::time::UnixTime;
+
+use crate::entropy::Entropy;
+
+const VERSION: u32 = 0x2000_0000;
+/// Where the chain begins: a little below the height whose push takes a second byte.
+const FIRST_HEIGHT: u32 = 122;
+const SUBSIDY: u64 = 5_000_000_000;
+
+/// A block of the chain.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Its height.
+    pub height: u32,
+    /// All of it, as Bitcoin serializes blocks.
+    pub bytes: Vec<u8>,
+    /// Satoshis that its coinbase may pay out.
+    pub reward: u64,
+}
+
+/// What was offered under a template's id.
+struct Draft {
+    height: u32,
+    transactions: Vec<Vec<u8>>,
+    reward: u64,
+    witness: bool,
+}
+
+pub(super) struct Chain {
+    entropy: Entropy,
+    height: u32,
+    tip: [u8; 32],
+    nbits: u32,
+    target: Target,
+    drafts: BTreeMap<u64, Draft>,
+    /// A template for the block after the next, if the clients have one.
+    ahead: Option<u64>,
+    pub(super) blocks: Vec<Block>,
+}
+
+impl Chain {
+    pub(super) fn new(seed: u64, hashes_per_block: f64) -> Self {
+        let nbits = Target::from_expected_hashes(hashes_per_block).expect("a number above zero").to_nbits();
+        Self {
+            entropy: Entropy::seeded(seed),
+            height: FIRST_HEIGHT,
+            tip: sha256d(&[b"genesis", &seed.to_le_bytes()]),
+            nbits,
+            target: Target::from_nbits(nbits).expect("nbits of a target"),
+            drafts: BTreeMap::new(),
+            ahead: None,
+            blocks: vec![],
+        }
+    }
+
+    /// A new template on the tip, or for the block behind the next one.
+    pub(super) fn offer(&mut self, provider: &mut Provider<Heap>, basis: Basis) {
+        let height = self.height + if basis == Basis::Tip { 1 } else { 2 };
+        let id = self.add(provider, basis, height);
+        if basis == Basis::Next {
+            self.ahead = Some(id);
+        }
+    }
+
+    /// Somebody else found a block, or the chain begins.
+    pub(super) fn grow(&mut self, provider: &mut Provider<Heap>, wall: UnixTime) {
+        let hash = self.entropy.bytes32();
+        self.extend(provider, hash, wall);
+    }
+
+    fn extend(&mut self, provider: &mut Provider<Heap>, hash: [u8; 32], wall: UnixTime) {
+        self.height += 1;
+        self.tip = hash;
+        let id = match self.ahead.take() {
+            Some(id) => id,
+            None => self.add(provider, Basis::Next, self.height + 1),
+        };
+        let tip = Tip { prev_hash: hash, header_timestamp: wall.as_secs(), n_bits: self.nbits, target: self.target };
+        provider.new_tip(id, tip).expect("a future template");
+        self.drafts.retain(|id, _| provider.template(*id).is_some());
+        // Some nodes are a block ahead, some are not.
+        if self.entropy.below(2) == 0 {
+            self.offer(provider, Basis::Next);
+        }
+    }
+
+    fn add(&mut self, provider: &mut Provider<Heap>, basis: Basis, height: u32) -> u64 {
+        let count = self.entropy.below(7);
+        let mut reward = SUBSIDY;
+        let mut transactions = vec![];
+        for _ in 0..count {
+            reward += 100 + self.entropy.below(10_000);
+            transactions.push(self.transaction());
+        }
+        let txids: Vec<_> = transactions.iter().map(|tx| sha256d(&[tx])).collect();
+        let mut path = MerklePath::new();
+        for txid in &txids {
+            path.push(*txid).expect("few");
+        }
+        let witness = self.entropy.below(2) == 0;
+        // BIP141: an output that commits to all transactions with their witnesses; these have none, and the coinbase counts as zeros.
+        let root = merkle_root([0; 32], &txids);
+        let commitment = sha256d(&[&root, &WITNESS_RESERVED]);
+        let output = [&[0; 8], &[38, 0x6a, 0x24, 0xaa, 0x21, 0xa9, 0xed][..], &commitment].concat();
+        let (path, height_push) = (path.finish(), push_height(height));
+        let template = NewTemplate {
+            basis,
+            version: VERSION,
+            coinbase: TemplateCoinbase {
+                tx_version: 2,
+                script_prefix: &height_push,
+                input_sequence: 0xffff_fffe,
+                value_remaining: reward,
+                outputs_count: u32::from(witness),
+                outputs: if witness { &output } else { &[] },
+                lock_time: height - 1,
+            },
+            merkle_path: path.hashes(),
+            room: Constraints { max_additional_size: 1_000, max_additional_sigops: 100 },
+        };
+        let id = provider.new_template(&template).expect("a good template");
+        self.drafts.insert(id, Draft { height, transactions, reward, witness });
+        id
+    }
+
+    /// One input that spends something, one output that anyone can take.
+    fn transaction(&mut self) -> Vec<u8> {
+        let spent = self.entropy.bytes32();
+        let value = self.entropy.below(1_000_000);
+        let mut bytes = vec![2, 0, 0, 0, 1];
+        bytes.extend(spent);
+        bytes.extend([0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 1]);
+        bytes.extend(value.to_le_bytes());
+        bytes.extend([1, 0x51, 0, 0, 0, 0]);
+        bytes
+    }
+
+    /// The transactions of a template.
+    pub(super) fn transactions(&self, template_id: u64) -> Option<&[Vec<u8>]> {
+        self.drafts.get(&template_id).map(|draft| &draft.transactions[..])
+    }
+
+    /// Judges a found block by itself: nothing that the core worked out is believed. One that came too late changes nothing.
+    ///
+    /// After a reconnect the provider counts a tip's seconds anew (D-TDP-20), while the pool has mined on it all the while; so that one
+    /// breach means nothing then, and the wall-clock is what counts.
+    pub(super) fn judge(
+        &mut self,
+        provider: &mut Provider<Heap>,
+        solution: &Solution<'_>,
+        reconnected: bool,
+        wall: UnixTime,
+    ) -> Result<(), String> {
+        let draft = self.drafts.get(&solution.template_id).ok_or("unknown template")?;
+        let header = Header::from_bytes(&solution.header);
+        let hash = sha256d(&[&solution.header]);
+        let coinbase = solution.coinbase_tx;
+        let txid = match draft.witness {
+            true if coinbase.get(4..6) != Some(&[0, 1]) => return Err("coinbase without its witness".into()),
+            // Without marker, flag and the witness: one item of 32 bytes.
+            true => sha256d(&[&coinbase[..4], &coinbase[6..coinbase.len() - 38], &coinbase[coinbase.len() - 4..]]),
+            false => sha256d(&[coinbase]),
+        };
+        let txids: Vec<_> = draft.transactions.iter().map(|tx| sha256d(&[tx])).collect();
+        let breach = solution.breach.filter(|breach| !(reconnected && *breach == Breach::Timestamp));
+        let faults = [
+            (breach.is_some(), "it breaks a rule"),
+            (hash != solution.hash, "hash"),
+            (!self.target.is_met_by(&hash), "hash above the target"),
+            (header.nbits != self.nbits, "nbits"),
+            (header.merkle_root != merkle_root(txid, &txids), "merkle root"),
+            (header.ntime > wall.as_secs() + 2, "time in the future"),
+            (!solution.stale && header.prev_hash != self.tip, "previous block"),
+            (!solution.stale && draft.height != self.height + 1, "height"),
+        ];
+        if let Some((_, fault)) = faults.iter().find(|(is_there, _)| *is_there) {
+            return Err(format!("block of template {}: {fault}; {:?}", solution.template_id, solution.breach));
+        }
+        if solution.stale {
+            return Ok(());
+        }
+        let mut bytes = solution.header.to_vec();
+        bytes.push(u8::try_from(1 + draft.transactions.len()).expect("few"));
+        bytes.extend(coinbase);
+        bytes.extend(draft.transactions.concat());
+        self.blocks.push(Block { height: draft.height, bytes, reward: draft.reward });
+        self.extend(provider, hash, wall);
+        Ok(())
+    }
+}
+
+/// BIP34: the height as a script pushes it.
+fn push_height(height: u32) -> Vec<u8> {
+    if height <= 16 {
+        return vec![0x50 + height as u8];
+    }
+    let bytes = height.to_le_bytes();
+    let mut len = 4 - height.leading_zeros() as usize / 8;
+    if bytes[len - 1] & 0x80 != 0 {
+        len += 1;
+    }
+    let mut push = vec![len as u8];
+    push.extend(bytes.iter().copied().chain([0]).take(len));
+    push
+}
+
+/// The root over all leaves, level by level.
+fn merkle_root(first: [u8; 32], others: &[[u8; 32]]) -> [u8; 32] {
+    let mut level: Vec<_> = std::iter::once(first).chain(others.iter().copied()).collect();
+    while level.len() > 1 {
+        level = level.chunks(2).map(|pair| sha256d(&[&pair[0], &pair[pair.len() - 1]])).collect();
+    }
+    level[0]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use adit::mining::merkle;
+
+    /// BIP34 and the script numbers that it uses.
+    #[test]
+    fn heights_are_script_numbers() {
+        let cases: [(u32, &[u8]); 7] = [
+            (1, &[0x51]),
+            (16, &[0x60]),
+            (17, &[1, 17]),
+            (127, &[1, 127]),
+            (128, &[2, 128, 0]),
+            (0x7fff, &[2, 0xff, 0x7f]),
+            (0x8000, &[3, 0, 0x80, 0]),
+        ];
+        for (height, push) in cases {
+            assert_eq!(push_height(height), push, "{height}");
+        }
+    }
+
+    /// D-ALG-3: the long way and the path agree.
+    #[test]
+    fn roots_agree() {
+        for count in 0..20_u8 {
+            let txids: Vec<_> = (0..count).map(|n| [n; 32]).collect();
+            let mut path = MerklePath::new();
+            for txid in &txids {
+                path.push(*txid).unwrap();
+            }
+            let path = path.finish();
+            let short = merkle::merkle_root([0xaa; 32], path.hashes().iter().map(|hash| hash.0));
+            assert_eq!(short, merkle_root([0xaa; 32], &txids), "{count}");
+        }
+    }
+}
