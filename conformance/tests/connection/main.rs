@@ -1,5 +1,5 @@
 //! Connections over real bytes: whole exchanges at every chunking, cut at every byte, with every bit flipped; every rule of
-//! setup, frames and extensions; limits and sizes.
+//! setup, frames and extensions.
 
 mod exchange;
 mod growth;
@@ -7,6 +7,5 @@ mod limits;
 mod records;
 mod rules;
 mod setup;
-mod sizes;
 mod solo;
 mod talk;

@@ -155,18 +155,6 @@ fn link(policy: SetupPolicy, now: Instant) -> (Upstream, Downstream) {
     )
 }
 
-/// Connection keys, both buffers, channel, jobs and texts: what firmware sets aside for a device.
-#[test]
-fn a_device_with_default_capacities_fits_in_8_kib() {
-    let (session, device) = (size_of::<Upstream>(), size_of::<Device>());
-    std::println!(
-        "device {device} bytes, session with keys and buffers {session} bytes, together {}",
-        device + session
-    );
-    assert!(session > DEVICE_INPUT + DEVICE_OUTPUT);
-    assert!(device + session <= 8 * 1024, "{device} + {session}");
-}
-
 /// D-CONN-1, D-CONN-3, D-CONN-5, D-CONN-6, D-OPEN-1: from the link to an acknowledged share.
 #[test]
 fn a_device_connects_opens_mines_and_counts() {
