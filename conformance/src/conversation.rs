@@ -253,7 +253,7 @@ impl<C: Conversation> Had<C> {
     }
 }
 
-/// D-SEC-7, D-SEC-24 in effect, on a link with Noise: flips every `step`th bit of each direction, one in each run. Whatever bit it is, what
+/// D-SEC-7, D-SEC-12 in effect, on a link with Noise: flips every `step`th bit of each direction, one in each run. Whatever bit it is, what
 /// is delivered was sent, and the receiver reports a fault at the altered record or at the end of the stream; in the handshake it may be
 /// the other side that notices, because keys differ.
 ///

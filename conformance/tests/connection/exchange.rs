@@ -80,7 +80,7 @@ fn a_cut_at_every_byte_is_seen_as_what_it_is() {
     }
 }
 
-/// D-SEC-7, D-SEC-24 in effect.
+/// D-SEC-7, D-SEC-12 in effect.
 #[test]
 fn a_flipped_bit_never_delivers_anything_that_was_not_sent() {
     try_flips(Talk::default, &PairConfig::default(), 1);
