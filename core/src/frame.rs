@@ -140,7 +140,7 @@ mod tests {
         assert!(Header::new(0x7fff, false, 0xff, Header::MAX_PAYLOAD).is_some());
     }
 
-    /// D-FRAME-4, D-FRAME-5, D-EXT-1
+    /// D-FRAME-4, D-FRAME-5, D-EXT-1, C-FRAME-3
     #[test]
     fn the_channel_id_opens_a_channel_message_only() {
         let header = Header::new(0x4000, true, 0, 5).unwrap();
@@ -150,6 +150,7 @@ mod tests {
         let header = Header::new(0x3fff, false, 0, 5).unwrap();
         assert!(!header.is_experimental());
         assert_eq!(header.channel_id(&[4, 3, 2, 1, 9]), None);
+        assert!(Header::new(0, true, 0x1a, 24).unwrap().is_core());
     }
 
     proptest! {

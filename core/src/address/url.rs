@@ -238,6 +238,22 @@ mod tests {
         assert_eq!(url.to_string(), text);
     }
 
+    /// D-URL-1: a key is in the text or there is none; nothing stands in for it, so that whoever connects has to ask for a link without
+    /// authentication by name. A damaged key is an error, no missing one.
+    #[test]
+    fn no_key_is_made_up() {
+        for text in
+            ["stratum2+tcp://pool.example", "stratum2+tcp://pool.example/", "stratum2+tcp://pool.example:34254/"]
+        {
+            assert_eq!(parse(text).unwrap().key, None, "{text}");
+        }
+        for at in 0..KEY.len() {
+            let changed = if KEY.as_bytes()[at] == b'z' { "y" } else { "z" };
+            let text = format!("stratum2+tcp://pool.example/{}{changed}{}", &KEY[..at], &KEY[at + 1..]);
+            assert!(matches!(parse(&text), Err((UrlFault::Key(_), _))), "{text}");
+        }
+    }
+
     #[test]
     fn every_form_of_host() {
         let host = |text| parse(text).unwrap().host;

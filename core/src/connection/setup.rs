@@ -179,10 +179,14 @@ mod tests {
     }
 
     proptest! {
-        /// D-CONN-4, D-CONN-9, D-CONN-11
+        /// D-CONN-4, D-CONN-9, D-CONN-10, D-CONN-11
         #[test]
         fn success_is_always_what_was_offered(min: u16, max: u16, flags: u32, low: u16, high: u16, supported: u32) {
             let policy = SetupPolicy { min_version: low, max_version: high, ..SetupPolicy::new(supported) };
+            // Another server with this policy answers the same, whatever it was asked before.
+            let other = policy;
+            let _ = other.judge(2, &asked(2, low, high, !flags));
+            prop_assert_eq!(other.judge(2, &asked(2, min, max, flags)), policy.judge(2, &asked(2, min, max, flags)));
             match policy.judge(2, &asked(2, min, max, flags)) {
                 Ok(success) => {
                     let offered = Offered { min, max };

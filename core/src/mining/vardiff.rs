@@ -219,6 +219,25 @@ mod tests {
         assert!(changes < 3 * 200, "{changes} changes, more than three in four hours");
     }
 
+    /// D-SEC-4: how often a miner sends says nothing about its hash rate: whether it has ten thousand hashes a second or a hundred billion
+    /// times as many, once settled it sends the same number of shares.
+    #[test]
+    fn traffic_does_not_tell_the_hash_rate() {
+        let mut counts = std::vec::Vec::new();
+        for power in [4, 7, 10, 13, 15] {
+            let rate = 10_f64.powi(power);
+            let mut shares = 0;
+            for seed in 0..40 {
+                let mut channel = Channel::new(Target::from_hash_rate(1e9, 6.0).unwrap());
+                let mut random = Random(seed);
+                channel.mine(&mut random, rate, 900.0);
+                shares += channel.mine(&mut random, rate, 3600.0);
+            }
+            counts.push(shares / 40);
+        }
+        assert!(counts.iter().all(|count| (270..450).contains(count)), "{counts:?} shares an hour; 360 are aimed at");
+    }
+
     #[test]
     fn silence_makes_it_easier_step_by_step() {
         let start = Target::from_difficulty(1e6).unwrap();

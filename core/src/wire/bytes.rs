@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(reader.rest(), b"d");
     }
 
-    /// D-TYPE-6: a `B0_32` of 33 bytes is malformed, not cut.
+    /// D-TYPE-6, C-TYPE-7: a `B0_32` of 33 bytes is malformed, not cut.
     #[test]
     fn too_long_is_an_error_both_ways() {
         let bytes = [33; 34];

@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(U24::new(0x0100_0000), None);
     }
 
-    /// D-TYPE-2, D-TYPE-3
+    /// D-TYPE-2, D-TYPE-3, C-TYPE-2
     #[test]
     fn only_bit_0_of_a_bool_counts() {
         for byte in 0..=u8::MAX {
@@ -205,7 +205,7 @@ mod tests {
         }
     }
 
-    /// D-TYPE-8, D-TYPE-9
+    /// D-TYPE-8, D-TYPE-9, C-TYPE-11
     #[test]
     fn keys_signatures_and_short_ids_are_raw_bytes() {
         assert_eq!(encode(PubKey([7; 32])).unwrap(), [7; 32]);

@@ -419,6 +419,22 @@ fn version_bits_roll_where_job_and_server_allow_it() {
     assert_eq!(bench.handle(&fixed(extended_job(GROUP, 1, NOW))), Err(ServerViolation::FixedVersion));
 }
 
+/// D-ALG-7: bits for general purposes that a job comes with set are free like the others: any value of them may be sent, and those outside the
+/// mask are as given.
+#[test]
+fn no_value_of_the_rollable_bits_counts_as_given() {
+    let mut bench = large(Revision::Draft);
+    bench.handle(&extended_job(GROUP, 10, JobStart::Future)).unwrap();
+    bench.handle(&prev_hash(GROUP, 10, 1)).unwrap();
+    let work = bench.client.work(1).unwrap();
+    for bits in [0, VERSION_MASK_BIP320, 0x0000_2000, 0x1000_0000, 0x0aaa_a000] {
+        let version = work.version & !work.version_mask | bits;
+        assert!(bench.submit(&work.solution(version, work.min_ntime, bits)).is_ok(), "{version:08x}");
+        let outside = work.solution(version ^ 0x8000_0000, work.min_ntime, bits);
+        assert_eq!(bench.submit(&outside), Err(NotSent::VersionBits));
+    }
+}
+
 /// D-SHARE-2: from the prevhash's time to that plus the seconds since it came, by the caller's clock.
 #[test]
 fn time_rolls_with_the_clock() {

@@ -155,7 +155,7 @@ fn link(policy: SetupPolicy, now: Instant) -> (Upstream, Downstream) {
     )
 }
 
-/// D-CONN-1, D-CONN-3, D-CONN-5, D-CONN-6, D-OPEN-1: from the link to an acknowledged share.
+/// D-CONN-1, D-CONN-3, D-CONN-5, D-CONN-6, D-OPEN-1, D-CHAN-3: from the link to an acknowledged share.
 #[test]
 fn a_device_connects_opens_mines_and_counts() {
     let mut bench = Bench::new(CONFIG, ServerConfig::default());

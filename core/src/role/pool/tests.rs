@@ -5,10 +5,12 @@ use std::vec::Vec;
 
 use super::testing::{Bench, Heard, config, open};
 use super::*;
-use crate::message::mining::{OpenStandardMiningChannel, SetCustomMiningJob, SubmitSharesStandard};
+use crate::message::mining::{
+    OpenExtendedMiningChannel, OpenStandardMiningChannel, SetCustomMiningJob, SubmitSharesStandard, ToClient,
+};
 use crate::message::{ChannelKind, CoinbaseOutputs, MessageSet, template};
 use crate::mining::target::Target;
-use crate::protocol::{Mining, Responder};
+use crate::protocol::{Initiator, Mining, Responder};
 use crate::role::Provider;
 use crate::storage::Inline;
 use crate::template::book::Basis;
@@ -386,7 +388,7 @@ fn custom_jobs_are_denied_unless_a_policy_allows_them() {
     let config = PoolConfig { server: ServerConfig { custom_jobs: true, ..config().server }, ..config() };
     let mut bench = Bench::<Inline>::running(&config);
     let id = bench.pool.connect(bench.now, Revision::Draft, SetupFlags::REQUIRES_WORK_SELECTION).unwrap();
-    let open = crate::message::mining::OpenExtendedMiningChannel {
+    let open = OpenExtendedMiningChannel {
         request_id: 1,
         user_identity: "a".into(),
         nominal_hash_rate: 0.0,
@@ -436,6 +438,33 @@ fn other_rewards_make_new_jobs() {
     assert_eq!(bench.sync().1.len(), 1);
     let outcome = bench.pool.set_rewards(&[], b"");
     assert_eq!(outcome, Err(JobError::Coinbase(CoinbaseError::NoPayout)));
+}
+
+/// D-CHAN-2, D-CHAN-6: both kinds of channel on one connection, and a job has the template's transactions in the template's order: its
+/// merkle path is the provider's.
+#[test]
+fn both_kinds_of_channel_get_the_templates_transactions() {
+    let mut bench = Bench::<Inline>::running(&config());
+    let id = bench.pool.connect(bench.now, Revision::Draft, SetupFlags::NONE).unwrap();
+    assert!(matches!(bench.open(id, "standard"), Ok(PoolEvent::Opened { .. })));
+    let extended = ToServer::OpenExtendedMiningChannel(OpenExtendedMiningChannel {
+        request_id: 2,
+        user_identity: "extended".into(),
+        nominal_hash_rate: 0.0,
+        max_target: U256::MAX,
+        min_extranonce_size: 4,
+    });
+    let Ok(PoolEvent::Opened { channel_id, .. }) = bench.handle(id, extended) else { panic!("refused") };
+    bench.pool.poll_outbound(id, &mut bench.down.out()).unwrap();
+    let (mut standard, mut paths) = (0, Vec::new());
+    bench.down.drain::<Initiator>(|message| match message {
+        ToClient::NewMiningJob(_) => standard += 1,
+        ToClient::NewExtendedMiningJob(job) if job.channel_id == channel_id => {
+            paths.push(job.merkle_path.iter().collect::<Vec<_>>());
+        }
+        _ => {}
+    });
+    assert_eq!((standard, paths), (1, [[U256([3; 32])].to_vec()].to_vec()));
 }
 
 #[test]
