@@ -508,6 +508,30 @@ mod tests {
         assert_eq!(opened.recv().await, Some(first_port));
     }
 
+    /// The wait counts from the failure, not from the last call.
+    #[tokio::test(start_paused = true)]
+    async fn a_connect_that_is_dropped_again_and_again_waits_no_longer() {
+        let (listener, port) = bind(0).await;
+        drop(listener);
+        let config = UpstreamConfig { backoff: BACKOFF, ..UpstreamConfig::new(server(port)) };
+        let mut upstream = Upstream::new(config, Arc::new(LinkSettings::new(Clock::start(), 1)));
+        let (mut state, shutdown) = (upstream.watch(), Shutdown::new());
+        let mut waits = Vec::new();
+        let begin = tokio::time::Instant::now();
+        while waits.len() < 3 {
+            let connect = upstream.connect::<Mining, RustCrypto>(&shutdown);
+            assert!(tokio::time::timeout(Duration::from_millis(10), connect).await.is_err(), "nobody is there");
+            if state.has_changed().unwrap()
+                && let UpstreamState::Waiting { wait, .. } = &*state.borrow_and_update()
+            {
+                waits.push(*wait);
+            }
+        }
+        let waited: Duration = waits[..2].iter().sum();
+        let off = begin.elapsed().abs_diff(waited);
+        assert!(off <= Duration::from_millis(100), "{waits:?} took {:?}", begin.elapsed());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_shutdown_ends_the_wait() {
         let (listener, port) = bind(0).await;

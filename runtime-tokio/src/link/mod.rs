@@ -224,6 +224,15 @@ where
         Some(self.connection.outbound(&mut self.output))
     }
 
+    /// The way to answer the last event later than at once, when the answer had to be waited for: the room that was there for it is
+    /// still there unless something else was sent since.
+    pub fn answer(&mut self) -> Outbound<'_, S, Pr> {
+        if self.output.is_empty() {
+            self.lease_output();
+        }
+        self.connection.outbound(&mut self.output)
+    }
+
     /// Asks for [`Turn::Room`] when all that waits has left.
     pub fn want_room(&mut self) {
         self.room = self.room.wanted();

@@ -3,14 +3,14 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use adit::{
-    connection::{Event, Outbound, ResponderConfig, State as Phase, Token},
+    connection::{Event, ResponderConfig, State as Phase, Token},
     crypto::Provider as Crypto,
     error::Error,
-    message::mining::{SetupFlags, ToServer},
+    message::mining::SetupFlags,
     protocol::{Mining, Responder},
     role::{
         ConnectionId,
-        pool::{Begun, PoolError, PoolEvent},
+        pool::{Begun, PendingShare, PoolError, PoolEvent},
     },
     wire::Revision,
 };
@@ -151,39 +151,73 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
         }
     }
 
-    /// Takes an event of the link. A place in the store's channel comes first, so that whatever the event is, an accepted share can be
-    /// queued under the lock that gave it its ticket.
+    /// Takes an event of the link. Only a share waits for the store, and only while its queue is full.
     async fn take(&mut self, token: Token) -> Result<(), Broken> {
+        let Some(pending) = self.begin(token)? else { return Ok(()) };
         let port = Arc::clone(&self.port);
         let place = match port.shares.try_reserve() {
             Ok(place) => place,
             Err(_) => port.shares.reserve().await.map_err(|_| Broken::Store)?,
         };
+        let event = self.conclude(&pending, place)?;
+        port.shared.tell(|| PoolNews::Downstream(event));
+        Ok(())
+    }
+
+    /// All that can be done of an event without the store; what is left is a share whose header is to be hashed.
+    fn begin(&mut self, token: Token) -> Result<Option<PendingShare>, Broken> {
+        let shared = &self.port.shared;
         let (peer, now) = (self.link.peer(), self.link.clock().now());
         match self.link.event(token)? {
             (Event::Opened(setup), _) => {
                 let (revision, flags) = (self.revision, SetupFlags::from_bits(setup.flags));
-                let registered = port.shared.with(|state| {
+                let registered = shared.with(|state| {
                     let id = state.pool.connect(now, revision, flags)?;
                     let task = state.tasks.add(id);
-                    Ok(Registered { shared: Arc::clone(&port.shared), id, task, peer })
+                    Ok(Registered { shared: Arc::clone(shared), id, task, peer })
                 });
                 let registered = self.registered.insert(registered.map_err(Broken::Pool)?);
-                port.shared.tell(|| PoolNews::Connected { connection: registered.id, peer });
+                shared.tell(|| PoolNews::Connected { connection: registered.id, peer });
+                Ok(None)
             }
             (Event::Message(message), mut out) => {
-                let Some(registered) = &self.registered else { return Ok(()) };
-                let event = handle(&port, registered.id, &message, place, &mut out)?;
-                if let PoolEvent::Share(share) = &event {
-                    self.ticket = share.ticket;
-                }
-                if event != PoolEvent::Nothing {
-                    port.shared.tell(|| PoolNews::Downstream(event));
+                let Some(registered) = &self.registered else { return Ok(None) };
+                let begun = shared
+                    .with(|state| state.pool.begin(now, registered.id, &message, &mut state.policy, &mut out))
+                    .map_err(Broken::Pool)?;
+                match begun {
+                    Begun::Share(pending) => Ok(Some(pending)),
+                    Begun::Done(event) => {
+                        if event != PoolEvent::Nothing {
+                            shared.tell(|| PoolNews::Downstream(event));
+                        }
+                        Ok(None)
+                    }
                 }
             }
-            _ => {}
+            _ => Ok(None),
         }
-        Ok(())
+    }
+
+    /// The second half of a share: hashed outside of the lock; an accepted one is queued for the store under the lock that gave it its
+    /// ticket, so that tickets rise in the queue.
+    fn conclude(&mut self, pending: &PendingShare, place: mpsc::Permit<'_, T>) -> Result<PoolEvent, Broken> {
+        let clock = self.link.clock();
+        let hash = pending.header().hash();
+        let mut out = self.link.answer();
+        let concluded = self.port.shared.with(|state| {
+            let event = state.pool.conclude(clock.now(), pending, &hash, &mut out)?;
+            if let PoolEvent::Share(share) = event {
+                let user = state.name(share.account);
+                place.send(AcceptedShare { share, user, at: clock.wall() }.into());
+            }
+            Ok(event)
+        });
+        let event = concluded.map_err(Broken::Pool)?;
+        if let PoolEvent::Share(share) = &event {
+            self.ticket = share.ticket;
+        }
+        Ok(event)
     }
 
     /// Sends what there is, and goes on with the end when that is due.
@@ -216,32 +250,4 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
             Err(error) => Err(Broken::Pool(error.into())),
         }
     }
-}
-
-/// Handles a message of a client. A share is hashed outside of the lock, which is why there are two looks at the pool; an accepted one
-/// is queued for the store under the lock that gave it its ticket, so that tickets rise in the queue.
-fn handle<T: From<AcceptedShare>>(
-    port: &Port<T>,
-    id: ConnectionId,
-    message: &ToServer<'_>,
-    place: mpsc::Permit<'_, T>,
-    out: &mut Outbound<'_, Responder, Mining>,
-) -> Result<PoolEvent, Broken> {
-    let clock = port.links.clock;
-    let now = clock.now();
-    let begun = port.shared.with(|state| state.pool.begin(now, id, message, &mut state.policy, out));
-    let pending = match begun.map_err(Broken::Pool)? {
-        Begun::Done(event) => return Ok(event),
-        Begun::Share(pending) => pending,
-    };
-    let hash = pending.header().hash();
-    let concluded = port.shared.with(|state| {
-        let event = state.pool.conclude(now, &pending, &hash, out)?;
-        if let PoolEvent::Share(share) = event {
-            let user = state.name(share.account);
-            place.send(AcceptedShare { share, user, at: clock.wall() }.into());
-        }
-        Ok(event)
-    });
-    concluded.map_err(Broken::Pool)
 }

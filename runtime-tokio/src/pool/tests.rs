@@ -228,6 +228,56 @@ async fn a_block_reaches_the_provider() {
     }
 }
 
+/// Tickets rise by one in the store's queue whichever threads accept shares, every share has one answer, and the books of devices, pool
+/// and store agree.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_devices_on_several_threads_keep_the_books_balanced() {
+    const SHARES: u32 = 200;
+    let mut house = house(Options { queue: 8, ..Options::default() });
+    house.node.new_tip(1, HARD);
+    let mut devices = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let mut device = Device::working(house.address).await;
+        devices.spawn(async move {
+            while device.acknowledged + device.rejected < SHARES {
+                while device.sent < SHARES && device.submit() {}
+                if device.sent < SHARES {
+                    device.link.want_room();
+                }
+                device.step().await.unwrap();
+            }
+            (device.acknowledged, device.rejected)
+        });
+    }
+    let store = async {
+        let mut stored = 0;
+        while let Some(accepted) = house.shares.recv().await {
+            assert_eq!(accepted.share.ticket, stored + 1);
+            stored = accepted.share.ticket;
+            house.handle.stored(stored);
+            if stored % 50 == 0 {
+                // Jobs go stale in between.
+                house.node.new_tip(u8::try_from(stored / 50 % 200).unwrap() + 2, HARD);
+            }
+        }
+    };
+    let answers = async {
+        let (mut acknowledged, mut rejected) = (0, 0);
+        while let Some(counts) = devices.join_next().await {
+            let (yes, no) = counts.unwrap();
+            assert_eq!(yes + no, SHARES);
+            (acknowledged, rejected) = (acknowledged + u64::from(yes), rejected + u64::from(no));
+        }
+        (acknowledged, rejected)
+    };
+    let (acknowledged, rejected) = tokio::select! {
+        () = store => panic!("the pool ended"),
+        counts = answers => counts,
+    };
+    let statistics = house.handle.statistics(testing::clock().now());
+    assert_eq!((statistics.accepted, statistics.rejected), (acknowledged, rejected));
+}
+
 /// Devices keep their channels while the provider is away, and get its news when it is back.
 #[tokio::test]
 async fn the_pool_finds_its_provider_again() {
@@ -308,8 +358,9 @@ async fn a_full_queue_holds_devices_back_and_loses_nothing() {
         }
         device
     });
-    // Nobody takes shares for a while: the device is stopped by its socket, not by the pool's memory.
+    // Nobody takes shares for a while: the device is stopped by its socket, not by the pool's memory; others come and go.
     tokio::time::sleep(Duration::from_millis(100)).await;
+    let _other = Device::working(house.address).await;
     let taken = house.handle.statistics(testing::clock().now()).accepted;
     assert!(taken <= 2, "{taken}");
     let store = async {
