@@ -184,7 +184,7 @@ async fn templates_reach_every_client_and_blocks_the_owner() {
     ));
     pools[1].find();
     let (sent, event) =
-        tokio::join!(tokio::time::timeout(Duration::from_secs(5), pools[1].until(|_| Some(()))), async {
+        tokio::join!(tokio::time::timeout(Duration::from_secs(60), pools[1].until(|_| Some(()))), async {
             let event = house.event().await;
             // Ends the wait of the pool.
             house.new_tip(3, Transactions::default());
