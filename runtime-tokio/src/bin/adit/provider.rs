@@ -271,7 +271,10 @@ impl Publisher {
             Ok(Judged { verdict: Verdict::NotBest(block), .. }) => Event::BlockStale {
                 reason: format!("{} at height {} is valid, but another is the tip", block.hash_hex(), block.height),
             },
-            Ok(Judged { verdict: Verdict::Refused(reason), stale: true, .. }) => Event::BlockStale { reason },
+            Ok(
+                Judged { verdict: Verdict::Stale(reason), .. }
+                | Judged { verdict: Verdict::Refused(reason), stale: true, .. },
+            ) => Event::BlockStale { reason },
             Ok(Judged { verdict: Verdict::Refused(reason) | Verdict::Lost(reason), .. }) => {
                 Event::BlockRefused { reason }
             }

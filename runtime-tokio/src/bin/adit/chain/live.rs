@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task;
 use tokio::time::{MissedTickBehavior, interval};
 
-use super::{Chain, SubmitError};
+use super::{BlockError, Chain, SubmitError};
 use crate::source::{Solution, Template, Unbuildable, Verdict};
 
 /// A running chain; copies are the same one. It ends with its last copy.
@@ -125,6 +125,8 @@ impl Embedded {
                     shared.publish_or_tell(&mut inner);
                     Verdict::Accepted(block)
                 }
+                // Two devices find one at nearly the same time: nobody's fault.
+                Err(error @ SubmitError::Block(BlockError::NotOnTip { .. })) => Verdict::Stale(error.to_string()),
                 Err(error @ SubmitError::File(_)) => Verdict::Lost(error.to_string()),
                 Err(error) => Verdict::Refused(error.to_string()),
             }
@@ -186,6 +188,9 @@ mod tests {
         assert_eq!(before.elapsed(), Duration::ZERO);
         let Verdict::Refused(reason) = source.submit(solution).await else { panic!("a block twice") };
         assert!(reason.starts_with("duplicate: "), "{reason}");
+        let (rival, _) = solve(&template, coinbase_of(&template, &[0x52], 1), NOW);
+        let Verdict::Stale(reason) = source.submit(rival).await else { panic!("a second block of one height") };
+        assert!(reason.starts_with("stale-prevblk: "), "{reason}");
         let unknown = Solution { template_id: 99, version: 4, time: NOW, nonce: 0, coinbase: vec![] };
         let Verdict::Refused(reason) = source.submit(unknown).await else { panic!("no such template") };
         assert!(reason.contains("template 99"), "{reason}");

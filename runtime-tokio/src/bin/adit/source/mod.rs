@@ -24,6 +24,8 @@ pub(crate) enum Verdict {
     Accepted(SolvedBlock),
     /// The block is valid, but another one is the tip.
     NotBest(SolvedBlock),
+    /// It came after another block of its height, and nobody looked further at it; in the words of who said so.
+    Stale(String),
     /// There is no such block, or it breaks a rule; in the words of who refused it.
     Refused(String),
     /// Nobody could judge or keep it: a full disk, a node that does not answer.
