@@ -26,6 +26,7 @@ use crate::chain::{Chain, Embedded, OpenError, Settings};
 use crate::config::{ConfigError, LimitsConfig};
 use crate::hash::Method;
 use crate::identity::Issuer;
+use crate::interrupts::Interrupts;
 use crate::keys;
 use crate::miner::{self, MinerError, MinerSettings};
 use crate::pool::{PoolError, PoolSettings};
@@ -128,10 +129,11 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<(), DemoError> {
         (false, false) => Form::View,
     };
     let clock = Clock::start();
+    let interrupts = Interrupts::listen().map_err(|error| DemoError::Io("can't listen for signals", error))?;
     let (events, told) = Events::channel();
     let mut reporter = Reporter::new(form);
     let mut roles = start(&arguments, clock, &events)?;
-    let mut stage = Stage::new(told, form)?;
+    let mut stage = Stage::new(told, interrupts, form)?;
     let ended = stage.watch(&arguments, &mut reporter, &mut roles).await;
     let stopped = roles.stop().await;
     stage.finish(events, &mut reporter).await?;
@@ -292,16 +294,17 @@ impl Roles {
 /// What the person sees, and what came of it.
 struct Stage {
     told: Told,
+    interrupts: Interrupts,
     view: Option<View>,
     blocks: u32,
     refused: Option<String>,
 }
 
 impl Stage {
-    fn new(told: Told, form: Form) -> Result<Self, DemoError> {
+    fn new(told: Told, interrupts: Interrupts, form: Form) -> Result<Self, DemoError> {
         let view = (form == Form::View).then(View::open).transpose();
         let view = view.map_err(|error| DemoError::Io("can't draw in this terminal; try --plain", error))?;
-        Ok(Self { told, view, blocks: 0, refused: None })
+        Ok(Self { told, interrupts, view, blocks: 0, refused: None })
     }
 
     /// Shows events until all blocks are found, a block is refused, a role ends, the time is over or the person has enough.
@@ -324,7 +327,7 @@ impl Stage {
                 }
                 ended = roles.ended() => return Err(ended),
                 () = &mut limit => return Err(DemoError::TimeLimit(arguments.time_limit)),
-                () = crate::interrupted() => return Err(DemoError::Interrupted),
+                () = self.interrupts.next() => return Err(DemoError::Interrupted),
             }
         }
         Ok(())

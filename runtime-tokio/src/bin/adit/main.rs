@@ -6,6 +6,7 @@ mod config;
 mod demo;
 mod hash;
 mod identity;
+mod interrupts;
 mod keys;
 mod links;
 mod miner;
@@ -80,23 +81,4 @@ fn run(command: Command) -> Result<(), Box<dyn Error>> {
     // Blocking tasks that are still under way, a long poll say, must not keep the program.
     runtime.shutdown_background();
     outcome
-}
-
-/// Waits until the person or the system asks the program to end: Control-C, and SIGTERM where there is one.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    // Without signals the program runs until it is killed; the store is made for that.
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }

@@ -329,10 +329,20 @@ impl Told {
     /// The next event; `None` when all senders are gone. Cancel-safe.
     pub(crate) async fn next(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await?;
+        Some(self.taken(event))
+    }
+
+    /// The next event that was told already, if there is one.
+    pub(crate) fn waiting(&mut self) -> Option<Event> {
+        let event = self.receiver.try_recv().ok()?;
+        Some(self.taken(event))
+    }
+
+    fn taken(&self, event: Event) -> Event {
         if event.is_chatter() {
             self.chatter.fetch_sub(1, Ordering::Relaxed);
         }
-        Some(event)
+        event
     }
 }
 

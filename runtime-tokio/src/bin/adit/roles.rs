@@ -21,10 +21,10 @@ use crate::config::{
 };
 use crate::hash::Method;
 use crate::identity::{Issuer, authority_secret};
+use crate::interrupts::Interrupts;
 use crate::keys;
 use crate::miner::{self, MinerSettings};
 use crate::node::{Health, Node};
-
 use crate::pool::PoolSettings;
 use crate::provider::ProviderSettings;
 use crate::remote;
@@ -48,33 +48,42 @@ struct Frame {
     events: Events,
     told: Told,
     reporter: Reporter,
+    interrupts: Interrupts,
     shutdown: Shutdown,
 }
 
 impl Frame {
-    fn new(arguments: &RoleArguments) -> Self {
+    fn new(arguments: &RoleArguments) -> std::io::Result<Self> {
         let (events, told) = Events::channel();
         let form = if arguments.json { Form::Json } else { Form::Lines };
-        Self { clock: Clock::start(), events, told, reporter: Reporter::new(form), shutdown: Shutdown::new() }
+        let (clock, reporter, shutdown) = (Clock::start(), Reporter::new(form), Shutdown::new());
+        Ok(Self { clock, events, told, reporter, interrupts: Interrupts::listen()?, shutdown })
     }
 
     /// Runs a role until it ends, or the person ends it; tells what happens meanwhile.
     async fn drive<E: Error + 'static>(mut self, role: impl Future<Output = Result<(), E>>) -> Outcome {
         drop(self.events);
         tokio::pin!(role);
-        loop {
+        let ended = loop {
             tokio::select! {
-                ended = &mut role => return Ok(ended?),
+                ended = &mut role => break ended,
                 Some(event) = self.told.next() => self.reporter.tell(&event)?,
-                () = crate::interrupted(), if !self.shutdown.is_started() => {
+                () = self.interrupts.next() => {
+                    if self.shutdown.is_started() {
+                        return Err("ended at once".into());
+                    }
                     if std::io::stderr().is_terminal() {
                         eprintln!("ending; once more ends at once");
                     }
                     self.shutdown.start(GRACE);
                 }
-                () = crate::interrupted(), if self.shutdown.is_started() => return Err("ended at once".into()),
             }
+        };
+        // What happened last is told too: a block that was judged during the shutdown, say.
+        while let Some(event) = self.told.waiting() {
+            self.reporter.tell(&event)?;
         }
+        Ok(ended?)
     }
 }
 
@@ -90,7 +99,7 @@ fn file<'a>(arguments: &'a RoleArguments, example: &str) -> Option<&'a Path> {
 pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::POOL) else { return Ok(()) };
     let settings = pool_settings(config::load(path)?)?;
-    let frame = Frame::new(arguments);
+    let frame = Frame::new(arguments)?;
     let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
     frame.events.tell(Event::Listening { role: "pool", url: pool.url.clone() });
     Box::pin(frame.drive(pool.serve())).await
@@ -138,7 +147,7 @@ fn issuer(secret: Secret, validity: u32, profiles: Policy) -> Issuer {
 pub(crate) async fn miner(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::MINER) else { return Ok(()) };
     let settings = miner_settings(config::load(path)?)?;
-    let frame = Frame::new(arguments);
+    let frame = Frame::new(arguments)?;
     let hashes = Arc::new(AtomicU64::new(0));
     tokio::spawn(miner::report_rate(Arc::clone(&hashes), frame.events.clone()));
     let running = settings.run(frame.clock, frame.events.clone(), hashes, frame.shutdown.clone());
@@ -169,10 +178,10 @@ pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::PROVIDER) else { return Ok(()) };
     let config: ProviderConfig = config::load(path)?;
     let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
-    let frame = Frame::new(arguments);
+    let mut frame = Frame::new(arguments)?;
     let source = match (config.chain, config.node) {
         (Some(chain), None) => TemplateSource::Chain(embedded(&chain, frame.clock)?),
-        (None, Some(node)) => TemplateSource::Node(follow(&node, &frame).await?),
+        (None, Some(node)) => TemplateSource::Node(follow(&node, &mut frame).await?),
         (None, None) => {
             return Err(bad("chain, node", "where do templates come from? add one of these sections").into());
         }
@@ -190,7 +199,7 @@ pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
 }
 
 /// Waits for the node's first template, and tells why there is none yet. The person may end it.
-async fn follow(config: &NodeConfig, frame: &Frame) -> Result<Node, Box<dyn Error>> {
+async fn follow(config: &NodeConfig, frame: &mut Frame) -> Result<Node, Box<dyn Error>> {
     let mut starting = Node::follow(config, frame.clock)?;
     let node = loop {
         tokio::select! {
@@ -198,7 +207,7 @@ async fn follow(config: &NodeConfig, frame: &Frame) -> Result<Node, Box<dyn Erro
                 Ok(node) => break node,
                 Err(problem) => tracing::warn!(%problem, "no template from the node yet"),
             },
-            () = crate::interrupted() => return Err("ended before the node gave a template".into()),
+            () = frame.interrupts.next() => return Err("ended before the node gave a template".into()),
         }
     };
     let (mut health, events) = (node.health(), frame.events.clone());
