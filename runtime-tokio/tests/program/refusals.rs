@@ -1,0 +1,77 @@
+//! Roles that cannot start: each says why and what to do, ends with status 1, and harms nobody who is running.
+
+use crate::house::House;
+use crate::process::run;
+
+/// Far more hashes than any test does.
+const NEVER: u64 = 1 << 60;
+
+#[test]
+fn a_port_that_is_taken_is_named() {
+    let house = House::new(NEVER);
+    let provider = house.provider();
+    house.vary("provider", "second", "directory = \"chain\"", "directory = \"other\"");
+    let second = house.start("provider", "second").ended();
+    let complaint = second.complaint(1);
+    assert!(complaint.contains("listen") && complaint.contains(&house.provider_port.to_string()), "{complaint}");
+    assert!(complaint.contains("in use"), "{complaint}");
+    assert!(second.lines.is_empty(), "it does not say that it listens: {:?}", second.lines);
+    provider.end().well();
+}
+
+#[test]
+fn a_second_pool_on_the_same_store_is_refused() {
+    let house = House::new(NEVER);
+    let pool = house.pool();
+    house.vary("pool", "second", &format!("127.0.0.1:{}", house.pool_port), "127.0.0.1:0");
+    let second = house.start("pool", "second").ended();
+    let complaint = second.complaint(1);
+    assert!(complaint.contains("shares.redb") && complaint.contains("another process has it open"), "{complaint}");
+    // Nor may its operator look while it writes.
+    let look = run(house.path(), &["shares", "shares.redb"]);
+    assert!(look.complaint(1).contains("another process has it open"));
+    pool.end().well();
+    run(house.path(), &["shares", "shares.redb"]).well();
+}
+
+#[test]
+fn two_providers_do_not_write_one_chain() {
+    let house = House::new(NEVER);
+    let provider = house.provider();
+    house.vary("provider", "second", &format!("127.0.0.1:{}", house.provider_port), "127.0.0.1:0");
+    let second = house.start("provider", "second").ended();
+    let complaint = second.complaint(1);
+    assert!(complaint.contains("blocks.dat"), "{complaint}");
+    provider.end().well();
+}
+
+#[test]
+fn a_role_without_a_usable_file_says_what_is_wrong() {
+    let house = House::new(NEVER);
+    for role in ["pool", "miner", "provider"] {
+        let without = run(house.path(), &[role]);
+        assert_eq!(without.status.code(), Some(2), "{}", without.errors);
+        assert!(without.errors.contains("--config"), "{}", without.errors);
+        let missing = house.start(role, "missing").ended();
+        let complaint = missing.complaint(1);
+        assert!(complaint.contains("missing.toml") && complaint.contains("--example"), "{complaint}");
+    }
+    let refused = |role: &str, from: &str, old: &str, new: &str| {
+        house.vary(from, "changed", old, new);
+        let ended = house.start(role, "changed").ended();
+        assert_eq!(ended.status.code(), Some(1), "{}", ended.errors);
+        assert!(ended.lines.is_empty(), "{:?}", ended.lines);
+        ended.errors
+    };
+    let error = refused("pool", "pool", "per_minute", "per_minutes");
+    assert!(error.contains("per_minutes") && error.contains("changed.toml") && error.contains("line"), "{error}");
+    let error = refused("pool", "pool", &house.pool_keys.secret, "REPLACE-WITH-THE-SECRET-KEY");
+    assert!(error.contains("authority_secret_key") && error.contains("adit keys"), "{error}");
+    let error = refused("provider", "provider", "[chain]", "[chains]");
+    assert!(error.contains("chains"), "{error}");
+    house.configure_miner("miner", "account.worker", "");
+    let error = refused("miner", "miner", "user = ", "# user = ");
+    assert!(error.contains("user"), "{error}");
+    let error = house.start("miner", "miner").ended();
+    assert!(error.complaint(1).contains("authority key"), "{}", error.errors);
+}

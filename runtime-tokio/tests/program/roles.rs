@@ -1,0 +1,171 @@
+//! `adit provider`, `adit pool`, `adit miner` as processes of their own, from their examples to a block; what happens when one of them
+//! goes, comes back, or is not who it should be.
+
+use serde_json::Value;
+
+use crate::house::{House, Keys};
+use crate::process::{Program, run};
+
+/// Far more hashes than any test does.
+const NEVER: u64 = 1 << 60;
+
+const USER: &str = "farm.worker-1";
+
+fn miner(house: &House) -> Program {
+    house.configure_miner("miner", USER, &house.pool_keys.public);
+    let mut miner = house.start("miner", "miner");
+    miner.event("link_up", |event| event["from"] == USER && event["to"] == "pool");
+    miner
+}
+
+/// The next share that the pool accepts.
+fn share(pool: &mut Program) {
+    pool.event("share_accepted", |event| event["user"] == USER);
+}
+
+fn to_provider(event: &Value) -> bool {
+    event["from"] == "pool" && event["to"] == "provider"
+}
+
+#[test]
+fn three_processes_find_a_block_and_keep_it() {
+    let house = House::new(65_536);
+    // As a person watches it: lines, not JSON.
+    let mut provider = Program::start(house.path(), &["provider", "--config", "provider.toml"]);
+    let url =
+        provider.line_that("where it listens", |line| line.strip_prefix("provider listens at ").map(ToOwned::to_owned));
+    let pools = std::fs::read_to_string(house.path().join("pool.toml")).unwrap();
+    assert!(pools.contains(&url), "the provider's URL is the one that the pool was given: {url}");
+    let mut pool = house.pool();
+    let miner = miner(&house);
+    share(&mut pool);
+    let (mut block, mut next) = (None, false);
+    // Which of the two is told first is a matter of threads.
+    provider.line_that("a block, and a template on top of it", |line| {
+        if block.is_none() && line.starts_with("BLOCK") {
+            block = Some(line.to_owned());
+        }
+        next |= line.starts_with("template") && line.contains("height 122, new tip");
+        (block.is_some() && next).then_some(())
+    });
+    let block = block.unwrap();
+    assert!(block.contains("height 121"), "the first after those that were there: {block}");
+
+    miner.end().well();
+    let pool = pool.end().well();
+    let provider = provider.end().well();
+    let found = provider.lines.iter().filter(|line| line.starts_with("BLOCK")).count();
+    assert!(!provider.lines.iter().any(|line| line.contains("refused")), "{:?}", provider.lines);
+    // Every share that the pool told of is in its books, and the block among them.
+    let shares = house.shares();
+    let total = shares.last().unwrap();
+    let told = pool.events().iter().filter(|event| event["event"] == "share_accepted").count();
+    assert!(total["shares"].as_u64().unwrap() >= told as u64, "{told} told, {total}");
+    assert!(total["blocks"].as_u64().unwrap() >= found as u64, "{found} found, {total}");
+    let hash = block.rsplit(' ').next().unwrap();
+    let of_block: Vec<_> = shares.iter().filter(|share| share["hash"] == hash).collect();
+    assert!(matches!(of_block[..], [share] if share["block"] == true && share["account"] == USER), "{of_block:?}");
+
+    // The chain was kept on disk.
+    let mut provider = house.provider();
+    let template = provider.event("template", |_| true);
+    assert_eq!(template["height"].as_u64().unwrap(), 121 + found as u64);
+    provider.end().well();
+}
+
+#[test]
+fn a_miner_with_another_authority_key_says_so_and_keeps_trying() {
+    let house = House::new(NEVER);
+    let provider = house.provider();
+    let pool = house.pool();
+    house.configure_miner("miner", USER, &Keys::new().public);
+    let mut miner = house.start("miner", "miner");
+    for _ in 0..3 {
+        let down = miner.event("link_down", |event| event["to"] == "pool");
+        let reason = down["reason"].as_str().unwrap();
+        assert!(
+            reason.contains("not signed by the expected authority") && reason.contains("trying again in"),
+            "{reason}"
+        );
+    }
+    let miner = miner.end().well();
+    assert!(!miner.events().iter().any(|event| event["event"] == "link_up"));
+    let pool = pool.end().well();
+    assert!(!pool.events().iter().any(|event| event["event"] == "share_accepted" || event["to"] == "pool"));
+    assert_eq!(house.shares().last().unwrap()["shares"], 0);
+    provider.end().well();
+}
+
+#[test]
+fn a_pool_keeps_its_devices_through_a_restart_of_the_provider() {
+    let house = House::new(65_536);
+    let mut provider = house.provider();
+    let mut pool = house.pool();
+    let miner = miner(&house);
+    provider.event("block_found", |_| true);
+    share(&mut pool);
+    for orderly in [true, false] {
+        if orderly {
+            provider.end().well();
+        } else {
+            provider.kill();
+        }
+        pool.event("link_down", to_provider);
+        provider = house.provider();
+        pool.event("link_up", to_provider);
+        pool.event("job", |event| event["new_tip"] == true);
+        share(&mut pool);
+        provider.event("block_found", |_| true);
+    }
+    let lost = |event: &Value| event["event"] == "link_down" && event["to"] == "pool";
+    assert!(!pool.events().any(|event| lost(&event)), "a device was dropped");
+    miner.end().well();
+    pool.end().well();
+    provider.end().well();
+}
+
+/// In whatever order they go, each ends well when it is asked to, also while its server is away.
+#[test]
+fn each_role_ends_well_without_the_others() {
+    let house = House::new(NEVER);
+    let provider = house.provider();
+    let mut pool = house.pool();
+    let mut miner = miner(&house);
+    share(&mut pool);
+    provider.end().well();
+    pool.event("link_down", to_provider);
+    pool.end().well();
+    let down = miner.event("link_down", |event| event["to"] == "pool");
+    assert!(down["reason"].as_str().unwrap().contains("trying again in"), "{down}");
+    miner.end().well();
+    assert!(house.shares().last().unwrap()["shares"].as_u64().unwrap() >= 1);
+}
+
+/// A pool comes up before its provider does, and a miner before its pool.
+#[test]
+fn the_roles_start_in_any_order() {
+    let house = House::new(NEVER);
+    house.configure_miner("miner", USER, &house.pool_keys.public);
+    let mut miner = house.start("miner", "miner");
+    miner.event("link_down", |event| event["to"] == "pool");
+    let mut pool = house.pool();
+    pool.event("link_down", to_provider);
+    let provider = house.provider();
+    share(&mut pool);
+    for role in [miner, pool, provider] {
+        role.end().well();
+    }
+}
+
+#[test]
+fn the_examples_are_whole_as_they_are_printed() {
+    let house = House::new(NEVER);
+    for role in ["provider", "pool", "miner"] {
+        let example = run(house.path(), &[role, "--example"]).well();
+        std::fs::write(house.path().join("example.toml"), example.lines.join("\n")).unwrap();
+        let ended = house.start(role, "example").ended();
+        let complaint = ended.complaint(1);
+        // Nothing is wrong with it but that the keys are yet to be filled in, and that is what it says.
+        assert!(complaint.contains("setting `") && complaint.contains("key"), "{role}: {complaint}");
+    }
+}
