@@ -75,9 +75,9 @@ fn a_demo_ends_with_its_blocks_on_a_chain_and_a_summary_that_adds_up() {
     }
     assert_eq!(found.last().unwrap()["height"], count("tip_height"));
 
-    // A share that was found for the old tip and one that is under way when a channel's target changes may be refused, no more.
     assert!(count("shares_accepted") >= count("blocks"), "{summary}");
-    assert!(count("shares_rejected") <= 2 + count("shares_accepted") / 5, "{summary}");
+    // Each of the two devices may send one too late at each new tip, no more.
+    assert!(count("shares_rejected") <= 2 * count("blocks"), "{summary}");
     let stored = run(directory.path(), &["shares", "shares.redb", "--json"]).well().events();
     let total = stored.last().unwrap();
     assert_eq!((&total["kind"], &total["shares"]), (&"total".into(), &summary["shares_accepted"]));

@@ -9,6 +9,9 @@ use tempfile::TempDir;
 
 use crate::process::{Program, run};
 
+/// Hashes that a block takes when none is to be found: far more than any test does.
+pub(crate) const NEVER: u64 = 1 << 60;
+
 /// An authority key pair as text.
 pub(crate) struct Keys {
     pub(crate) public: String,

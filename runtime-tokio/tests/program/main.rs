@@ -1,6 +1,7 @@
 //! The `adit` program from outside: real processes, real sockets on loopback, configuration files as a person writes them.
+//!
+//! On Unix alone, for signals are how a program is asked to end there, and how it is killed.
 #![cfg(unix)]
-// Signals are how a program is asked to end, and how it is killed.
 
 mod demo;
 mod house;

@@ -25,7 +25,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
-use crate::house::House;
+use crate::house::{House, NEVER};
 use crate::process::PATIENCE;
 
 const DEVICES: usize = 3;
@@ -137,7 +137,7 @@ async fn wait_for_more(devices: &[Device], count: fn(&Statistics) -> u64, more: 
 
 #[test]
 fn killing_the_pool_loses_no_acknowledged_share_and_counts_none_twice() {
-    let house = House::new(1 << 60);
+    let house = House::new(NEVER);
     let mut provider = house.provider();
     provider.event("template", |_| true);
     let mut pool = house.pool();

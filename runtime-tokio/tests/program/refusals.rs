@@ -1,10 +1,7 @@
 //! Roles that cannot start: each says why and what to do, ends with status 1, and harms nobody who is running.
 
-use crate::house::House;
+use crate::house::{House, NEVER};
 use crate::process::run;
-
-/// Far more hashes than any test does.
-const NEVER: u64 = 1 << 60;
 
 #[test]
 fn a_port_that_is_taken_is_named() {

@@ -3,11 +3,8 @@
 
 use serde_json::Value;
 
-use crate::house::{House, Keys};
+use crate::house::{House, Keys, NEVER};
 use crate::process::{Program, run};
-
-/// Far more hashes than any test does.
-const NEVER: u64 = 1 << 60;
 
 const USER: &str = "farm.worker-1";
 
