@@ -9,6 +9,7 @@ mod certificates;
 mod clients;
 mod device;
 mod house;
+mod secrets;
 mod strangers;
 mod template_clients;
 

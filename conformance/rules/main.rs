@@ -1,8 +1,9 @@
 //! Writes `docs/rules.md`: every rule of the draft with the tests that name it, or the reason why it has none.
 //!
 //! `cargo run -p adit-conformance --bin rules` writes the page, `-- --check` only says whether it is up to date. Both fail when a
-//! rule's books do not balance (see [`table::faults`]). The rules stand in `conformance/spec`, reasons in `conformance/rules/reasons.json`.
+//! rule's books do not balance (see [`table::faults`]), or when the threat model names a test that is not there ([`claims`]). The rules stand in `conformance/spec`, reasons in `conformance/rules/reasons.json`.
 
+mod claims;
 mod scan;
 mod table;
 
@@ -39,7 +40,8 @@ fn main() -> ExitCode {
 fn run(check: bool) -> Result<(), String> {
     let root = root();
     let books = table::Books::read(&root).map_err(|error| error.to_string())?;
-    let faults = table::faults(&books);
+    let mut faults = table::faults(&books);
+    faults.extend(claims::faults(&root));
     if !faults.is_empty() {
         return Err(faults.join("\n"));
     }
@@ -65,5 +67,10 @@ mod tests {
     fn the_books_of_rules_balance() {
         let books = table::Books::read(&root()).unwrap();
         assert_eq!(table::faults(&books), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_threat_models_tests_are_there() {
+        assert_eq!(claims::faults(&root()), Vec::<String>::new());
     }
 }

@@ -33,7 +33,10 @@ pub fn device(data: &[u8]) {
         loop {
             match session.advance(now, WALL) {
                 Ok(Progress::Event(token)) => {
-                    let Ok((event, mut out)) = session.take_event(token) else { break };
+                    let Ok((event, mut out)) = session.take_event(token) else {
+                        over = true;
+                        break;
+                    };
                     match device.handle(now, &event, &mut out) {
                         Ok(Outcome::Fatal(why)) => {
                             assert_eq!(device.work(), None, "work after {why}");

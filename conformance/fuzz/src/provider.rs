@@ -37,7 +37,10 @@ pub fn provider(data: &[u8]) {
         while !over {
             match session.advance(house.now, WALL) {
                 Ok(Progress::Event(token)) => {
-                    let Ok((event, mut out)) = session.take_event(token) else { break };
+                    let Ok((event, mut out)) = session.take_event(token) else {
+                        over = true;
+                        break;
+                    };
                     match (event, id) {
                         (Event::Opened(_), _) => id = house.provider.connect(Revision::Draft).ok(),
                         (Event::Message(message), Some(id)) => {

@@ -146,7 +146,13 @@ fn mining_script() -> Vec<u8> {
             script.extend(frame(0, &share(channel, job, channel * 16 + job)));
         }
     }
-    script.extend([13, 8, 11, 0, 11, 1, 12, 8, 10, 70]);
+    script.extend([13, 8, 11, 0, 8]);
+    script.extend(frame(0, &share(1, 2, 60)));
+    script.extend([11, 1, 12, 8]);
+    for job in 3..6 {
+        script.extend(frame(0, &share(1, job, 60 + job)));
+    }
+    script.extend([10, 70, 13, 8]);
     script.extend(frame(0, &update));
     script.extend(frame(0, &share(1, 4, 99)));
     script.extend(frame(0, &close));
@@ -159,7 +165,7 @@ fn extended_script() -> Vec<u8> {
     let open = mining::OpenExtendedMiningChannel {
         request_id: 7,
         user_identity: "farm".into(),
-        nominal_hash_rate: 1.0e3,
+        nominal_hash_rate: 0.0,
         max_target: U256::MAX,
         min_extranonce_size: 4,
     };

@@ -35,7 +35,10 @@ pub fn upstream(data: &[u8]) {
         while !over {
             match session.advance(house.now, WALL) {
                 Ok(Progress::Event(token)) => {
-                    let Ok((event, mut out)) = session.take_event(token) else { break };
+                    let Ok((event, mut out)) = session.take_event(token) else {
+                        over = true;
+                        break;
+                    };
                     match event {
                         Event::Secured(_) => {
                             out.send(&SetupConnection { protocol: 2, ..SETUP }).expect("room for the setup");
