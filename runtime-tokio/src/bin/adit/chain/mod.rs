@@ -2,7 +2,7 @@
 //!
 //! It mines its first blocks itself, so that there are coinbases to spend, makes transactions ([`traffic`]), hands out templates, and
 //! checks every block in full before it takes it ([`check`]). One tip, no reorganisation: a block beside the tip is refused by
-//! [`BlockError::NotOnTip`] and forgotten. Blocks are kept in one file if asked ([`file`]).
+//! [`BlockError::NotOnTip`] and forgotten. Blocks are kept in one file if asked ([`mod@file`]).
 //!
 //! The clock is an argument, and the same seed and calls give the same blocks. Waiting is [`Embedded`]'s alone.
 

@@ -8,7 +8,7 @@
 //!   blocks. One [`Store::append`] is one durable transaction.
 //! - [`Writer`] is the thread that owns the store and commits whatever has queued up since its last commit, so that many
 //!   shares share one flush of the disk.
-//! - [`Reader`] reads a consistent snapshot beside the writer.
+//! - [`reader`] reads a consistent snapshot beside the writer.
 //!
 //! Nothing here knows a message, a connection or a clock: the pool's driver fills in shares and passes tickets back.
 
