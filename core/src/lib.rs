@@ -3,6 +3,7 @@
 //! Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`time`], [`error`], [`config`], [`storage`], [`hash`]: plain values that everything shares, and SHA-256d.
+//! - [`backoff`], [`rate`], `gate` (feature `alloc`): waits between attempts to connect, how often something may happen, who is let in.
 //! - [`wire`]: data types, reader, writer.
 //! - [`frame`]: the frame header.
 //! - [`message`], [`protocol`]: every message as a struct; which side of which protocol sends it.
@@ -22,17 +23,21 @@ extern crate alloc;
 extern crate std;
 
 pub mod address;
+pub mod backoff;
 pub mod buffer;
 pub mod config;
 pub mod connection;
 pub mod crypto;
 pub mod error;
 pub mod frame;
+#[cfg(feature = "alloc")]
+pub mod gate;
 pub mod hash;
 pub mod message;
 pub mod mining;
 pub mod noise;
 pub mod protocol;
+pub mod rate;
 pub mod role;
 pub mod session;
 pub mod storage;

@@ -3,12 +3,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use adit::{
-    connection::{Connection, InitiatorConfig, VERSION},
+    connection::{Connection, InitiatorConfig},
     crypto::Provider,
-    message::common::SetupConnection,
     protocol::{Initiator, Protocol},
+    role::{device::Endpoint, upstream::Choice},
     time::Instant,
-    wire::Str0255,
 };
 use tokio::{net::TcpStream, sync::watch, time::sleep_until};
 
@@ -136,54 +135,7 @@ impl fmt::Display for Failure {
 }
 
 /// What a client says about itself in `SetupConnection`, for the operator of the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Software {
-    /// Who made it; must not be empty (D-CONN-5).
-    pub vendor: String,
-    /// Hardware, or name of the software.
-    pub hardware_version: String,
-    /// Version.
-    pub firmware: String,
-    /// Identifier of this very device or installation; empty says nothing.
-    pub device_id: String,
-}
-
-impl Default for Software {
-    /// This library.
-    fn default() -> Self {
-        Self {
-            vendor: "Adit".into(),
-            hardware_version: env!("CARGO_PKG_NAME").into(),
-            firmware: env!("CARGO_PKG_VERSION").into(),
-            device_id: String::new(),
-        }
-    }
-}
-
-impl Software {
-    /// The setup of a connection to `host`; strings longer than 255 bytes are cut.
-    #[must_use]
-    pub fn setup<'a>(&'a self, protocol: u8, flags: u32, host: &'a str, port: u16) -> SetupConnection<'a> {
-        SetupConnection {
-            protocol,
-            min_version: VERSION,
-            max_version: VERSION,
-            flags,
-            endpoint_host: cut(host).into(),
-            endpoint_port: port,
-            vendor: cut(&self.vendor).into(),
-            hardware_version: cut(&self.hardware_version).into(),
-            firmware: cut(&self.firmware).into(),
-            device_id: cut(&self.device_id).into(),
-        }
-    }
-}
-
-/// As much of the text as a string of the protocol holds.
-fn cut(text: &str) -> &str {
-    let end = (0..=text.len().min(Str0255::MAX_LEN)).rev().find(|end| text.is_char_boundary(*end));
-    text.get(..end.unwrap_or(0)).unwrap_or_default()
-}
+pub type Software = adit::role::upstream::Software<String>;
 
 /// A link to a server, fresh: the handshake and setup are to come.
 #[derive(Debug)]
@@ -248,7 +200,7 @@ impl Upstream {
                 sleep_until(self.settings.clock.to_tokio(until)).await;
                 self.wait = None;
             }
-            let (host, port, config) = self.choice.server(&self.config)?;
+            let (host, port, config) = self.next()?;
             self.state.send_replace(UpstreamState::Connecting { server: format!("{host}:{port}") });
             match attempt(&host, port, &config, self.config.connect_limit, &self.settings).await {
                 Ok(link) => return Some(Connected { link, host, port }),
@@ -272,7 +224,14 @@ impl Upstream {
 
     fn failed(&mut self, failure: &Failure) {
         let server = self.server();
-        self.choice.after(failure, self.backoff.is_up());
+        let place = match failure {
+            Failure::Ended(Ended::Elsewhere { host, port }) => Endpoint::new(host, *port).ok(),
+            _ => None,
+        };
+        match place {
+            Some(place) => self.choice.sent(place),
+            None => self.choice.ended(self.backoff.is_up()),
+        }
         let now = self.settings.clock.now();
         // Without entropy the wait is the shortest of its range, which is still a wait.
         let wait = self.backoff.down(now, jitter().unwrap_or(0));
@@ -281,9 +240,17 @@ impl Upstream {
         self.wait = Some(now.saturating_add(wait));
     }
 
+    /// Host, port and configuration of the present attempt.
+    fn next(&self) -> Option<(String, u16, InitiatorConfig)> {
+        let server = self.config.servers.get(self.choice.index(self.config.servers.len())?)?;
+        let place = self.choice.elsewhere().map(|place| (place.host().to_owned(), place.port()));
+        let (host, port) = place.unwrap_or_else(|| (server.host.clone(), server.port));
+        Some((host, port, server.connection))
+    }
+
     /// `host:port` of the present attempt.
     fn server(&self) -> String {
-        self.choice.server(&self.config).map_or_else(String::new, |(host, port, _)| format!("{host}:{port}"))
+        self.next().map_or_else(String::new, |(host, port, _)| format!("{host}:{port}"))
     }
 }
 
@@ -298,33 +265,6 @@ async fn attempt<Pr: Protocol, P: Provider>(
     let entropy = entropy().map_err(Failure::Entropy)?;
     let connection = Connection::initiator(config, entropy, settings.clock.now());
     Ok(Link::new(connection, stream, peer, Arc::clone(settings)))
-}
-
-/// Which server is next.
-#[derive(Debug, Default)]
-struct Choice {
-    index: usize,
-    /// Where the server at `index` sent us.
-    elsewhere: Option<(String, u16)>,
-}
-
-impl Choice {
-    fn server(&self, config: &UpstreamConfig) -> Option<(String, u16, InitiatorConfig)> {
-        let server = config.servers.get(self.index % config.servers.len().max(1))?;
-        let (host, port) = self.elsewhere.clone().unwrap_or_else(|| (server.host.clone(), server.port));
-        Some((host, port, server.connection))
-    }
-
-    /// D-RECON-1, D-RECON-4: a server that sends us elsewhere is still the one whose authority key counts. When the new place
-    /// fails, the old one is asked again.
-    fn after(&mut self, failure: &Failure, was_up: bool) {
-        match failure {
-            Failure::Ended(Ended::Elsewhere { host, port }) => self.elsewhere = Some((host.clone(), *port)),
-            _ if was_up => (self.index, self.elsewhere) = (0, None),
-            _ if self.elsewhere.take().is_some() => {}
-            _ => self.index = self.index.wrapping_add(1),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -454,14 +394,6 @@ mod tests {
         shutdown.start(Duration::ZERO);
         task.await.unwrap();
         assert_eq!(*state.borrow(), UpstreamState::Stopped);
-    }
-
-    #[test]
-    fn what_is_too_long_for_a_string_is_cut_between_characters() {
-        let software = Software { vendor: "é".repeat(200), ..Software::default() };
-        let setup = software.setup(0, 0, "host", 1);
-        assert_eq!(setup.vendor.as_bytes(), "é".repeat(127).as_bytes());
-        assert_eq!(setup.endpoint_host.as_bytes(), b"host");
     }
 
     /// A server that accepts and closes at once is not asked in a tight loop.

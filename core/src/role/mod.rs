@@ -6,8 +6,11 @@
 pub mod connections;
 mod deadlines;
 pub mod device;
+#[cfg(feature = "alloc")]
+pub mod news;
 pub mod pool;
 pub mod provider;
+pub mod upstream;
 
 pub use connections::ConnectionId;
 pub use device::Device;

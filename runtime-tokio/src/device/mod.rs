@@ -3,21 +3,19 @@
 //! Work goes out through a watch channel, so the hasher sees the newest only; solutions come back through a bounded queue. Which
 //! values of a header are searched, and by what, is the hasher's business.
 
-mod news;
 mod run;
 #[cfg(test)]
 mod tests;
 
 use std::fmt;
 
+pub use adit::role::news::DeviceNews;
 use adit::{
     crypto::Provider as Crypto,
     mining::client::{Solution, Statistics, Work},
     role::device::{Device, DeviceConfig},
 };
 use tokio::sync::{broadcast, mpsc, watch};
-
-pub use news::DeviceNews;
 
 use crate::{
     shutdown::Shutdown,

@@ -5,7 +5,6 @@
 //! so ([`PoolHandle::stored`]), and only then are they acknowledged.
 
 mod downstream;
-mod news;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -13,6 +12,7 @@ mod upstream;
 
 use std::{fmt, sync::Arc};
 
+pub use adit::role::news::{PoolNews, TemplateNews};
 use adit::{
     connection::{ResponderConfig, SetupPolicy},
     crypto::Provider as Crypto,
@@ -21,8 +21,6 @@ use adit::{
     time::{Instant, UnixTime},
 };
 use tokio::sync::{broadcast, mpsc, watch};
-
-pub use news::{PoolNews, TemplateNews};
 
 use crate::{
     link::LinkSettings,

@@ -1,20 +1,19 @@
 //! One template client's connection.
 
-use std::{collections::VecDeque, net::SocketAddr, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
 use adit::{
-    connection::{Event, Outbound, ResponderConfig, Token},
+    connection::{Event, ResponderConfig, Token},
     crypto::Provider as Crypto,
-    error::{Error, Misuse},
-    message::template::{RequestTransactionDataError, RequestTransactionDataSuccess},
+    error::Error,
     protocol::{Responder, TemplateDistribution},
     role::ConnectionId,
     template::server::Request,
-    wire::{B016M, B064K, Revision, Seq064K},
+    wire::Revision,
 };
 use tokio::net::TcpStream;
 
-use super::{FoundBlock, ProviderEvent, Shared};
+use super::{ProviderEvent, Shared, Transactions};
 use crate::{
     link::{Link, LinkError, LinkSettings, Turn},
     listen::Accepted,
@@ -25,8 +24,6 @@ use crate::{
 
 /// Questions for transactions that a client may have open; each answer may be megabytes.
 const MOST_OWED: usize = 8;
-
-type Out<'o> = Outbound<'o, Responder, TemplateDistribution>;
 
 /// A client that has finished its setup. Dropping it, however that comes about, takes it from the provider.
 struct Registered {
@@ -159,7 +156,7 @@ impl<P: Crypto> Client<P> {
                         self.link.want_room();
                         Ok(None)
                     }
-                    Ok(request) => Ok(request.and_then(|request| news(peer, request))),
+                    Ok(request) => Ok(request.and_then(|request| ProviderEvent::of(peer, request))),
                     Err(error) => Err(Broken::Rule(error.to_string())),
                 }
             }
@@ -178,7 +175,8 @@ impl<P: Crypto> Client<P> {
             && let Some(template_id) = self.owed.front().copied()
         {
             let transactions = shared.lock().transactions.get(&template_id).cloned();
-            sent = answer(template_id, transactions.as_deref(), &mut out);
+            // Outside of the lock.
+            sent = Transactions::answer(transactions.as_deref(), template_id, &mut out);
             if sent.is_ok() {
                 self.owed.pop_front();
             }
@@ -192,40 +190,4 @@ impl<P: Crypto> Client<P> {
             Err(error) => Err(Broken::Rule(error.to_string())),
         }
     }
-}
-
-/// What the owner is to be told of a request.
-fn news(peer: SocketAddr, request: Request<'_>) -> Option<ProviderEvent> {
-    match request {
-        Request::Solution(solution) => Some(ProviderEvent::Solution(FoundBlock {
-            peer,
-            template_id: solution.template_id,
-            header: solution.header,
-            hash: solution.hash,
-            coinbase_tx: solution.coinbase_tx.to_vec(),
-            stale: solution.stale,
-            breach: solution.breach,
-        })),
-        Request::NoBlock(template_id, why) => Some(ProviderEvent::NoBlock { peer, template_id, why }),
-        Request::Constraints(_) | Request::Transactions(_) => None,
-    }
-}
-
-/// Sends a template's transactions, outside the lock: they may be megabytes.
-fn answer(template_id: u64, transactions: Option<&super::Transactions>, out: &mut Out<'_>) -> Result<(), Error> {
-    if let Some(found) = transactions {
-        let list: Vec<_> = found.transactions.iter().map(|transaction| B016M::new(transaction)).collect();
-        let sent = out.send(&RequestTransactionDataSuccess {
-            template_id,
-            excess_data: B064K::new(&found.excess_data),
-            transaction_list: Seq064K::new(&list),
-        });
-        if sent != Err(Error::Misuse(Misuse::TooLarge)) {
-            return sent;
-        }
-    }
-    out.send(&RequestTransactionDataError {
-        template_id,
-        error_code: RequestTransactionDataError::TEMPLATE_ID_NOT_FOUND.into(),
-    })
 }

@@ -7,10 +7,10 @@ mod tests;
 use std::{
     collections::HashMap,
     fmt,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+pub use adit::role::news::{FoundBlock, ProviderEvent, Transactions};
 use adit::{
     connection::ResponderConfig,
     crypto::Provider as Crypto,
@@ -19,11 +19,7 @@ use adit::{
         provider::{NewTemplate, Provider},
     },
     storage::Heap,
-    template::{
-        Constraints, Tip,
-        book::BookError,
-        solution::{Breach, NoBlock},
-    },
+    template::{Constraints, Tip, book::BookError},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -34,55 +30,6 @@ use crate::{
     shutdown::Shutdown,
     wake::Tasks,
 };
-
-/// A template's transactions without its coinbase, in block order with their witnesses, for clients that ask.
-#[derive(Clone, Debug, Default)]
-pub struct Transactions {
-    /// Extra data that the block may need (`excess_data`).
-    pub excess_data: Vec<u8>,
-    /// The transactions.
-    pub transactions: Vec<Vec<u8>>,
-}
-
-/// A solution whose hash meets the target: to be built into a block and broadcast at once, even when a rule was broken on the way
-/// ([`breach`](Self::breach)), for the node's judgement is what counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FoundBlock {
-    /// The client that found it.
-    pub peer: SocketAddr,
-    /// The template whose transactions follow the coinbase.
-    pub template_id: u64,
-    /// The block's header.
-    pub header: [u8; 80],
-    /// The block's hash, in raw SHA-256 order.
-    pub hash: [u8; 32],
-    /// The coinbase transaction, serialized as it opens the block.
-    pub coinbase_tx: Vec<u8>,
-    /// The block builds on the tip before the present one.
-    pub stale: bool,
-    /// A rule that the client broke.
-    pub breach: Option<Breach>,
-}
-
-/// What the owner of a provider hears.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProviderEvent {
-    /// A client has connected and finished its setup.
-    Connected(SocketAddr),
-    /// It is gone.
-    Disconnected(SocketAddr),
-    /// A client found a block.
-    Solution(FoundBlock),
-    /// A client believed so, but it is none.
-    NoBlock {
-        /// The client.
-        peer: SocketAddr,
-        /// The template that it named.
-        template_id: u64,
-        /// Why it is no block.
-        why: NoBlock,
-    },
-}
 
 /// The owner's side of a provider: clones are handles on the same one.
 #[derive(Clone)]

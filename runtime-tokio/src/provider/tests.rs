@@ -1,6 +1,6 @@
 //! A provider and its clients over loopback and Noise.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use adit::{
     connection::{Ending, Event, SetupPolicy},

@@ -1,8 +1,8 @@
-//! Token buckets: how often something may happen. Pure: time is an argument.
+//! Token buckets: how often something may happen. Pure: time is an argument. What is counted must not be here.
 
-use std::time::Duration;
+use core::time::Duration;
 
-use adit::time::Instant;
+use crate::time::Instant;
 
 /// So many a second on average, so many at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Throttle {
     /// Whether to write the line now, and if so, how many were held back since the last one.
     pub fn pass(&mut self, now: Instant) -> Option<u64> {
         if self.bucket.take(1, now) {
-            Some(std::mem::take(&mut self.held_back))
+            Some(core::mem::take(&mut self.held_back))
         } else {
             self.held_back += 1;
             None
@@ -103,6 +103,8 @@ impl Throttle {
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use proptest::prelude::*;
 
     use super::*;

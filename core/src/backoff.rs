@@ -1,8 +1,8 @@
-//! How long to wait before the next attempt. Pure: time and entropy are arguments.
+//! How long to wait before the next attempt. Pure: time and entropy are arguments. Who connects where must not be here.
 
-use std::time::Duration;
+use core::time::Duration;
 
-use adit::time::Instant;
+use crate::time::Instant;
 
 /// How waits between attempts grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,7 @@ impl Backoff {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use std::vec::Vec;
 
     use super::*;
 

@@ -1,0 +1,283 @@
+//! What owners of roles hear and hand in, in values that outlive a message: for logs, views and books. Feature `alloc`.
+//!
+//! Where the news go, and who may miss them, is the runtime's.
+
+use alloc::{
+    borrow::ToOwned,
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::net::SocketAddr;
+
+use super::ConnectionId;
+use super::device::{Fatal, Outcome};
+use super::pool::{self, JobError, PoolEvent};
+use crate::connection::Outbound;
+use crate::error::{Error, Misuse};
+use crate::message::template::{RequestTransactionDataError, RequestTransactionDataSuccess};
+use crate::mining::client::NotSent;
+use crate::protocol::{Responder, TemplateDistribution};
+use crate::template::server::Request;
+use crate::template::solution::{Breach, NoBlock};
+use crate::template::store::TemplateError;
+use crate::wire::{B016M, B064K, Seq064K};
+
+/// Something that happened to a device, for logs and views. Codes are the server's words, for people.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DeviceNews {
+    /// The connection is set up; the channel is asked for.
+    Ready,
+    /// The server refuses the connection.
+    SetupRefused {
+        /// Why.
+        code: String,
+    },
+    /// The channel is open.
+    ChannelOpened {
+        /// Its id on this connection.
+        channel_id: u32,
+    },
+    /// No channel for now; it is asked for again.
+    OpenRefused {
+        /// Why.
+        code: String,
+    },
+    /// The server closed the channel; it is asked for again.
+    ChannelClosed {
+        /// Why.
+        code: String,
+    },
+    /// Other work, or none.
+    Work,
+    /// Later jobs have another target.
+    NewTarget,
+    /// Shares were accepted.
+    Accepted {
+        /// Of the last of them.
+        last_sequence_number: u32,
+        /// How many.
+        count: u64,
+        /// Sum of their difficulty, as the server counts it.
+        difficulty: u64,
+    },
+    /// A share was rejected.
+    Rejected {
+        /// Of the share.
+        sequence_number: u32,
+        /// Why.
+        code: String,
+    },
+    /// A solution was not sent, since it could not count.
+    NotSent(NotSent),
+    /// The server does not take the announced hash rate.
+    UpdateRefused {
+        /// Why.
+        code: String,
+    },
+    /// The server asks to connect elsewhere.
+    Reconnect {
+        /// Name or address.
+        host: String,
+        /// TCP port.
+        port: u16,
+    },
+    /// The connection is of no use.
+    Fatal(Fatal),
+}
+
+impl DeviceNews {
+    /// What outlives the outcome; nothing where nothing happened.
+    #[must_use]
+    pub fn of(outcome: &Outcome<'_>) -> Option<Self> {
+        Some(match outcome {
+            Outcome::Done => return None,
+            Outcome::Ready => Self::Ready,
+            Outcome::SetupRefused { error_code, .. } => Self::SetupRefused { code: error_code.to_string() },
+            Outcome::ChannelOpened { channel_id } => Self::ChannelOpened { channel_id: *channel_id },
+            Outcome::OpenRefused { error_code, .. } => Self::OpenRefused { code: error_code.to_string() },
+            Outcome::ChannelClosed { reason_code, .. } => Self::ChannelClosed { code: reason_code.to_string() },
+            Outcome::NewWork | Outcome::NoWork => Self::Work,
+            Outcome::NewTarget => Self::NewTarget,
+            Outcome::Accepted { last_sequence_number, count, difficulty } => {
+                Self::Accepted { last_sequence_number: *last_sequence_number, count: *count, difficulty: *difficulty }
+            }
+            Outcome::Rejected { sequence_number, error_code } => {
+                Self::Rejected { sequence_number: *sequence_number, code: error_code.to_string() }
+            }
+            Outcome::UpdateRefused { error_code } => Self::UpdateRefused { code: error_code.to_string() },
+            Outcome::Reconnect(endpoint) => Self::Reconnect { host: endpoint.host().to_owned(), port: endpoint.port() },
+            Outcome::Fatal(fatal) => Self::Fatal(*fatal),
+        })
+    }
+}
+
+/// Something that happened at a pool, for logs and views.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PoolNews {
+    /// A client has connected and finished its setup.
+    Connected {
+        /// Its id at the pool.
+        connection: ConnectionId,
+        /// Its address.
+        peer: SocketAddr,
+    },
+    /// It is gone.
+    Disconnected {
+        /// Its id at the pool.
+        connection: ConnectionId,
+        /// Its address.
+        peer: SocketAddr,
+    },
+    /// What came of a client's message.
+    Downstream(PoolEvent),
+    /// What came of the template provider's message.
+    Template(TemplateNews),
+}
+
+/// What came of the template provider's message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum TemplateNews {
+    /// A job was made of a template. With `future` it waits for a tip.
+    Job {
+        /// The template.
+        template_id: u64,
+        /// It waits for a tip.
+        future: bool,
+    },
+    /// No job could be made of a template.
+    NoJob {
+        /// The template.
+        template_id: u64,
+        /// Why.
+        why: JobError,
+    },
+    /// A template that can't be used.
+    Unusable {
+        /// The template.
+        template_id: u64,
+        /// What is wrong with it.
+        why: TemplateError,
+    },
+    /// The network moved on, and all channels with it.
+    Tip {
+        /// Hash of the block to build on, in raw SHA-256 order.
+        prev_hash: [u8; 32],
+        /// The template that is mined now.
+        template_id: u64,
+    },
+    /// The network moved on, but there is no job: nothing that is mined now counts until the next template.
+    TipWithoutJob {
+        /// Hash of the block to build on, in raw SHA-256 order.
+        prev_hash: [u8; 32],
+    },
+}
+
+impl TemplateNews {
+    /// What outlives the message; transactions do not, a pool asks for none by itself.
+    #[must_use]
+    pub fn of(event: pool::ProviderEvent<'_>) -> Option<Self> {
+        match event {
+            pool::ProviderEvent::Job { template_id, future } => Some(Self::Job { template_id, future }),
+            pool::ProviderEvent::NoJob { template_id, why } => Some(Self::NoJob { template_id, why }),
+            pool::ProviderEvent::Unusable { template_id, why } => Some(Self::Unusable { template_id, why }),
+            pool::ProviderEvent::Tip { prev_hash, template_id } => Some(Self::Tip { prev_hash, template_id }),
+            pool::ProviderEvent::TipWithoutJob { prev_hash } => Some(Self::TipWithoutJob { prev_hash }),
+            pool::ProviderEvent::Transactions(_) | pool::ProviderEvent::NoTransactions(_) => None,
+        }
+    }
+}
+
+/// A solution whose hash meets the target: to be built into a block and broadcast at once, even when a rule was broken on the way
+/// ([`breach`](Self::breach)), for the node's judgement is what counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FoundBlock {
+    /// The client that found it.
+    pub peer: SocketAddr,
+    /// The template whose transactions follow the coinbase.
+    pub template_id: u64,
+    /// The block's header.
+    pub header: [u8; 80],
+    /// The block's hash, in raw SHA-256 order.
+    pub hash: [u8; 32],
+    /// The coinbase transaction, serialized as it opens the block.
+    pub coinbase_tx: Vec<u8>,
+    /// The block builds on the tip before the present one.
+    pub stale: bool,
+    /// A rule that the client broke.
+    pub breach: Option<Breach>,
+}
+
+/// What the owner of a provider hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProviderEvent {
+    /// A client has connected and finished its setup.
+    Connected(SocketAddr),
+    /// It is gone.
+    Disconnected(SocketAddr),
+    /// A client found a block.
+    Solution(FoundBlock),
+    /// A client believed so, but it is none.
+    NoBlock {
+        /// The client.
+        peer: SocketAddr,
+        /// The template that it named.
+        template_id: u64,
+        /// Why it is no block.
+        why: NoBlock,
+    },
+}
+
+impl ProviderEvent {
+    /// What the owner of a provider is to be told of a client's request; nothing where it has no part in it.
+    #[must_use]
+    pub fn of(peer: SocketAddr, request: Request<'_>) -> Option<Self> {
+        match request {
+            Request::Solution(solution) => Some(Self::Solution(FoundBlock {
+                peer,
+                template_id: solution.template_id,
+                header: solution.header,
+                hash: solution.hash,
+                coinbase_tx: solution.coinbase_tx.to_vec(),
+                stale: solution.stale,
+                breach: solution.breach,
+            })),
+            Request::NoBlock(template_id, why) => Some(Self::NoBlock { peer, template_id, why }),
+            Request::Constraints(_) | Request::Transactions(_) => None,
+        }
+    }
+}
+
+/// A template's transactions without its coinbase, in block order with their witnesses, for clients that ask.
+#[derive(Clone, Debug, Default)]
+pub struct Transactions {
+    /// Extra data that the block may need (`excess_data`).
+    pub excess_data: Vec<u8>,
+    /// The transactions.
+    pub transactions: Vec<Vec<u8>>,
+}
+
+impl Transactions {
+    /// Answers `RequestTransactionData`: with these transactions; with an error when the template is not known any more, or its
+    /// transactions are more than a message holds. They may be megabytes, so this is no call to make under a lock.
+    pub fn answer(
+        found: Option<&Self>,
+        template_id: u64,
+        out: &mut Outbound<'_, Responder, TemplateDistribution>,
+    ) -> Result<(), Error> {
+        if let Some(found) = found {
+            let list: Vec<_> = found.transactions.iter().map(|transaction| B016M::new(transaction)).collect();
+            let sent = out.send(&RequestTransactionDataSuccess {
+                template_id,
+                excess_data: B064K::new(&found.excess_data),
+                transaction_list: Seq064K::new(&list),
+            });
+            if sent != Err(Error::Misuse(Misuse::TooLarge)) {
+                return sent;
+            }
+        }
+        out.send(&RequestTransactionDataError {
+            template_id,
+            error_code: RequestTransactionDataError::TEMPLATE_ID_NOT_FOUND.into(),
+        })
+    }
+}
