@@ -99,7 +99,17 @@ impl core::error::Error for Exhausted {}
 /// A channel's place in the space. Not `Clone`: whoever holds it owns the place, and gives it back to
 /// [`ExtranonceSpace::release`] exactly once.
 #[derive(Debug, PartialEq, Eq)]
-pub struct ChannelNumber(u32);
+pub struct ChannelNumber {
+    number: u32,
+    used: bool,
+}
+
+impl ChannelNumber {
+    /// A share of this place was accepted, so the place rests when it is given back.
+    pub const fn mark_used(&mut self) {
+        self.used = true;
+    }
+}
 
 /// Hands out the places of a server's channels (D-CHAN-7).
 pub struct ExtranonceSpace<S: Storage> {
@@ -112,7 +122,8 @@ pub struct ExtranonceSpace<S: Storage> {
     /// Freed numbers: first those that may be used again, then those freed before the last prevhash, then those freed since.
     ///
     /// A header that was accepted under a number could be submitted again from a new channel while the same prevhash lasts. One prevhash
-    /// more, because a custom job may run ahead of the pool's own prevhash.
+    /// more, because a custom job may run ahead of the pool's own prevhash. A number under which nothing was accepted may be used
+    /// again at once: else whoever opens and closes channels in a loop would use up all numbers of a pool.
     freed: S::List<u32, CHANNEL_NUMBERS_INLINE, CHANNEL_NUMBERS_HEAP>,
     /// Where the second part begins, and where the third.
     rested: usize,
@@ -177,21 +188,30 @@ impl<S: Storage> ExtranonceSpace<S> {
             self.freed.swap_remove(middle);
             self.rested = last;
             self.recent = middle;
-            return Ok(ChannelNumber(number));
+            return Ok(ChannelNumber { number, used: false });
         }
         if self.fresh >= self.limit {
             return Err(Exhausted);
         }
         let number = self.fresh;
         self.fresh += 1;
-        Ok(ChannelNumber(number))
+        Ok(ChannelNumber { number, used: false })
     }
 
-    /// Takes a number back. It rests until the prevhash changed twice.
+    /// Takes a number back. It rests until the prevhash changed twice, unless no share was accepted under it
+    /// ([`ChannelNumber::mark_used`]).
     #[allow(clippy::needless_pass_by_value, reason = "taking the value is what makes giving it back twice impossible")]
     pub fn release(&mut self, number: ChannelNumber) {
         // Never full: there are no more numbers than places.
-        let _ = self.freed.push(number.0);
+        let last = self.freed.len();
+        if self.freed.push(number.number).is_err() || number.used {
+            return;
+        }
+        // To the end of the first part: the first of the third makes room for it, and the first of the second.
+        self.freed.swap(last, self.recent);
+        self.freed.swap(self.recent, self.rested);
+        self.recent += 1;
+        self.rested += 1;
     }
 
     /// The network moved on. Numbers that rested for a whole prevhash may be used: no share of theirs can be accepted again.
@@ -202,7 +222,7 @@ impl<S: Storage> ExtranonceSpace<S> {
 
     fn numbered(&self, number: &ChannelNumber) -> ExtranoncePrefix {
         // Highest byte first, so that prefixes sort as numbers do; the layout was checked, so everything fits.
-        let bytes = number.0.to_be_bytes();
+        let bytes = number.number.to_be_bytes();
         let digits = bytes.get(bytes.len().saturating_sub(usize::from(self.number_len))..).unwrap_or_default();
         self.server.with(digits).unwrap_or_default()
     }
@@ -256,7 +276,9 @@ mod tests {
         let mut space = ExtranonceSpace::<Inline>::new(&[], 4, 8).unwrap();
         let mut held: Vec<_> = (0..CHANNEL_NUMBERS_INLINE).map(|_| space.allocate().unwrap()).collect();
         assert_eq!(space.allocate(), Err(Exhausted));
-        space.release(held.pop().unwrap());
+        let mut number = held.pop().unwrap();
+        number.mark_used();
+        space.release(number);
         assert_eq!(space.allocate(), Err(Exhausted), "a freed number rests");
         space.prev_hash_changed();
         assert_eq!(space.allocate(), Err(Exhausted), "for a whole prevhash");
@@ -265,24 +287,37 @@ mod tests {
         assert_eq!(space.allocate(), Err(Exhausted));
     }
 
+    #[test]
+    fn a_number_under_which_nothing_was_accepted_does_not_rest() {
+        let mut space = ExtranonceSpace::<Inline>::new(&[], 4, 8).unwrap();
+        let held: Vec<_> = (1..CHANNEL_NUMBERS_INLINE).map(|_| space.allocate().unwrap()).collect();
+        for _ in 0..1_000 {
+            let number = space.allocate().unwrap();
+            space.release(number);
+        }
+        assert_eq!(space.in_use(), held.len());
+    }
+
     #[derive(Clone, Debug)]
     enum Step {
         Open,
-        Close(usize),
+        /// Which, and whether a share of it was accepted.
+        Close(usize, bool),
         NewPrevHash,
     }
 
     fn steps() -> impl Strategy<Value = Vec<Step>> {
         let step = prop_oneof![
             5 => Just(Step::Open),
-            4 => any::<usize>().prop_map(Step::Close),
+            4 => (any::<usize>(), any::<bool>()).prop_map(|(which, used)| Step::Close(which, used)),
             1 => Just(Step::NewPrevHash),
         ];
         proptest::collection::vec(step, 0..300)
     }
 
     proptest! {
-        /// D-CHAN-7: whatever opens and closes, no prefix is held twice, none is used twice within two prevhashes, and no number gets lost.
+        /// D-CHAN-7: whatever opens and closes, no prefix is held twice, none with accepted shares is used twice within two prevhashes, and
+        /// no number gets lost.
         #[test]
         fn prefixes_are_unique_within_two_prevhashes(steps in steps()) {
             let mut space = ExtranonceSpace::<Inline>::new(&[7], 1, 6).unwrap();
@@ -303,11 +338,17 @@ mod tests {
                             prop_assert_eq!(used.union(&before).count(), CHANNEL_NUMBERS_INLINE);
                         }
                     }
-                    Step::Close(which) if !open.is_empty() => {
-                        let number = open.swap_remove(which % open.len());
+                    Step::Close(which, with_shares) if !open.is_empty() => {
+                        let mut number = open.swap_remove(which % open.len());
+                        if with_shares {
+                            number.mark_used();
+                        } else {
+                            used.remove(space.standard_prefix(&number).as_slice());
+                            before.remove(space.standard_prefix(&number).as_slice());
+                        }
                         space.release(number);
                     }
-                    Step::Close(_) => {}
+                    Step::Close(..) => {}
                     Step::NewPrevHash => {
                         space.prev_hash_changed();
                         before = used;

@@ -127,6 +127,14 @@ impl<S: Storage> Channel<S> {
         }
     }
 
+    /// The place that jobs of this generation search.
+    pub(super) fn number_mut(&mut self, generation: Generation) -> &mut ChannelNumber {
+        match &mut self.old_number {
+            Some(old) if generation != self.duplicates.generation() => old,
+            _ => &mut self.number,
+        }
+    }
+
     pub(super) fn live_job(&self, id: u32) -> Option<&LiveJob> {
         self.jobs.iter().find(|job| job.id == id)
     }

@@ -36,7 +36,8 @@ struct Client {
     gone: BTreeSet<u32>,
     groups: BTreeSet<u32>,
     jobs: BTreeSet<u32>,
-    prefixes: BTreeSet<Vec<u8>>,
+    /// Hashes of all shares that counted.
+    counted: BTreeSet<[u8; 32]>,
 }
 
 impl Client {
@@ -53,13 +54,17 @@ impl Client {
         found
     }
 
+    fn is_held(&self, prefix: &[u8]) -> bool {
+        self.open.values().any(|seen| seen.prefix == prefix)
+    }
+
     fn opened(&mut self, id: u32, kind: ChannelKind, group: u32, prefix: &[u8], target: U256) {
         assert!(!self.gone.contains(&id) && !self.groups.contains(&id), "D-CHAN-1: {id} had another meaning");
         if group != 0 {
             assert!(!self.open.contains_key(&group) && !self.gone.contains(&group), "D-GRP-1");
             self.groups.insert(group);
         }
-        assert!(self.prefixes.insert(prefix.to_vec()), "D-CHAN-7: {prefix:?} twice");
+        assert!(!self.is_held(prefix), "D-CHAN-7: {prefix:?} twice");
         let seen = Seen {
             kind,
             group,
@@ -125,7 +130,7 @@ impl Client {
             ToClient::SetExtranoncePrefix(m) => {
                 assert!(!self.groups.contains(&m.channel_id), "D-EXN-2");
                 let prefix = m.extranonce_prefix.as_bytes().to_vec();
-                assert!(self.prefixes.insert(prefix.clone()), "D-CHAN-7: {prefix:?} twice");
+                assert!(!self.is_held(&prefix), "D-CHAN-7: {prefix:?} twice");
                 let mut members = self.members(m.channel_id);
                 assert_eq!(members[0].prefix.len(), prefix.len());
                 members[0].prefix = prefix;
@@ -248,6 +253,9 @@ fn play(revision: Revision, flags: SetupFlags, steps: Vec<Step>) {
                 let active = client.open.get(&id).is_some_and(|seen| seen.active.contains(&job));
                 let outcome = bench.submit(&share);
                 assert!(active || outcome.is_err(), "a share of no job of this channel counts");
+                if let Ok(accepted) = outcome {
+                    assert!(client.counted.insert(accepted.hash), "D-CHAN-7: one header counts twice");
+                }
             }
             Step::Job(wait) => {
                 bench.job(wait);
@@ -258,9 +266,6 @@ fn play(revision: Revision, flags: SetupFlags, steps: Vec<Step>) {
                     bench.job(true);
                 }
                 bench.prev_hash((n % 200) as u8);
-                // Numbers may be used again two prevhashes later; the client here is not to be confused by that.
-                client.prefixes.clear();
-                client.prefixes.extend(client.open.values().map(|seen| seen.prefix.clone()));
             }
             Step::Wait(seconds) => {
                 bench.now = bench.now.saturating_add(core::time::Duration::from_secs(seconds.into()));

@@ -302,10 +302,14 @@ impl<S: Storage> MiningServer<S> {
         let target = job.target.target();
         // D-ALG-6, D-TGT-3.
         let fault = if target.is_met_by(hash) {
-            channel.duplicates.take(hash, job.generation).err().map(|why| match why {
-                NotTaken::Duplicate => Reason::Duplicate,
-                NotTaken::Stale => Reason::Stale,
-            })
+            match channel.duplicates.take(hash, job.generation) {
+                Ok(_) => {
+                    channel.number_mut(job.generation).mark_used();
+                    None
+                }
+                Err(NotTaken::Duplicate) => Some(Reason::Duplicate),
+                Err(NotTaken::Stale) => Some(Reason::Stale),
+            }
         } else {
             Some(Reason::Difficulty)
         };

@@ -172,8 +172,10 @@ fn ids_are_never_used_again() {
 #[test]
 fn exhaustion_is_an_answer() {
     let mut bench = Bench::draft();
-    for _ in 0..crate::config::CHANNEL_NUMBERS_INLINE {
-        let id = bench.open(ChannelKind::Standard);
+    for n in 0..crate::config::CHANNEL_NUMBERS_INLINE as u32 {
+        // Only a channel with shares leaves a number that rests.
+        let (id, job) = bench.ready(ChannelKind::Standard);
+        assert!(bench.submit(&standard(id, job, n)).is_ok());
         let _ = bench.receive(&close(id)).unwrap();
         bench.taken();
     }

@@ -219,6 +219,27 @@ fn a_busy_channel_moves_and_never_stops() {
     assert_eq!(accepted, 5_000);
 }
 
+/// D-CHAN-7: opening and closing in a loop costs no prefixes: only that of a channel with accepted shares rests.
+#[test]
+fn channels_without_shares_use_up_no_prefix() {
+    let mut bench = Bench::draft();
+    for kind in [ChannelKind::Standard, ChannelKind::Extended] {
+        for _ in 0..10 * crate::config::CHANNEL_NUMBERS_INLINE {
+            let (channel, _) = bench.ready(kind);
+            bench.server.forget(&mut bench.shared, channel);
+        }
+    }
+    let (channel, job) = bench.ready(ChannelKind::Standard);
+    let prefix = |bench: &Bench, channel| bench.server.channel(channel).unwrap().extranonce_prefix(&bench.shared);
+    let worked = prefix(&bench, channel);
+    assert_eq!(reason(bench.submit(&standard(channel, job, 1))), None);
+    bench.server.forget(&mut bench.shared, channel);
+    for n in 1..crate::config::CHANNELS_INLINE {
+        let (channel, _) = bench.ready(ChannelKind::Standard);
+        assert_ne!(prefix(&bench, channel), worked, "channel {n}");
+    }
+}
+
 /// When no prefix is left the channel can't move: what does not fit is refused until the prevhash changes, nothing is forgotten.
 #[test]
 fn without_a_free_prefix_the_bound_refuses() {
