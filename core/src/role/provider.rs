@@ -241,6 +241,7 @@ mod tests {
     use crate::message::template::{CoinbaseOutputConstraints, RequestTransactionData};
     use crate::protocol::Initiator;
     use crate::storage::Inline;
+    use crate::template::server::ClientViolation;
     use crate::template::testing::{ROOM, Wire, fields, tip};
 
     fn constraints(size: u32) -> ToServer<'static> {
@@ -342,6 +343,21 @@ mod tests {
         assert_eq!(house.serve(), [(id, vec!["NewTemplate", "SetNewPrevHash"])]);
         assert_eq!(house.provider.wanted(), None);
         assert_eq!(house.provider.constraints().max_additional_size, 500);
+    }
+
+    /// D-TDP-5: what nobody can use is not asked of the owner, or no one who needs more room later would ever be served.
+    #[test]
+    fn an_impossible_wish_is_refused_and_costs_the_others_nothing() {
+        let mut house = House::with_tip();
+        let [greedy, good] = [(); 2].map(|()| house.provider.connect(Revision::Draft).expect("room"));
+        let largest = Constraints::LARGEST.max_additional_size;
+        for size in [largest + 1, 1_000_000, u32::MAX] {
+            let outcome = house.handle(greedy, constraints(size));
+            assert_eq!(outcome, Err(ProviderError::Handle(HandleError::Rule(ClientViolation::TooMuchRoom))));
+            assert_eq!((house.provider.wanted(), house.provider.constraints()), (None, Constraints::default()));
+        }
+        house.handle(good, constraints(largest)).expect("can be used");
+        assert_eq!(house.provider.wanted().map(|wanted| wanted.max_additional_size), Some(largest));
     }
 
     /// D-TDP-1

@@ -27,11 +27,17 @@ pub type ToTemplateClient<'o> = Outbound<'o, Responder, TemplateDistribution>;
 pub enum ClientViolation {
     /// Another message before `CoinbaseOutputDataSize` (D-TDP-1).
     ConstraintsNotFirst,
+    /// It announced more than [`Constraints::LARGEST`]. Templates leave all clients the room that any of them needs, so no one may ask for a
+    /// block without transactions.
+    TooMuchRoom,
 }
 
 impl fmt::Display for ClientViolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the first message is not CoinbaseOutputDataSize (D-TDP-1)")
+        f.write_str(match self {
+            Self::ConstraintsNotFirst => "the first message is not CoinbaseOutputDataSize (D-TDP-1)",
+            Self::TooMuchRoom => "CoinbaseOutputDataSize is more than a coinbase can be that is sent back",
+        })
     }
 }
 
@@ -119,6 +125,9 @@ impl TemplateServer {
                 // The draft does not say them.
                 max_additional_sigops: message.coinbase_output_max_additional_sigops.get().unwrap_or_default(),
             };
+            if !Constraints::LARGEST.covers(constraints) {
+                return Err(HandleError::Rule(ClientViolation::TooMuchRoom));
+            }
             self.constraints = Some(constraints);
             return Ok(Some(Request::Constraints(constraints)));
         }

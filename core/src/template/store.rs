@@ -144,6 +144,10 @@ pub struct Constraints {
 }
 
 impl Constraints {
+    /// The most that a client can use: a solution's coinbase has at most 65,535 bytes, and as many signature operations as there fit
+    /// shortest outputs with one (10 bytes). A block has room for that whatever else is in it.
+    pub const LARGEST: Self = Self { max_additional_size: 65_535, max_additional_sigops: 6_553 };
+
     /// Whether what is reserved for these is enough for `need`.
     #[must_use]
     pub const fn covers(self, need: Self) -> bool {
