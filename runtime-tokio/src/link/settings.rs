@@ -6,6 +6,15 @@ use adit::config::{SERVER_INPUT, SERVER_OUTPUT};
 
 use crate::{buffers::BufferPool, clock::Clock, rate::Rate};
 
+/// The longest message of an ordinary link.
+const MESSAGE: usize = 64 << 10;
+
+/// The longest record with its length prefix.
+const RECORD: usize = 2 + 65_535;
+
+/// The longest frame with the overhead of its records.
+const LARGE_MESSAGE: usize = 17 << 20;
+
 /// Clock, buffers and limits that all links of a role share, behind one `Arc`.
 #[derive(Clone, Debug)]
 pub struct LinkSettings {
@@ -16,7 +25,8 @@ pub struct LinkSettings {
     /// Where output buffers come from.
     pub output: BufferPool,
     /// Bytes that the input of one link may grow to, for a frame that is longer than a buffer of the pool. A longer frame ends
-    /// the connection.
+    /// the connection. A peer may put many short frames into one record of up to 65,537 bytes, which comes behind what is left of the
+    /// last one; so a link that must take every valid record needs room for the longest frame and that.
     pub input_ceiling: usize,
     /// Bytes that the output of one link may grow to, for a message that is longer than a buffer of the pool. Beyond that a link
     /// whose peer does not read takes one more buffer's length for answers, so that it goes on reading when two busy
@@ -33,7 +43,7 @@ pub struct LinkSettings {
 }
 
 impl LinkSettings {
-    /// Settings with the core's buffer sizes and defaults: messages up to 64 KiB, half a minute for a stalled peer, two seconds
+    /// Settings with the core's buffer sizes and defaults: messages up to 64 KiB in records of any length, half a minute for a stalled peer, two seconds
     /// of lingering, no limit on frames; `keep` buffers of each kind are kept for reuse.
     #[must_use]
     pub fn new(clock: Clock, keep: usize) -> Self {
@@ -41,8 +51,8 @@ impl LinkSettings {
             clock,
             input: BufferPool::new(SERVER_INPUT, keep),
             output: BufferPool::new(SERVER_OUTPUT, keep),
-            input_ceiling: 64 << 10,
-            output_ceiling: 64 << 10,
+            input_ceiling: MESSAGE + RECORD,
+            output_ceiling: MESSAGE,
             write_stall: Some(Duration::from_secs(30)),
             frame_stall: Some(Duration::from_secs(30)),
             linger: Duration::from_secs(2),
@@ -50,10 +60,17 @@ impl LinkSettings {
         }
     }
 
-    /// The same for links that carry whole blocks' transactions (template distribution): messages up to the 16 MiB that a frame
-    /// can announce, with its records' overhead.
+    /// The same for links over which whole blocks' transactions come (a template client's): takes messages of up to the 16 MiB that a
+    /// frame can announce, with its records' overhead.
     #[must_use]
-    pub fn with_large_messages(self) -> Self {
-        Self { input_ceiling: 17 << 20, output_ceiling: 17 << 20, ..self }
+    pub fn with_large_input(self) -> Self {
+        Self { input_ceiling: LARGE_MESSAGE, ..self }
+    }
+
+    /// The same for links over which whole blocks' transactions leave (a template provider's). What a client may make such a link
+    /// take in stays small: strangers ask for no buffers of megabytes.
+    #[must_use]
+    pub fn with_large_output(self) -> Self {
+        Self { output_ceiling: LARGE_MESSAGE, ..self }
     }
 }

@@ -6,6 +6,7 @@ use adit::{
     connection::{Ending, InitiatorConfig, NoiseServer, Reason, ResponderConfig, Security, SetupPolicy},
     crypto::{RustCrypto, Secret},
     error::{Part, PeerError},
+    frame::Header,
     message::{
         common::SetupConnection,
         mining::{SetTarget, SubmitSharesStandard, SubmitSharesSuccess, ToClient, ToServer},
@@ -309,6 +310,39 @@ async fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
     // What was taken fits into the buffers and the pipe.
     let sent = flood.await.unwrap() as usize;
     assert!(sent <= (2 * length + 4_096 + 512) / 26, "{sent}");
+}
+
+/// A record of full length is taken with the settings that servers have.
+#[tokio::test(start_paused = true)]
+async fn records_of_full_length_are_taken() {
+    const FULL: usize = 65_519;
+    let (a, b) = duplex(4_096);
+    let (mut client, mut server) = (client(a, settings().with_large_output(), false), server(b, settings(), false));
+    opened(&mut client, &mut server).await;
+    let fill = vec![0; FULL - 6];
+    let unknown = Header::new(0x4001, false, 1, fill.len()).unwrap();
+    let sending = async {
+        let mut filled = false;
+        client.want_room();
+        loop {
+            match client.next().await.unwrap() {
+                Turn::Event(_) => client.close(),
+                Turn::Room => {
+                    // The first try says how much room it takes.
+                    let mut send = || client.outbound().unwrap().send_extension(unknown, &fill);
+                    if filled {
+                        client.outbound().unwrap().send(&share(0)).unwrap();
+                    } else {
+                        filled = send().or_else(|_| send()).is_ok();
+                        client.want_room();
+                    }
+                }
+                Turn::Closed => break,
+            }
+        }
+    };
+    let (shares, ()) = tokio::join!(acknowledge(&mut server), sending);
+    assert_eq!(shares.unwrap(), 1);
 }
 
 /// Unasked messages use the room of one buffer only; the second is for answers.

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use adit::{
     connection::{Ending, Event, SetupPolicy},
     crypto::RustCrypto,
+    frame::Header,
     message::template::RequestTransactionData,
     mining::target::Target,
     protocol::{Initiator, TemplateDistribution},
@@ -47,7 +48,7 @@ fn house_with(config: GateConfig) -> (House, Gate) {
     let server = tokio::spawn(serve_provider::<RustCrypto>(
         vec![listener],
         testing::responder(SetupPolicy::new(0)),
-        Arc::new(testing::settings().with_large_messages()),
+        Arc::new(testing::settings().with_large_output()),
         handle.clone(),
         shutdown.clone(),
     ));
@@ -91,7 +92,7 @@ struct Pool {
 
 impl Pool {
     async fn connect(address: SocketAddr, size: u32) -> Self {
-        Self::connect_with(address, size, testing::settings().with_large_messages()).await
+        Self::connect_with(address, size, testing::settings().with_large_input()).await
     }
 
     async fn connect_with(address: SocketAddr, size: u32, settings: LinkSettings) -> Self {
@@ -335,6 +336,24 @@ async fn half_open_handshakes_hold_others_back_until_their_time_is_up() {
     assert!(Duration::from_secs(14) <= waited && waited <= Duration::from_secs(16), "{waited:?}");
     assert_eq!(gate.counts().open, 1);
     drop(silent);
+}
+
+/// A provider sends megabytes, but nobody makes it take any in: no message of a client is that long.
+#[tokio::test]
+async fn a_client_cannot_make_the_provider_buffer_megabytes() {
+    let (house, gate) = house_with(GateConfig::default());
+    house.new_tip(1, Transactions::default());
+    let mut greedy = Pool::connect_with(house.address, 10, testing::settings().with_large_output()).await;
+    greedy.tip().await;
+    let payload = vec![0; 1 << 20];
+    let unknown = Header::new(0x4001, false, 1, payload.len()).unwrap();
+    // The first try says how much room it takes.
+    assert!(greedy.link.outbound().unwrap().send_extension(unknown, &payload).is_err());
+    greedy.link.outbound().unwrap().send_extension(unknown, &payload).unwrap();
+    assert!(greedy.until(|_| None::<()>).await.is_err(), "it is cut off");
+    while gate.counts().open > 0 {
+        tokio::task::yield_now().await;
+    }
 }
 
 /// Full is full: the next connection is closed at once and counted, the others go on.

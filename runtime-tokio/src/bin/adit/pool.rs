@@ -131,7 +131,7 @@ impl PoolSettings {
         let url = issuer.url(listener.address());
         let responder = issuer.start(clock, shutdown.clone()).map_err(PoolError::Identity)?;
         let settings = Arc::new(LinkSettings::new(clock, BUFFERS));
-        let upstream_links = Arc::new(LinkSettings::new(clock, 1).with_large_messages());
+        let upstream_links = Arc::new(LinkSettings::new(clock, 1).with_large_input());
         let provider = Upstream::new(UpstreamConfig::new(self.provider), upstream_links);
         tokio::spawn(links::watch("pool".into(), "provider".into(), provider.watch(), events.clone()));
         let setup = PoolSetup {
