@@ -17,6 +17,9 @@ pub struct GateConfig {
     /// Most connections at a time that have not finished handshake and setup. Accepting waits while there are this many, so a
     /// flood of them costs this many buffers and curve operations at a time and the rest queues in the kernel.
     pub handshakes: usize,
+    /// How many of these one address may have. Keep it well below `handshakes`: an address that begins handshakes and goes no further
+    /// would else hold all of them, and everybody else would wait in the kernel until theirs timed out.
+    pub handshakes_per_address: usize,
     /// Most connections at a time of one address (an IPv6 address counts as its /64 network).
     pub per_address: usize,
     /// How often one address may connect.
@@ -29,6 +32,7 @@ impl Default for GateConfig {
         Self {
             connections: 20_000,
             handshakes: 256,
+            handshakes_per_address: 128,
             per_address: 20_000,
             per_address_rate: Rate { per_second: 500, burst: 20_000 },
         }
@@ -44,6 +48,8 @@ pub enum Refusal {
     AddressFull,
     /// This address connects too often.
     AddressRate,
+    /// As many handshakes of this address in flight as there may be.
+    AddressHandshakes,
 }
 
 impl fmt::Display for Refusal {
@@ -52,6 +58,7 @@ impl fmt::Display for Refusal {
             Self::Full => "too many connections",
             Self::AddressFull => "too many connections from this address",
             Self::AddressRate => "this address connects too often",
+            Self::AddressHandshakes => "too many handshakes of this address in flight",
         })
     }
 }
@@ -73,6 +80,8 @@ pub struct GateCounts {
     pub refused_address: u64,
     /// Refused because of one address's rate.
     pub refused_rate: u64,
+    /// Refused because of the limit on one address's handshakes.
+    pub refused_handshakes: u64,
 }
 
 /// What counts as one address: an IPv4 address, or an IPv6 /64 network, since a host usually has a whole one to itself.
@@ -101,6 +110,7 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Address {
     open: usize,
+    handshakes: usize,
     bucket: TokenBucket,
 }
 
@@ -108,8 +118,15 @@ impl Ledger {
     /// Nobody is in.
     #[must_use]
     pub const fn new(config: GateConfig) -> Self {
-        let counts =
-            GateCounts { open: 0, handshakes: 0, admitted: 0, refused_full: 0, refused_address: 0, refused_rate: 0 };
+        let counts = GateCounts {
+            open: 0,
+            handshakes: 0,
+            admitted: 0,
+            refused_full: 0,
+            refused_address: 0,
+            refused_rate: 0,
+            refused_handshakes: 0,
+        };
         Self { config, counts, addresses: BTreeMap::new() }
     }
 
@@ -127,6 +144,7 @@ impl Ledger {
             Err(Refusal::Full) => &mut self.counts.refused_full,
             Err(Refusal::AddressFull) => &mut self.counts.refused_address,
             Err(Refusal::AddressRate) => &mut self.counts.refused_rate,
+            Err(Refusal::AddressHandshakes) => &mut self.counts.refused_handshakes,
         };
         *count = count.saturating_add(1);
         outcome
@@ -138,21 +156,35 @@ impl Ledger {
         }
         self.forget();
         let rate = self.config.per_address_rate;
-        let address =
-            self.addresses.entry(network).or_insert_with(|| Address { open: 0, bucket: TokenBucket::new(rate, now) });
+        let new = || Address { open: 0, handshakes: 0, bucket: TokenBucket::new(rate, now) };
+        let address = self.addresses.entry(network).or_insert_with(new);
         if address.open >= self.config.per_address {
             return Err(Refusal::AddressFull);
+        }
+        if address.handshakes >= self.config.handshakes_per_address.max(1) {
+            return Err(Refusal::AddressHandshakes);
         }
         if !address.bucket.take(1, now) {
             return Err(Refusal::AddressRate);
         }
         address.open += 1;
+        address.handshakes += 1;
         self.counts.open += 1;
         Ok(())
     }
 
-    /// A connection that was let in is gone.
-    pub fn leave(&mut self, network: Network) {
+    /// A connection that was let in has finished handshake and setup. To be said once.
+    pub fn established(&mut self, network: Network) {
+        if let Some(address) = self.addresses.get_mut(&network) {
+            address.handshakes = address.handshakes.saturating_sub(1);
+        }
+    }
+
+    /// A connection that was let in is gone; `established` is whether it was said to be.
+    pub fn leave(&mut self, network: Network, established: bool) {
+        if !established {
+            self.established(network);
+        }
         self.counts.open = self.counts.open.saturating_sub(1);
         if let Some(address) = self.addresses.get_mut(&network) {
             address.open = address.open.saturating_sub(1);
@@ -186,7 +218,8 @@ mod tests {
 
     fn ledger() -> Ledger {
         let per_address_rate = Rate { per_second: 1, burst: 3 };
-        Ledger::new(GateConfig { connections: 4, handshakes: 8, per_address: 2, per_address_rate })
+        let (handshakes, handshakes_per_address) = (8, 4);
+        Ledger::new(GateConfig { connections: 4, handshakes, handshakes_per_address, per_address: 2, per_address_rate })
     }
 
     fn host(n: u8) -> Network {
@@ -198,9 +231,9 @@ mod tests {
         let mut ledger = ledger();
         assert_eq!([ledger.admit(host(1), NOW), ledger.admit(host(1), NOW)], [Ok(()), Ok(())]);
         assert_eq!(ledger.admit(host(1), NOW), Err(Refusal::AddressFull));
-        ledger.leave(host(1));
+        ledger.leave(host(1), false);
         assert_eq!(ledger.admit(host(1), NOW), Ok(()));
-        ledger.leave(host(1));
+        ledger.leave(host(1), false);
         assert_eq!(ledger.admit(host(1), NOW), Err(Refusal::AddressRate));
         assert_eq!(ledger.admit(host(1), NOW.saturating_add(Duration::from_secs(1))), Ok(()));
         assert_eq!([ledger.admit(host(2), NOW), ledger.admit(host(3), NOW)], [Ok(()), Ok(())]);
@@ -226,7 +259,7 @@ mod tests {
         for n in 0..10_000u32 {
             let network = IpAddr::from(Ipv4Addr::from_bits(n)).into();
             ledger.admit(network, NOW).unwrap();
-            ledger.leave(network);
+            ledger.leave(network, false);
         }
         assert!(ledger.addresses.len() <= 2 * 4 + 1_024 + 1);
     }

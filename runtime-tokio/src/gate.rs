@@ -81,13 +81,15 @@ pub struct Admission {
 impl Admission {
     /// Handshake and setup are over: the next one may start.
     pub fn established(&mut self) {
-        self.handshake = None;
+        if self.handshake.take().is_some() {
+            self.gate.lock().established(self.network);
+        }
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        self.gate.lock().leave(self.network);
+        self.gate.lock().leave(self.network, self.handshake.is_none());
     }
 }
 
@@ -130,5 +132,34 @@ mod tests {
         drop(gate.handshake_slot().await);
         drop(second);
         assert_eq!(gate.counts(), GateCounts { open: 1, handshakes: 0, admitted: 2, ..GateCounts::default() });
+    }
+
+    #[tokio::test]
+    async fn one_address_cannot_hold_all_handshakes() {
+        let gate = Gate::new(GateConfig {
+            connections: 100,
+            handshakes: 4,
+            handshakes_per_address: 2,
+            ..GateConfig::default()
+        });
+        let mut held = [admit(&gate, host(1), NOW).await.unwrap(), admit(&gate, host(1), NOW).await.unwrap()];
+        for _ in 0..10 {
+            assert_eq!(admit(&gate, host(1), NOW).await.unwrap_err(), Refusal::AddressHandshakes);
+        }
+        // The refused ones left their slots to others.
+        let other = admit(&gate, host(2), NOW).await.unwrap();
+        assert_eq!((gate.counts().handshakes, gate.counts().refused_handshakes), (3, 10));
+        drop(other);
+        // What is established counts no more, and only once.
+        let [first, second] = &mut held;
+        first.established();
+        first.established();
+        let third = admit(&gate, host(1), NOW).await.unwrap();
+        assert_eq!(admit(&gate, host(1), NOW).await.unwrap_err(), Refusal::AddressHandshakes);
+        second.established();
+        drop(third);
+        drop(held);
+        let _both = (admit(&gate, host(1), NOW).await.unwrap(), admit(&gate, host(1), NOW).await.unwrap());
+        assert_eq!(admit(&gate, host(1), NOW).await.unwrap_err(), Refusal::AddressHandshakes);
     }
 }

@@ -124,6 +124,7 @@ impl PoolSettings {
         let gate = Gate::new(GateConfig {
             connections: self.limits.connections,
             handshakes: self.limits.handshakes,
+            handshakes_per_address: self.limits.handshakes.div_ceil(2),
             per_address: self.limits.connections_per_address,
             ..GateConfig::default()
         });

@@ -99,6 +99,7 @@ impl ProviderSettings {
         let gate = Gate::new(GateConfig {
             connections: self.limits.connections,
             handshakes: self.limits.handshakes,
+            handshakes_per_address: self.limits.handshakes.div_ceil(2),
             per_address: self.limits.connections_per_address,
             ..GateConfig::default()
         });
