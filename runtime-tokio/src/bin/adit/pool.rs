@@ -29,7 +29,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::config::LimitsConfig;
 use crate::identity::{IdentityError, Issuer};
 use crate::links;
-use crate::report::{Event, Events};
+use crate::report::{Event, Events, Flood};
 use crate::store::{Queued, Retention, Share, Store, StoreError, Writer};
 
 /// Shares that may wait for the store; while as many do, their connections wait too.
@@ -181,7 +181,8 @@ impl ReadyPool {
     /// Serves until the shutdown is over and everything accepted is on disk.
     pub(crate) async fn serve(self) -> Result<(), PoolError> {
         let Self { handle, setup, mut writer, events, shutdown, .. } = self;
-        let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events));
+        let clock = setup.links.clock;
+        let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events, clock));
         let served = tokio::select! {
             served = serve_pool::<RustCrypto, Queued>(setup, handle, writer.queue(), shutdown) => served,
             // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
@@ -225,11 +226,39 @@ fn record(accepted: &AcceptedShare) -> Share {
     }
 }
 
+/// What strangers can cause as often as they like.
+struct Floods {
+    shares: Flood,
+    channels: Flood,
+    links: Flood,
+}
+
+impl Floods {
+    fn new(clock: Clock) -> Self {
+        Self {
+            shares: Flood::new("refused shares", clock),
+            channels: Flood::new("refused channels", clock),
+            links: Flood::new("connections and disconnections", clock),
+        }
+    }
+
+    fn pass(&mut self, news: &PoolNews, events: &Events) -> bool {
+        match news {
+            PoolNews::Downstream(PoolEvent::Rejected { .. }) => self.shares.pass(events),
+            PoolNews::Downstream(PoolEvent::Refused { .. }) => self.channels.pass(events),
+            PoolNews::Connected { .. } | PoolNews::Disconnected { .. } => self.links.pass(events),
+            _ => true,
+        }
+    }
+}
+
 /// Turns the pool's news into events, for as long as somebody runs it.
-async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, events: Events) {
+async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, events: Events, clock: Clock) {
+    let mut floods = Floods::new(clock);
     loop {
         match news.recv().await {
-            Ok(news) => tell(&news, &handle, &events),
+            Ok(news) if floods.pass(&news, &events) => tell(&news, &handle, &events),
+            Ok(_) => {}
             Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "the log is behind the pool"),
             Err(RecvError::Closed) => return,
         }

@@ -22,7 +22,7 @@ use tokio::task::{JoinError, JoinSet};
 
 use crate::config::LimitsConfig;
 use crate::identity::{IdentityError, Issuer};
-use crate::report::{Event, Events};
+use crate::report::{Event, Events, Flood};
 use crate::source::{Solution, Template, TemplateSource, Verdict};
 
 /// Events that wait to be heard; while as many do, the clients that cause them wait too.
@@ -118,7 +118,8 @@ impl ReadyProvider {
     pub(crate) async fn serve(self) -> Result<(), ProviderError> {
         let (handle, heard) = ProviderHandle::new(self.first_id, HEARD);
         let (all_left, left) = oneshot::channel();
-        let publishing = run(self.source, handle.clone(), heard, self.events, left, self.shutdown.clone());
+        let publishing =
+            run(self.source, handle.clone(), heard, self.events, left, self.shutdown.clone(), self.links.clock);
         let serving = async {
             let served =
                 serve_provider::<RustCrypto>(vec![self.listener], self.responder, self.links, handle, self.shutdown);
@@ -138,6 +139,8 @@ struct Publisher {
     events: Events,
     /// Templates that clients may still solve, by the id that clients know.
     given: BTreeMap<u64, Arc<Template>>,
+    false_solutions: Flood,
+    links: Flood,
 }
 
 /// Gives out templates and takes solutions until all clients have left and what they found is judged. `heard` is what
@@ -149,11 +152,19 @@ async fn run(
     events: Events,
     mut left: oneshot::Receiver<()>,
     shutdown: Shutdown,
+    clock: Clock,
 ) -> Result<(), ProviderError> {
     let mut wanted = handle.wanted();
     let mut templates = source.templates();
     templates.mark_changed();
-    let mut publisher = Publisher { source, handle, events, given: BTreeMap::new() };
+    let mut publisher = Publisher {
+        source,
+        handle,
+        events,
+        given: BTreeMap::new(),
+        false_solutions: Flood::new("false solutions", clock),
+        links: Flood::new("connections and disconnections", clock),
+    };
     // A node that restarts is asked again for minutes; nothing else waits for that.
     let mut submissions = JoinSet::new();
     loop {
@@ -283,8 +294,10 @@ impl Publisher {
         });
     }
 
-    fn tell(&self, event: &ProviderEvent) {
+    fn tell(&mut self, event: &ProviderEvent) {
         match event {
+            ProviderEvent::NoBlock { .. } if !self.false_solutions.pass(&self.events) => {}
+            ProviderEvent::Connected(_) | ProviderEvent::Disconnected(_) if !self.links.pass(&self.events) => {}
             ProviderEvent::NoBlock { peer, template_id, why } => self.events.tell(Event::Warning {
                 message: format!("{peer} sent a solution of template {template_id} that is none: {why}"),
             }),

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use adit_tokio::clock::Clock;
+use adit_tokio::rate::{self, Throttle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
@@ -292,6 +294,34 @@ pub(crate) struct Events {
     chatter: Arc<AtomicUsize>,
 }
 
+/// Keeps what strangers cause from filling disks: lets so much of it through, counts the rest, and tells how much that was.
+#[derive(Debug)]
+pub(crate) struct Flood {
+    what: &'static str,
+    throttle: Throttle,
+    clock: Clock,
+}
+
+/// What passes of one kind. A farm that reconnects may be loud for a moment.
+const FLOOD_RATE: rate::Rate = rate::Rate { per_second: 10, burst: 500 };
+
+impl Flood {
+    /// `what` is in the plural.
+    pub(crate) fn new(what: &'static str, clock: Clock) -> Self {
+        Self { what, throttle: Throttle::new(FLOOD_RATE, clock.now()), clock }
+    }
+
+    /// Whether the next one may be told.
+    pub(crate) fn pass(&mut self, events: &Events) -> bool {
+        let Some(held_back) = self.throttle.pass(self.clock.now()) else { return false };
+        if held_back > 0 {
+            let message = format!("{held_back} {} are not shown: they came too fast", self.what);
+            events.tell(Event::Warning { message });
+        }
+        true
+    }
+}
+
 /// The reporter's end.
 #[derive(Debug)]
 pub(crate) struct Told {
@@ -380,7 +410,10 @@ impl Reporter {
 
     /// Takes one event. Fails only when standard output does.
     pub(crate) fn tell(&mut self, event: &Event) -> std::io::Result<()> {
-        self.state.apply(event);
+        if self.form == Form::View {
+            // Nobody else looks at it, and users are as many as strangers make up names.
+            self.state.apply(event);
+        }
         let silent = match self.form {
             Form::Json => false,
             Form::Lines => !self.is_worth_a_line(event),
@@ -452,6 +485,32 @@ mod tests {
         }
         assert_eq!(seen.len(), MOST_CHATTER + 1);
         assert!(matches!(seen.last(), Some(Event::BlockFound { .. })));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_strangers_cause_in_floods_is_counted_instead_of_told() {
+        let (events, mut told) = Events::channel();
+        let mut flood = Flood::new("false solutions", Clock::start());
+        let passed = (0..10_000).filter(|_| flood.pass(&events)).count();
+        assert_eq!(passed, FLOOD_RATE.burst as usize);
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let later = (0..10_000).filter(|_| flood.pass(&events)).count();
+        assert_eq!(later, FLOOD_RATE.per_second as usize);
+        drop(events);
+        let Some(Event::Warning { message }) = told.next().await else { panic!("what was held back is told") };
+        assert_eq!(message, "9500 false solutions are not shown: they came too fast");
+        assert!(told.next().await.is_none());
+    }
+
+    #[test]
+    fn made_up_users_are_kept_for_the_view_only() {
+        for (form, kept) in [(Form::Lines, 0), (Form::View, 3)] {
+            let mut reporter = Reporter::new(form);
+            for n in 0..3 {
+                reporter.tell(&Event::ShareRejected { user: format!("u{n}"), reason: "stale-share".into() }).unwrap();
+            }
+            assert_eq!(reporter.state().shares.len(), kept);
+        }
     }
 
     #[test]
