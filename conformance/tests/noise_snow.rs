@@ -1,16 +1,16 @@
-//! The handshake and records of the draft revision against snow, an independent Noise implementation: each side, each cipher.
+//! The handshake and records of the draft revision against snow, an independent Noise implementation: each side, each cipher, each
+//! provider.
 //!
 //! snow knows nothing of the negotiation and the certificate; the test speaks those parts by hand, from the specification's bytes.
 
-use adit::crypto::{Cipher, RustCrypto, Secret};
+use adit::crypto::{Cipher, Provider, RustCrypto, Secret};
 use adit::noise::x25519::{
     Authentication, Authority, CipherList, Identity, Initiator, InitiatorConfig, OUTPUT_ROOM, Policy, Responder,
 };
 use adit::noise::{Established, PeerIdentity, Step};
 use adit::time::UnixTime;
 use adit::transport::Transport;
-
-type Link = Transport<RustCrypto>;
+use adit_tokio::crypto::AwsLc;
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 
@@ -33,7 +33,7 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// What came out of a step that took all of its input.
-fn taken(step: Step<RustCrypto>, input: &[u8], out: &[u8]) -> (Vec<u8>, Option<Established<RustCrypto>>) {
+fn taken<P: Provider>(step: Step<P>, input: &[u8], out: &[u8]) -> (Vec<u8>, Option<Established<P>>) {
     match step {
         Step::Progress { consumed, written } if consumed == input.len() => (out[..written].to_vec(), None),
         Step::Complete { consumed, written, established } if consumed == input.len() => {
@@ -43,7 +43,7 @@ fn taken(step: Step<RustCrypto>, input: &[u8], out: &[u8]) -> (Vec<u8>, Option<E
     }
 }
 
-fn seal(link: &mut Link, frame: &[u8]) -> Vec<u8> {
+fn seal<P: Provider>(link: &mut Transport<P>, frame: &[u8]) -> Vec<u8> {
     let mut buffer = vec![0; link.sealed_len(frame.len())];
     buffer[link.head_room()..][..frame.len()].copy_from_slice(frame);
     link.seal_frame(&mut buffer, frame.len()).unwrap();
@@ -51,7 +51,7 @@ fn seal(link: &mut Link, frame: &[u8]) -> Vec<u8> {
 }
 
 /// Frames both ways: enough that the counter's second byte is used, and one of several chunks.
-fn exchange(link: &mut Link, snow: &mut snow::TransportState) {
+fn exchange<P: Provider>(link: &mut Transport<P>, snow: &mut snow::TransportState) {
     let mut out = vec![0; 65_535];
     for number in 0..300_u32 {
         let frame = number.to_le_bytes().repeat(3);
@@ -78,12 +78,17 @@ fn exchange(link: &mut Link, snow: &mut snow::TransportState) {
 /// D-SEC-8, D-SEC-10, D-SEC-17
 #[test]
 fn our_initiator_with_a_snow_responder() {
+    initiator_with_a_snow_responder::<RustCrypto>();
+    initiator_with_a_snow_responder::<AwsLc>();
+}
+
+fn initiator_with_a_snow_responder<P: Provider>() {
     for (cipher, suite, offer, choice) in SUITES {
         let config = InitiatorConfig {
             ciphers: CipherList::only(cipher),
             ..InitiatorConfig::new(Authentication::Authority(*authority().public_key()))
         };
-        let mut initiator = Initiator::<RustCrypto>::new(&config, [1; 32]);
+        let mut initiator = Initiator::<P>::new(&config, [1; 32]);
         let mut out = [0; OUTPUT_ROOM];
         let step = initiator.process(NOW, &[], &mut out).unwrap();
         assert_eq!(taken(step, &[], &out).0, framed(offer));
@@ -113,7 +118,7 @@ fn our_initiator_with_a_snow_responder() {
         let established = taken(step, &framed(&act2), &out).1.unwrap();
         assert_eq!(established.handshake_hash[..], hash);
         assert!(established.peer.is_authenticated());
-        let mut link = Link::sealed(established.send, established.receive);
+        let mut link = Transport::<P>::sealed(established.send, established.receive);
         exchange(&mut link, &mut snow.into_transport_mode().unwrap());
     }
 }
@@ -121,9 +126,14 @@ fn our_initiator_with_a_snow_responder() {
 /// D-SEC-8, D-SEC-10, D-SEC-17
 #[test]
 fn our_responder_with_a_snow_initiator() {
+    responder_with_a_snow_initiator::<RustCrypto>();
+    responder_with_a_snow_initiator::<AwsLc>();
+}
+
+fn responder_with_a_snow_initiator<P: Provider>() {
     for (cipher, suite, offer, choice) in SUITES {
         let policy = Policy { ciphers: CipherList::only(cipher), ..Policy::default() };
-        let mut responder = Responder::<RustCrypto>::new(&identity(), &policy, [2; 32]);
+        let mut responder = Responder::<P>::new(&identity(), &policy, [2; 32]);
         let mut out = [0; OUTPUT_ROOM];
         let step = responder.process(&framed(offer), &mut out).unwrap();
         assert_eq!(taken(step, &framed(offer), &out).0, framed(choice));
@@ -152,7 +162,7 @@ fn our_responder_with_a_snow_initiator() {
         let established = established.unwrap();
         assert_eq!(established.peer, PeerIdentity::Anonymous);
         assert_eq!(&established.handshake_hash[..], snow.get_handshake_hash());
-        let mut link = Link::sealed(established.send, established.receive);
+        let mut link = Transport::<P>::sealed(established.send, established.receive);
         exchange(&mut link, &mut snow.into_transport_mode().unwrap());
     }
 }

@@ -1,5 +1,5 @@
 //! The draft revision's security layer against known answers: two captured handshakes, the Noise project's own vectors, and the
-//! `certificate`, `negotiation` and `url-key` entries of the catalogue. Byte for byte, both sides.
+//! `certificate`, `negotiation` and `url-key` entries of the catalogue. Byte for byte, both sides, with every provider.
 
 use adit::address::{AuthorityKey, parse_secret, secret_text};
 use adit::crypto::{Cipher, Provider, RustCrypto, Secret};
@@ -10,9 +10,8 @@ use adit::noise::x25519::{
 use adit::noise::{Certificate, CertificateError, Established, PeerIdentity, Step};
 use adit::time::UnixTime;
 use adit::transport::Transport;
+use adit_tokio::crypto::AwsLc;
 use serde_json::Value;
-
-type Crypto = RustCrypto;
 
 fn load(path: &str) -> Value {
     let path = format!("{}/{path}", env!("CARGO_MANIFEST_DIR"));
@@ -58,18 +57,23 @@ fn expect<P: Provider>(
 /// D-SEC-5 to D-SEC-17: captured handshakes of both profiles, both sides, and the records after them.
 #[test]
 fn captured_handshakes_are_reproduced() {
+    captured_handshakes::<RustCrypto>();
+    captured_handshakes::<AwsLc>();
+}
+
+fn captured_handshakes<Crypto: Provider>() {
     let transcripts = load("vectors/noise-draft-transcripts.json");
     let mut seen = 0;
     for transcript in transcripts.as_array().unwrap() {
         let profile =
             if transcript["profile"].as_str().unwrap().contains("STR2") { Profile::Str2 } else { Profile::Str3 };
-        replay(transcript, profile);
+        replay::<Crypto>(transcript, profile);
         seen += 1;
     }
     assert_eq!(seen, 2);
 }
 
-fn replay(transcript: &Value, profile: Profile) {
+fn replay<Crypto: Provider>(transcript: &Value, profile: Profile) {
     let keys = &transcript["keys"];
     let authority = Authority::<Crypto>::from_seed(secret(&keys["authority_secret_seed"]));
     assert_eq!(*authority.public_key(), key(&keys["authority_public"]));
@@ -137,6 +141,11 @@ fn replay(transcript: &Value, profile: Profile) {
 /// D-SEC-8, D-SEC-11, D-SEC-12: the Noise project's known answers for both ciphers.
 #[test]
 fn official_vectors_of_the_nx_pattern() {
+    official_vectors::<RustCrypto>();
+    official_vectors::<AwsLc>();
+}
+
+fn official_vectors<Crypto: Provider>() {
     let file = load("vectors/noise-official-nx-25519-blake2s.json");
     let mut seen = Vec::new();
     for (name, cipher) in
@@ -144,14 +153,14 @@ fn official_vectors_of_the_nx_pattern() {
     {
         let vectors = file[name].as_array().unwrap();
         for vector in vectors {
-            official(vector, cipher);
+            official::<Crypto>(vector, cipher);
         }
         seen.push(vectors.len());
     }
     assert_eq!(seen, [2, 2]);
 }
 
-fn official(vector: &Value, cipher: Cipher) {
+fn official<Crypto: Provider>(vector: &Value, cipher: Cipher) {
     let message = |at: usize| (bytes(&vector["messages"][at]["payload"]), bytes(&vector["messages"][at]["ciphertext"]));
     let mut out = vec![0; 1024];
 
@@ -225,6 +234,11 @@ fn base58(text: &str) -> Vec<u8> {
 /// D-SEC-14, D-SEC-15: a published certificate verifies, and is what the authority's secret key makes.
 #[test]
 fn published_certificate() {
+    the_published_certificate::<RustCrypto>();
+    the_published_certificate::<AwsLc>();
+}
+
+fn the_published_certificate<Crypto: Provider>() {
     let entries = catalogue("certificate");
     let [entry] = entries.as_slice() else { panic!("one certificate") };
     let text = |name: &str| entry[name].as_str().unwrap();
@@ -269,6 +283,11 @@ fn published_certificate() {
 /// D-SEC-16: the published negotiation, with AES-GCM as the only offer.
 #[test]
 fn published_negotiation() {
+    the_published_negotiation::<RustCrypto>();
+    the_published_negotiation::<AwsLc>();
+}
+
+fn the_published_negotiation<Crypto: Provider>() {
     let entries = catalogue("negotiation");
     let [entry] = entries.as_slice() else { panic!("one negotiation") };
     let framed = |value: &Value| {

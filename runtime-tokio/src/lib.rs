@@ -3,7 +3,7 @@
 //! No protocol knowledge lives here: what a message means is the core's business, and this crate moves bytes, reads
 //! clocks and fetches entropy for it. Layers, lowest first; each knows only those above it in this list:
 //!
-//! - [`clock`], [`entropy`]: what the core takes as arguments.
+//! - [`clock`], [`entropy`], [`crypto`]: what the core takes as arguments; a faster provider of its cryptography.
 //! - [`backoff`], [`rate`] (both the core's), [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
 //! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
@@ -13,6 +13,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
+pub mod crypto;
 pub mod entropy;
 
 pub mod buffers;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use adit::crypto::RustCrypto;
 use adit::mining::lanes::Midstate;
 use adit::role::device::DeviceConfig;
 use adit_tokio::clock::Clock;
+use adit_tokio::crypto::Fastest;
 use adit_tokio::device::{DeviceNews, DeviceTask};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::shutdown::Shutdown;
@@ -119,7 +119,7 @@ impl MinerSettings {
         let telling = tokio::spawn(tell(self.name, handle.subscribe(), events));
         let rolling = Rolling::new(engine, clock, hashes);
         let hashing = tokio::spawn(rolling.run(handle.work(), results, handle.solutions()));
-        device.run::<RustCrypto>(shutdown).await;
+        device.run::<Fastest>(shutdown).await;
         telling.abort();
         // It ends by itself, for nobody gives it work any more; its threads with it.
         hashing.await.map_err(MinerError::Hashing)

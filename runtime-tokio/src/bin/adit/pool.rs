@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit::crypto::RustCrypto;
 use adit::mining::target::Target;
 use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent};
 use adit::storage::Heap;
 use adit::template::coinbase::Payout;
 use adit_tokio::clock::Clock;
+use adit_tokio::crypto::Fastest;
 use adit_tokio::entropy::{EntropyError, entropy};
 use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::link::LinkSettings;
@@ -184,7 +184,7 @@ impl ReadyPool {
         let clock = setup.links.clock;
         let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events, clock));
         let served = tokio::select! {
-            served = serve_pool::<RustCrypto, Queued>(setup, handle, writer.queue(), shutdown) => served,
+            served = serve_pool::<Fastest, Queued>(setup, handle, writer.queue(), shutdown) => served,
             // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
             ended = writer.ended() => {
                 watching.abort();

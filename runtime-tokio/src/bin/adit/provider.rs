@@ -5,12 +5,12 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use adit::crypto::RustCrypto;
 use adit::mining::header::Header;
 use adit::role::provider::NewTemplate;
 use adit::template::Tip;
 use adit::template::book::{Basis, BookError};
 use adit_tokio::clock::Clock;
+use adit_tokio::crypto::Fastest;
 use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::listen::{ListenError, Listener};
@@ -122,7 +122,7 @@ impl ReadyProvider {
             run(self.source, handle.clone(), heard, self.events, left, self.shutdown.clone(), self.links.clock);
         let serving = async {
             let served =
-                serve_provider::<RustCrypto>(vec![self.listener], self.responder, self.links, handle, self.shutdown);
+                serve_provider::<Fastest>(vec![self.listener], self.responder, self.links, handle, self.shutdown);
             let served = served.await.map_err(ProviderError::Serve);
             // What they found last is still to be judged.
             let _gone = all_left.send(());
