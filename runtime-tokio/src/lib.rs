@@ -4,17 +4,19 @@
 //! clocks and fetches entropy for it. Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`clock`], [`entropy`], [`crypto`]: what the core takes as arguments; a faster provider of its cryptography.
+//! - [`hash`]: headers in lanes, by whatever instructions the processor has.
 //! - [`backoff`], [`rate`] (both the core's), [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
 //! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 //! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod clock;
 pub mod crypto;
 pub mod entropy;
+pub mod hash;
 
 pub mod buffers;
 pub mod shutdown;

@@ -15,8 +15,7 @@
 
 use sha2::block_api::compress256;
 
-const IV: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+use crate::hash::{IV, second_hash as second_hash_of_one, sha256d_header};
 
 #[rustfmt::skip]
 const K: [u32; 64] = [
@@ -173,11 +172,7 @@ impl Midstate {
         let mut state = self.state;
         let block = [a, b, c, nonce.swap_bytes(), 0x8000_0000, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8 * 80];
         compress256(&mut state, &[bytes(&block)]);
-        let [a, b, c, d, e, f, g, h] = state;
-        let block = [a, b, c, d, e, f, g, h, 0x8000_0000, 0, 0, 0, 0, 0, 0, 8 * 32];
-        let mut state = IV;
-        compress256(&mut state, &[bytes(&block)]);
-        bytes(&state)
+        second_hash_of_one(&state)
     }
 
     /// The most significant 32 bits of the SHA-256d of `N` consecutive nonces from `first` on (wrapping), each lane one nonce. The hash
@@ -209,15 +204,8 @@ pub fn hash_headers<const N: usize>(headers: &[[u8; 80]], hashes: &mut [[u8; 32]
         hash_group(group, hashes);
     }
     for (header, hash) in rest.iter().zip(rest_hashes) {
-        *hash = hash_header(header);
+        *hash = sha256d_header(header);
     }
-}
-
-/// SHA-256d of one header, in raw SHA-256 order, by `sha2`.
-#[must_use]
-pub fn hash_header(header: &[u8; 80]) -> [u8; 32] {
-    let [.., a, b, c, d] = *header;
-    Midstate::new(header).hash(u32::from_le_bytes([a, b, c, d]))
 }
 
 #[inline(always)]
@@ -270,7 +258,7 @@ mod tests {
     #[test]
     fn the_genesis_header_is_found_by_its_nonce() {
         let header = header(&hex::decode(GENESIS).expect("hex"));
-        let mut hash = hash_header(&header);
+        let mut hash = sha256d_header(&header);
         hash.reverse();
         assert_eq!(hex::encode(hash), GENESIS_HASH);
         let nonce = 2_083_236_893_u32;

@@ -1,6 +1,6 @@
 //! From a job's parts to its merkle root. Making paths and coinbases is `template`'s business.
 
-use crate::hash::sha256d;
+use crate::hash::{sha256d, sha256d_pair};
 
 /// D-ALG-1, D-ALG-2: the id of the coinbase that these parts join to. A standard channel's `extranonce` is empty: its prefix fills
 /// the whole length. The parts are hashed where they stand, nothing is joined in memory.
@@ -15,7 +15,7 @@ pub fn merkle_root<I>(txid: [u8; 32], path: I) -> [u8; 32]
 where
     I: IntoIterator<Item = [u8; 32]>,
 {
-    path.into_iter().fold(txid, |root, sibling| sha256d(&[&root, &sibling]))
+    path.into_iter().fold(txid, |root, sibling| sha256d_pair(&root, &sibling))
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Providers make it from their transactions and send it in `NewTemplate`; a miner folds it onto its own coinbase
 //! (`mining::merkle`).
 
-use crate::hash::sha256d;
+use crate::hash::sha256d_pair;
 use crate::wire::U256;
 
 /// Levels of the deepest tree: 65,535 transactions beside the coinbase. Consensus weight allows fewer than 17,000.
@@ -81,7 +81,7 @@ impl MerklePath {
                 *waiting = hash;
                 return;
             }
-            hash = sha256d(&[&*waiting, &hash]);
+            hash = sha256d_pair(waiting, &hash);
             index /= 2;
             level += 1;
         }
@@ -96,7 +96,7 @@ impl MerklePath {
             if nodes % 2 == 1 {
                 // The last index is even and above zero here, so the node is the one that waits.
                 let last = self.waiting.get(level).copied().unwrap_or_default();
-                self.insert(level + 1, nodes / 2, sha256d(&[&last, &last]));
+                self.insert(level + 1, nodes / 2, sha256d_pair(&last, &last));
             }
             nodes = nodes.div_ceil(2);
             level += 1;
@@ -126,6 +126,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::hash::sha256d;
 
     /// The whole tree, level by level, the coinbase first.
     fn root(mut level: Vec<[u8; 32]>) -> [u8; 32] {

@@ -240,7 +240,7 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use adit::mining::lanes::hash_header;
+    use adit::hash::sha256d_header;
     use std::collections::BTreeSet;
     use tokio::sync::mpsc::{Receiver, channel};
 
@@ -270,7 +270,7 @@ mod tests {
                     assert!(found.insert(nonce), "{nonce} came twice");
                     let mut header = [7; 80];
                     header[76..].copy_from_slice(&nonce.to_le_bytes());
-                    assert_eq!(hash, hash_header(&header));
+                    assert_eq!(hash, sha256d_header(&header));
                 }
                 Event::Exhausted { tag: 7 } => ends += 1,
                 other => panic!("{other:?}"),
@@ -289,7 +289,7 @@ mod tests {
         let hash = |nonce: u32| {
             let mut header = [1; 80];
             header[76..].copy_from_slice(&nonce.to_le_bytes());
-            hash_header(&header)
+            sha256d_header(&header)
         };
         let target = Target::from_le_bytes(hash(77));
         let expected: BTreeSet<u32> = (0..2_000).filter(|nonce| target.is_met_by(&hash(*nonce))).collect();
