@@ -1,0 +1,130 @@
+//! A pool on all cores.
+//!
+//! ```sh
+//! cargo run --release -p adit-smol --example pool -- 127.0.0.1:34254 stratum2+tcp://127.0.0.1:8442/KEY 51
+//! ```
+//!
+//! The arguments: where devices connect, the template provider, and the script that rewards go to, in hex (`51` pays anyone: for
+//! regtest only). The pool makes itself a key when it starts and prints the URL with it. Enter ends it: what was accepted is
+//! acknowledged, and every link is closed in order.
+
+mod common;
+
+use std::{error::Error, net::SocketAddr, sync::Arc, thread, time::Duration};
+
+use adit::{
+    address::AuthorityKey,
+    connection::{NoiseServer, ResponderConfig, Security},
+    crypto::{RustCrypto, Secret},
+    noise::x25519::{self, Authority, Identity},
+    role::pool::{AcceptAll, Pool, PoolConfig},
+    template::coinbase::Payout,
+    time::UnixTime,
+};
+use adit_smol::{
+    clock::Clock,
+    entropy::entropy,
+    gate::{Gate, GateConfig},
+    link::LinkSettings,
+    listen::Listener,
+    pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
+    queue,
+    shutdown::Shutdown,
+    upstream::{Software, Upstream, UpstreamConfig},
+    watch,
+};
+use smol::{
+    Executor,
+    future::{or, zip},
+};
+
+/// Shares that wait for the store.
+const QUEUE: usize = 1_024;
+/// How long connections may take to end.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long the certificate is good. A pool that runs for longer puts another one into the watched configuration in time.
+const VALID: u32 = 86_400 * 90;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let (Some(listen), Some(provider), Some(script)) = (arguments.next(), arguments.next(), arguments.next()) else {
+        return Err("usage: pool LISTEN stratum2+tcp://provider[:port]/KEY SCRIPT".into());
+    };
+    let script = hex(&script).ok_or("the script is not hex")?;
+    let clock = Clock::start();
+    let links = Arc::new(LinkSettings::new(clock.clone(), 256));
+
+    let pool = Pool::new(&PoolConfig::new(&[Payout { script_pubkey: &script, weight: 1 }]))?;
+    let handle = PoolHandle::new(pool, AcceptAll, 256);
+    let listener = Listener::bind(listen.parse()?, Gate::new(GateConfig::default()), clock.clone())?;
+    let (responder, key) = identity(&clock, &handle)?;
+    println!("{}", url(listener.address(), &key));
+    // Whoever holds the other end could renew the certificate here.
+    let (_renew, responder) = watch::channel(Arc::new(responder));
+    let setup = PoolSetup {
+        listeners: vec![listener],
+        responder,
+        links: Arc::clone(&links),
+        provider: Upstream::new(UpstreamConfig::new(common::server(&provider)?), links),
+        software: Software::default(),
+        reconnect: None,
+    };
+
+    let (shares, accepted) = queue::channel(QUEUE);
+    let shutdown = Shutdown::new(clock.clone());
+    let executor = Arc::new(Executor::new());
+    let (stop, stopped) = smol::channel::bounded::<()>(1);
+    let served = thread::scope(|scope| {
+        for _ in 0..thread::available_parallelism().map_or(1, usize::from) {
+            // Ends when `stop` is dropped.
+            scope.spawn(|| smol::block_on(executor.run(stopped.recv())).is_err());
+        }
+        let served = smol::block_on(async {
+            let pool =
+                serve_pool::<RustCrypto, AcceptedShare>(&executor, setup, handle.clone(), shares, shutdown.clone());
+            let enter = async {
+                common::enter().await;
+                shutdown.start(GRACE);
+                std::future::pending().await
+            };
+            zip(or(pool, enter), store(accepted, &handle)).await.0
+        });
+        drop(stop);
+        served
+    });
+    let statistics = handle.statistics(clock.now());
+    println!("{} shares accepted, {} rejected", statistics.accepted, statistics.rejected);
+    Ok(served?)
+}
+
+/// Where a pool keeps its books: devices hear of a share when this says that it is stored. Here they are printed.
+async fn store(mut accepted: queue::Receiver<AcceptedShare>, handle: &PoolHandle) {
+    while let Some(AcceptedShare { share, user, .. }) = accepted.recv().await {
+        let block = if share.block.is_some() { ", a block" } else { "" };
+        println!("{} {}: difficulty {}{block}", share.ticket, String::from_utf8_lossy(&user), share.difficulty);
+        handle.stored(share.ticket);
+    }
+}
+
+/// A new authority, and a certificate of it.
+fn identity(clock: &Clock, handle: &PoolHandle) -> Result<(ResponderConfig, AuthorityKey), Box<dyn Error>> {
+    let authority = Authority::<RustCrypto>::from_seed(Secret::from_bytes(entropy()?));
+    let now = clock.wall();
+    let until = UnixTime::from_secs(now.as_secs().saturating_add(VALID));
+    let identity = Identity::issue(Secret::from_bytes(entropy()?), &authority, now, until)
+        .map_err(|error| format!("no certificate: {error:?}"))?;
+    let noise = NoiseServer { identity, policy: x25519::Policy::default() };
+    let config = ResponderConfig::new(Security::Noise(noise), handle.setup_policy());
+    Ok((config, AuthorityKey::Ed25519(*authority.public_key())))
+}
+
+fn url(address: SocketAddr, key: &AuthorityKey) -> String {
+    // A socket's address has the brackets of IPv6 already.
+    format!("stratum2+tcp://{address}/{key}")
+}
+
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes();
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
+    if digits.len().is_multiple_of(2) { digits.chunks(2).map(byte).collect() } else { None }
+}

@@ -1,0 +1,242 @@
+//! A device's connections, one after the other.
+
+use std::time::Duration;
+
+use adit::{
+    connection::{State as Phase, Token},
+    crypto::Provider as Crypto,
+    error::Error,
+    mining::client::{NotSent, Solution},
+    protocol::Mining,
+    role::device::{Endpoint, Outcome},
+    time::{Instant, earliest},
+};
+use async_channel::Receiver;
+use futures_lite::future::or;
+
+use super::{DeviceNews, DeviceTask};
+use crate::{
+    clock::Clock,
+    link::{LinkError, Turn},
+    shutdown::Shutdown,
+    upstream::{Connected, Ended},
+    wake::when,
+    watch,
+};
+
+/// How long a device that is sent elsewhere waits for the answers to its shares.
+const LAST_ANSWERS: Duration = Duration::from_secs(5);
+
+/// What a device's task wakes up to.
+enum Step {
+    Shutdown,
+    HashRate,
+    Due,
+    Turn(Result<Turn, LinkError>),
+    Solution(Solution),
+}
+
+/// A connection that is about to end: why, and until when answers are waited for.
+struct Leaving {
+    why: Ended,
+    until: Option<Instant>,
+    closing: bool,
+}
+
+impl<T: AsRef<str>> DeviceTask<T> {
+    pub(super) async fn connections<P: Crypto>(&mut self, shutdown: &Shutdown) {
+        while let Some(mut connected) = self.upstream.connect::<Mining, P>(shutdown).await {
+            let ended = match Endpoint::new(&connected.host, connected.port) {
+                Ok(endpoint) => {
+                    self.device.connecting(endpoint);
+                    self.connection(&mut connected, shutdown).await
+                }
+                Err(error) => Ended::Broken(error.to_string()),
+            };
+            self.device.reset();
+            self.publish(false);
+            if !shutdown.is_started() {
+                self.upstream.ended(ended);
+            }
+        }
+    }
+
+    async fn connection<P: Crypto>(&mut self, connected: &mut Connected<Mining, P>, shutdown: &Shutdown) -> Ended {
+        let clock = connected.link.clock().clone();
+        let mut leaving: Option<Leaving> = None;
+        loop {
+            self.publish(leaving.is_some());
+            if let Some(leaving) = &mut leaving
+                && !leaving.closing
+                && self.has_left(leaving, connected, clock.now())
+            {
+                leaving.closing = true;
+                connected.link.close();
+            }
+            let until = leaving.as_ref().filter(|leaving| !leaving.closing).and_then(|leaving| leaving.until);
+            let deadline = earliest(self.device.poll_timeout(), until);
+            let link = &mut connected.link;
+            let step = or(
+                async {
+                    when(leaving.is_none(), shutdown.started()).await;
+                    Step::Shutdown
+                },
+                or(
+                    async {
+                        changed(&mut self.hash_rate).await;
+                        Step::HashRate
+                    },
+                    or(
+                        async {
+                            due(&clock, deadline).await;
+                            Step::Due
+                        },
+                        or(async { Step::Turn(link.next().await) }, async {
+                            Step::Solution(when(self.waiting.is_none(), found(&self.solutions)).await)
+                        }),
+                    ),
+                ),
+            );
+            let step = match step.await {
+                Step::Shutdown => {
+                    leaving = Some(Leaving { why: Ended::Closed, until: None, closing: false });
+                    Ok(())
+                }
+                Step::HashRate => {
+                    let hash_rate = *self.hash_rate.borrow_and_update();
+                    self.device.set_nominal_hash_rate(clock.now(), hash_rate);
+                    self.send(connected)
+                }
+                Step::Due => {
+                    let outcome = self.device.handle_timeout(clock.now());
+                    self.tell(&outcome);
+                    match outcome {
+                        Outcome::Fatal(fatal) => Err(Ended::Broken(fatal.to_string())),
+                        _ => self.send(connected),
+                    }
+                }
+                Step::Turn(turn) => match turn {
+                    Ok(Turn::Event(token)) => match self.take(token, connected) {
+                        Ok(Some(Ended::Elsewhere { host, port })) if leaving.is_none() => {
+                            let until = Some(clock.now().saturating_add(LAST_ANSWERS));
+                            leaving = Some(Leaving { why: Ended::Elsewhere { host, port }, until, closing: false });
+                            Ok(())
+                        }
+                        Ok(_) => Ok(()),
+                        Err(ended) => Err(ended),
+                    },
+                    Ok(Turn::Room) => self.send(connected),
+                    Ok(Turn::Closed) => Err(leaving.take().map_or(Ended::Closed, |leaving| leaving.why)),
+                    Err(error) => Err(leaving.take().map_or_else(|| error.into(), |leaving| leaving.why)),
+                },
+                Step::Solution(solution) => {
+                    self.waiting = Some(solution);
+                    self.send(connected)
+                }
+            };
+            if let Err(ended) = step {
+                return ended;
+            }
+        }
+    }
+
+    /// Whether everything is sent and answered, or the time for it is up.
+    fn has_left<P: Crypto>(&mut self, leaving: &Leaving, connected: &Connected<Mining, P>, now: Instant) -> bool {
+        let open = connected.link.connection().state() == Phase::Open;
+        let answered =
+            self.waiting.is_none() && self.solutions.is_empty() && self.device.statistics().unanswered() == 0;
+        !open || answered || leaving.until.is_some_and(|until| until <= now)
+    }
+
+    fn take<P: Crypto>(&mut self, token: Token, connected: &mut Connected<Mining, P>) -> Result<Option<Ended>, Ended> {
+        let now = connected.link.clock().now();
+        let (event, mut out) = connected.link.event(token)?;
+        let outcome = self.device.handle(now, &event, &mut out).map_err(|error| Ended::Broken(error.to_string()))?;
+        self.tell(&outcome);
+        match outcome {
+            Outcome::Ready => self.upstream.opened(),
+            Outcome::SetupRefused { error_code, .. } => return Err(Ended::Refused(error_code.to_string())),
+            Outcome::Fatal(fatal) => return Err(Ended::Broken(fatal.to_string())),
+            Outcome::Reconnect(endpoint) => {
+                return Ok(Some(Ended::Elsewhere { host: endpoint.host().to_owned(), port: endpoint.port() }));
+            }
+            _ => {}
+        }
+        if self.device.wants_outbound() {
+            connected.link.want_room();
+        }
+        Ok(None)
+    }
+
+    /// Sends what waits: a solution first, then what the device has to say.
+    fn send<P: Crypto>(&mut self, connected: &mut Connected<Mining, P>) -> Result<(), Ended> {
+        let link = &mut connected.link;
+        let now = link.clock().now();
+        let Some(mut out) = link.outbound() else { return Ok(()) };
+        let full = loop {
+            let Some(solution) = self.waiting.take().or_else(|| self.solutions.try_recv().ok()) else { break false };
+            match self.device.submit(now, &solution, &mut out) {
+                Ok(_) => {}
+                Err(NotSent::Send(Error::Full)) => {
+                    self.waiting = Some(solution);
+                    break true;
+                }
+                Err(NotSent::Send(error)) => return Err(Ended::Broken(error.to_string())),
+                Err(why) => self.news(DeviceNews::NotSent(why)),
+            }
+        };
+        match self.device.poll_outbound(now, &mut out) {
+            Ok(()) if !full => {}
+            Ok(()) | Err(Error::Full) => link.want_room(),
+            Err(error) => return Err(Ended::Broken(error.to_string())),
+        }
+        Ok(())
+    }
+
+    /// Hands out new work and counts; no work to a device that is leaving.
+    fn publish(&mut self, leaving: bool) {
+        let changes = self.device.changes();
+        if leaving {
+            self.work.send_if_modified(|work| work.take().is_some());
+        } else if self.changes != changes {
+            self.work.send_replace(self.device.work());
+        }
+        self.changes = changes;
+        let now = *self.device.statistics();
+        self.statistics.send_if_modified(|known| std::mem::replace(known, now) != now);
+    }
+
+    fn tell(&self, outcome: &Outcome<'_>) {
+        if let Some(news) = DeviceNews::of(outcome) {
+            self.news(news);
+        }
+    }
+
+    fn news(&self, news: DeviceNews) {
+        // Nobody may be listening.
+        let _nobody = self.news.try_broadcast(news);
+    }
+}
+
+/// Waits until the deadline; for ever without one.
+async fn due(clock: &Clock, deadline: Option<Instant>) {
+    match deadline {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for a change; for ever when nobody is left to make one.
+async fn changed(value: &mut watch::Receiver<f32>) {
+    if value.changed().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Waits for a solution; for ever when nobody is left to find one.
+async fn found(solutions: &Receiver<Solution>) -> Solution {
+    match solutions.recv().await {
+        Ok(solution) => solution,
+        Err(_) => std::future::pending().await,
+    }
+}

@@ -1,0 +1,41 @@
+//! Adit on smol: connect, listen, drive, time limits, reconnect with back-off, shutdown, limits.
+//!
+//! The same as Adit's tokio runtime with the same names, for programs that run on smol's executors. No protocol knowledge lives here: what
+//! a message means is the core's business, and this crate moves bytes, reads clocks and fetches entropy for it. Executors are
+//! handed in ([`async_executor::Executor`] is `smol::Executor`), so that the program decides on how many threads they run.
+//! Layers, lowest first; each knows only those above it in this list:
+//!
+//! - [`clock`], [`entropy`]: what the core takes as arguments.
+//! - [`watch`], [`queue`]: a value that is watched, a queue whose places are taken beforehand.
+//! - [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
+//! - [`stream`], [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
+//! - [`link`]: one connection of the core over one stream.
+//! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
+//! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
+#![forbid(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod clock;
+pub mod entropy;
+
+pub mod buffers;
+pub mod queue;
+pub mod shutdown;
+pub mod watch;
+
+pub mod connect;
+pub mod gate;
+pub mod listen;
+pub mod stream;
+
+pub mod link;
+pub mod serve;
+pub mod upstream;
+
+pub mod device;
+pub mod pool;
+pub mod provider;
+mod wake;
+
+#[cfg(test)]
+mod testing;

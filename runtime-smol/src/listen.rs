@@ -1,0 +1,263 @@
+//! Accepting TCP connections: through the gate, and never in a spin.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use adit::{
+    rate::{Rate, Throttle},
+    time::Instant,
+};
+use async_io::Async;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    clock::Clock,
+    gate::{Admission, Gate, HandshakeSlot},
+    stream::Stream,
+};
+
+/// Connections that the kernel keeps for us while we wait for a handshake slot.
+const BACKLOG: i32 = 1_024;
+/// First and longest pause after accepting failed for want of a system resource.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// How often what strangers do is written to the log.
+const LOG_RATE: Rate = Rate { per_second: 1, burst: 10 };
+
+/// No listener at an address.
+#[derive(Debug)]
+pub struct ListenError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot listen at {}: {}", self.address, self.error)
+    }
+}
+
+impl std::error::Error for ListenError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
+/// A connection that was let in.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The stream, with `TCP_NODELAY` and keep-alive set.
+    pub stream: Stream,
+    /// Who is at the other end.
+    pub peer: SocketAddr,
+    /// To be kept as long as the connection lives.
+    pub admission: Admission,
+}
+
+/// A listening socket behind a [`Gate`].
+#[derive(Debug)]
+pub struct Listener {
+    socket: Async<TcpListener>,
+    address: SocketAddr,
+    gate: Gate,
+    clock: Clock,
+    /// A slot that was waited for and not used yet, so that a dropped `accept` loses nothing.
+    slot: Option<HandshakeSlot>,
+    pause: Pause,
+    log: Throttle,
+}
+
+impl Listener {
+    /// Listens at `address`; port 0 lets the system choose.
+    pub fn bind(address: SocketAddr, gate: Gate, clock: Clock) -> Result<Self, ListenError> {
+        let socket = bind(address).map_err(|error| ListenError { address, error })?;
+        let address = socket.get_ref().local_addr().unwrap_or(address);
+        let log = Throttle::new(LOG_RATE, clock.now());
+        Ok(Self { socket, address, gate, clock, slot: None, pause: Pause::default(), log })
+    }
+
+    /// The address it listens at, with the port that the system chose.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the next connection that is let in.
+    ///
+    /// First a handshake slot, then the socket: while all slots are taken connections wait in the kernel. One that the gate
+    /// refuses is closed at once and counted there. Out of file descriptors or memory, it pauses, longer each time up to a
+    /// second; it never gives up, so there is no error.
+    ///
+    /// Cancel-safe: a dropped future has accepted nothing that it did not return.
+    pub async fn accept(&mut self) -> Accepted {
+        loop {
+            if let Some(until) = self.pause.until {
+                self.clock.sleep_until(until).await;
+                self.pause.until = None;
+            }
+            if self.slot.is_none() {
+                self.slot = Some(self.gate.handshake_slot().await);
+            }
+            let accepted = self.socket.accept().await;
+            let now = self.clock.now();
+            match (accepted, self.slot.take()) {
+                (Ok((stream, peer)), Some(slot)) => {
+                    self.pause.reset();
+                    match self.gate.admit(peer.ip(), slot, now) {
+                        Ok(admission) => {
+                            match Stream::new(stream) {
+                                Ok(stream) => return Accepted { stream, peer, admission },
+                                // The peer is gone already.
+                                Err(error) => tracing::debug!(%peer, %error, "no options on the socket"),
+                            }
+                        }
+                        Err(refusal) => {
+                            if let Some(held_back) = self.log.pass(now) {
+                                tracing::warn!(%peer, %refusal, held_back, "connection refused");
+                            }
+                        }
+                    }
+                }
+                (Ok(_), None) => unreachable!("the slot was filled a few lines above"),
+                (Err(error), slot) => {
+                    self.slot = slot;
+                    if self.pause.after(&error, now)
+                        && let Some(held_back) = self.log.pass(now)
+                    {
+                        tracing::error!(address = %self.address, %error, held_back, "cannot accept connections");
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted server takes its port back at once. (Not on Windows, where this would let two servers share the port.)
+    #[cfg(not(windows))]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Async::new(socket.into())
+}
+
+/// Pauses after failures of the system, not of a peer.
+#[derive(Debug, Default)]
+struct Pause {
+    failures: u32,
+    until: Option<Instant>,
+}
+
+impl Pause {
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    /// Decides what an accept error means: `true` and a pause if the system is short of something, `false` if the
+    /// connection died while it waited, which is the peer's doing and says nothing about the next one.
+    fn after(&mut self, error: &io::Error, now: Instant) -> bool {
+        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
+            return false;
+        }
+        let (first, longest) = PAUSES;
+        let pause = first.saturating_mul(2u32.saturating_pow(self.failures.min(16))).min(longest);
+        self.failures = self.failures.saturating_add(1);
+        self.until = Some(now.saturating_add(pause));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use futures_lite::{AsyncReadExt, future::or};
+
+    use super::*;
+    use crate::{
+        gate::GateConfig,
+        testing::{self, run, run_still},
+    };
+
+    #[test]
+    fn too_many_connections_are_closed_and_counted_and_a_freed_place_is_used() {
+        run(async |lab| {
+            let (mut listener, gate) =
+                testing::listener(&lab, 0, GateConfig { connections: 2, ..GateConfig::default() });
+            let address = listener.address();
+            let _streams = [
+                Async::<TcpStream>::connect(address).await.unwrap(),
+                Async::<TcpStream>::connect(address).await.unwrap(),
+            ];
+            let kept = [listener.accept().await, listener.accept().await];
+            assert!(kept[0].stream.get_ref().nodelay().unwrap());
+
+            let mut refused = Async::<TcpStream>::connect(address).await.unwrap();
+            let mut byte = [0];
+            let accepted = async {
+                listener.accept().await;
+                panic!("there is no place")
+            };
+            // An end or a reset, but nothing else.
+            assert!(!matches!(or(accepted, refused.read(&mut byte)).await, Ok(1..)));
+            assert_eq!((gate.counts().open, gate.counts().refused_full), (2, 1));
+
+            drop(kept);
+            let _stream = Async::<TcpStream>::connect(address).await.unwrap();
+            let _third = listener.accept().await;
+            assert_eq!(gate.counts().open, 1);
+        });
+    }
+
+    #[test]
+    fn handshakes_in_flight_hold_back_the_next_connection() {
+        run(async |lab| {
+            let (mut listener, _gate) =
+                testing::listener(&lab, 0, GateConfig { handshakes: 1, ..GateConfig::default() });
+            let address = listener.address();
+            let _streams = [
+                Async::<TcpStream>::connect(address).await.unwrap(),
+                Async::<TcpStream>::connect(address).await.unwrap(),
+            ];
+            let mut first = listener.accept().await;
+            // The wait for the second is dropped at its await point, again and again: no slot is lost.
+            for _ in 0..3 {
+                assert!(lab.clock.timeout(Duration::ZERO, listener.accept()).await.is_none());
+            }
+            first.admission.established();
+            let second = listener.accept().await;
+            assert_ne!(first.peer, second.peer);
+        });
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error_that_names_it() {
+        run(async |lab| {
+            let (first, gate) = testing::listener(&lab, 0, GateConfig::default());
+            let error = Listener::bind(first.address(), gate, lab.clock.clone()).unwrap_err();
+            assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+        });
+    }
+
+    #[test]
+    fn a_shortage_pauses_longer_each_time_and_a_dead_connection_never() {
+        run_still(async |_| {
+            let mut pause = Pause::default();
+            let shortage = io::Error::from_raw_os_error(24); // EMFILE
+            let waits: Vec<_> = (0..9)
+                .map(|_| {
+                    assert!(pause.after(&shortage, Instant::ORIGIN));
+                    pause.until.unwrap().saturating_since(Instant::ORIGIN).as_millis()
+                })
+                .collect();
+            assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+            let mut pause = Pause::default();
+            assert!(!pause.after(&io::ErrorKind::ConnectionAborted.into(), Instant::ORIGIN));
+            assert!(pause.until.is_none());
+        });
+    }
+}

@@ -1,0 +1,212 @@
+//! A pool over TCP: many devices and proxies downstream, a template provider upstream, one [`Pool`] of the core behind a mutex.
+//!
+//! The mutex is held for microseconds: handshakes, opening of records and hashing of shares go on outside of it, on as many
+//! cores as there are. Accepted shares leave through a bounded channel in the order of their tickets; the owner stores them and says
+//! so ([`PoolHandle::stored`]), and only then are they acknowledged.
+
+mod downstream;
+mod shared;
+#[cfg(test)]
+mod tests;
+mod upstream;
+
+use std::{fmt, sync::Arc};
+
+pub use adit::role::news::{PoolNews, TemplateNews};
+use adit::{
+    connection::{ResponderConfig, SetupPolicy},
+    crypto::Provider as Crypto,
+    role::pool::{Policy, Pool, PoolStatistics, Share},
+    storage::Heap,
+    time::{Instant, UnixTime},
+};
+use async_executor::Executor;
+use futures_lite::future::{or, zip};
+
+use crate::{
+    link::LinkSettings,
+    listen::Listener,
+    queue,
+    serve::{ServeError, serve},
+    shutdown::Shutdown,
+    upstream::{Software, Upstream},
+    watch,
+};
+use shared::{Shared, State};
+
+/// An accepted share on its way to the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptedShare {
+    /// The share.
+    pub share: Share,
+    /// Whose it is: `user_identity` as it came, at most 255 bytes of anything.
+    pub user: Arc<[u8]>,
+    /// When it was accepted.
+    pub at: UnixTime,
+}
+
+/// The owner's side of a pool: clones are handles on the same one.
+#[derive(Clone)]
+pub struct PoolHandle {
+    shared: Arc<Shared>,
+}
+
+impl fmt::Debug for PoolHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolHandle").field("pool", &self.shared.lock().pool).finish()
+    }
+}
+
+impl PoolHandle {
+    /// Takes a pool that is configured and has its users restored. `news` is how many news a subscriber may be behind before it misses
+    /// some.
+    #[must_use]
+    pub fn new(pool: Pool<Heap>, policy: impl Policy + Send + 'static, news: usize) -> Self {
+        Self { shared: Arc::new(Shared::new(State::new(pool, Box::new(policy)), news)) }
+    }
+
+    /// All shares up to this ticket are stored, so that their devices are told. Quick; may be called from any thread.
+    pub fn stored(&self, ticket: u64) {
+        self.shared.stored(ticket);
+    }
+
+    /// What happens from now on, for logs and views. A subscriber that falls behind misses the oldest news and hears how many; shares for
+    /// the books come through the store's channel instead.
+    #[must_use]
+    pub fn subscribe(&self) -> async_broadcast::Receiver<PoolNews> {
+        self.shared.news.new_receiver()
+    }
+
+    /// Counts of this run; `now` is for the hash rate.
+    #[must_use]
+    pub fn statistics(&self, now: Instant) -> PoolStatistics {
+        self.shared.lock().pool.statistics(now)
+    }
+
+    /// Looks at the pool, or changes its settings. All connections wait meanwhile, so `look` must be quick.
+    pub fn with<T>(&self, look: impl FnOnce(&mut Pool<Heap>) -> T) -> T {
+        self.shared.with(|state| look(&mut state.pool))
+    }
+
+    /// How the mining port answers `SetupConnection`, for its [`ResponderConfig`].
+    #[must_use]
+    pub fn setup_policy(&self) -> SetupPolicy {
+        let state = self.shared.lock();
+        let config = state.pool.config();
+        SetupPolicy::new(config.supported_flags().bits()).answering(config.success_flags().bits())
+    }
+}
+
+/// All that [`serve_pool`] joins.
+pub struct PoolSetup {
+    /// Where devices connect.
+    pub listeners: Vec<Listener>,
+    /// How the pool answers them; its `setup` is [`PoolHandle::setup_policy`]. Each connection takes the newest when it is accepted,
+    /// so that certificates are renewed while the pool serves.
+    pub responder: watch::Receiver<Arc<ResponderConfig>>,
+    /// Clock, buffers and limits of their links.
+    pub links: Arc<LinkSettings>,
+    /// The template provider's link. Its settings take large messages if transactions are asked for.
+    pub provider: Upstream,
+    /// What the pool says about itself to the provider.
+    pub software: Software,
+    /// Where clients are sent at the shutdown: host and port, either may be empty for "as it is". `None`: nowhere, they find out
+    /// by themselves.
+    pub reconnect: Option<(String, u16)>,
+}
+
+impl fmt::Debug for PoolSetup {
+    /// Without the responder's configuration, which holds a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PoolSetup")
+            .field("listeners", &self.listeners)
+            .field("links", &self.links)
+            .field("provider", &self.provider)
+            .field("reconnect", &self.reconnect)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a pool ended before its shutdown.
+#[derive(Debug)]
+pub enum PoolServeError {
+    /// A connection's task panicked.
+    Serve(ServeError),
+    /// Nobody takes shares any more, so none can be acknowledged.
+    StoreGone,
+}
+
+impl fmt::Display for PoolServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Serve(error) => error.fmt(f),
+            Self::StoreGone => f.write_str("the share store has ended, so no share can be acknowledged"),
+        }
+    }
+}
+
+impl std::error::Error for PoolServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Serve(error) => Some(error),
+            Self::StoreGone => None,
+        }
+    }
+}
+
+impl From<ServeError> for PoolServeError {
+    fn from(error: ServeError) -> Self {
+        Self::Serve(error)
+    }
+}
+
+/// Serves devices, each in a task on `executor`, and follows the template provider until the shutdown is over.
+///
+/// Accepted shares go to `shares` in the order of their tickets. While that channel is full, connections wait, and their peers with
+/// them; when its receiver is gone the pool ends. `T` is what the store's queue holds.
+///
+/// At the shutdown nobody new is accepted, clients are sent elsewhere if [`PoolSetup::reconnect`] says so, what has arrived is dealt with, and each link
+/// is closed in order as soon as the store has confirmed its shares and they are acknowledged. The provider's link goes last, so that a block that
+/// was found at the end still gets there. Then `shares` is closed by dropping it.
+///
+/// Dropping the future drops all connections.
+pub async fn serve_pool<P, T>(
+    executor: &Executor<'static>,
+    setup: PoolSetup,
+    handle: PoolHandle,
+    shares: queue::Sender<T>,
+    shutdown: Shutdown,
+) -> Result<(), PoolServeError>
+where
+    P: Crypto,
+    T: From<AcceptedShare> + Send + 'static,
+{
+    let PoolSetup { listeners, responder, links, provider, software, reconnect } = setup;
+    let shared = &handle.shared;
+    let without_downstreams = Shutdown::new(links.clock.clone());
+    let port = Arc::new(downstream::Port {
+        shared: Arc::clone(shared),
+        shares: shares.clone(),
+        links: Arc::clone(&links),
+        shutdown: shutdown.clone(),
+        reconnect,
+    });
+    let downstreams = async {
+        let start = |accepted| downstream::run::<P, T>(accepted, Arc::clone(&responder.borrow()), Arc::clone(&port));
+        let served = serve(executor, listeners, &shutdown, start).await;
+        // What is left of the grace is the provider's.
+        without_downstreams.start(shutdown.remaining());
+        served
+    };
+    let provider = async {
+        let follow = upstream::follow::<P>(provider, shared, &software, &without_downstreams);
+        or(follow, without_downstreams.over()).await;
+    };
+    let both = async { Ok(zip(downstreams, provider).await.0?) };
+    let store = async {
+        shares.closed().await;
+        Err(PoolServeError::StoreGone)
+    };
+    let timers = async { match shared.run_timers(&links.clock).await {} };
+    or(or(both, store), timers).await
+}

@@ -1,0 +1,199 @@
+//! The pool behind its mutex, and who is to be woken after each look at it.
+
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use adit::{
+    mining::server::{CustomCoinbase, CustomRequest, OpenRequest, Refusal},
+    role::{
+        ConnectionId,
+        pool::{Policy, Pool},
+    },
+    storage::Heap,
+    time::Instant,
+};
+use async_broadcast::InactiveReceiver;
+use futures_lite::future::or;
+
+use super::PoolNews;
+use crate::{
+    clock::Clock,
+    wake::{Notify, Tasks},
+};
+
+/// What the mutex guards.
+pub(super) struct State {
+    pub(super) pool: Pool<Heap>,
+    pub(super) policy: Boxed,
+    pub(super) tasks: Tasks,
+    /// Names by account, so that a share takes its user's along without an allocation.
+    names: HashMap<u64, Arc<[u8]>>,
+    /// All tickets up to this one are stored.
+    stored: u64,
+    /// Clients were sent elsewhere.
+    left: bool,
+    /// When the task of timers wakes by itself.
+    armed: Option<Instant>,
+}
+
+/// The owner's policy, whatever it is.
+pub(super) struct Boxed(Box<dyn Policy + Send>);
+
+impl Policy for Boxed {
+    fn authorize(&mut self, connection: ConnectionId, request: &OpenRequest<'_>) -> Result<(), Refusal> {
+        self.0.authorize(connection, request)
+    }
+
+    fn custom_job(
+        &mut self,
+        connection: ConnectionId,
+        request: &CustomRequest<'_>,
+    ) -> Result<CustomCoinbase<'_>, &'static str> {
+        self.0.custom_job(connection, request)
+    }
+}
+
+impl State {
+    pub(super) fn new(pool: Pool<Heap>, policy: Box<dyn Policy + Send>) -> Self {
+        let stored = pool.shared().last_ticket();
+        let (tasks, names) = (Tasks::default(), HashMap::new());
+        Self { pool, policy: Boxed(policy), tasks, names, stored, left: false, armed: None }
+    }
+
+    /// Whether the share with this ticket is stored, and everybody told who waits for it.
+    pub(super) fn is_stored(&self, ticket: u64) -> bool {
+        ticket <= self.stored
+    }
+
+    /// The name of an account, as it is at present: a place may have gone to someone else.
+    pub(super) fn name(&mut self, account: u64) -> Arc<[u8]> {
+        let name = self.pool.user(account).map_or(&[][..], |user| user.name());
+        match self.names.get(&account) {
+            Some(known) if **known == *name => Arc::clone(known),
+            _ => {
+                let name: Arc<[u8]> = name.into();
+                self.names.insert(account, Arc::clone(&name));
+                name
+            }
+        }
+    }
+}
+
+/// What all tasks of a pool share.
+pub(super) struct Shared {
+    state: Mutex<State>,
+    pub(super) news: async_broadcast::Sender<PoolNews>,
+    /// Keeps the news going while nobody listens.
+    _no_listener: InactiveReceiver<PoolNews>,
+    /// Tells the provider's task that there is something to send.
+    pub(super) provider: Notify,
+    /// Tells the task of timers that an earlier deadline has come up.
+    timers: Notify,
+}
+
+impl Shared {
+    pub(super) fn new(state: State, news: usize) -> Self {
+        let (mut sender, listener) = async_broadcast::broadcast(news.max(1));
+        // Who falls behind misses the oldest.
+        sender.set_overflow(true);
+        Self {
+            state: Mutex::new(state),
+            news: sender,
+            _no_listener: listener.deactivate(),
+            provider: Notify::default(),
+            timers: Notify::default(),
+        }
+    }
+
+    /// A panic under the lock left the pool in the middle of a change; whoever comes next must not go on with it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        match self.state.lock() {
+            Ok(state) => state,
+            Err(poisoned) => {
+                drop(poisoned);
+                panic!("the pool's state is not to be trusted after a panic")
+            }
+        }
+    }
+
+    /// Does something with the state, then wakes whom it concerns.
+    pub(super) fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let outcome = change(&mut state);
+        self.wake(&mut state);
+        outcome
+    }
+
+    fn wake(&self, state: &mut State) {
+        if state.pool.provider_wants_outbound() {
+            self.provider.notify();
+        }
+        while let Some(id) = state.pool.poll_dirty() {
+            state.tasks.wake(id);
+        }
+        let next = state.pool.poll_timeout();
+        if next.is_some_and(|next| state.armed.is_none_or(|armed| next < armed)) {
+            state.armed = next;
+            self.timers.notify();
+        }
+    }
+
+    /// The connection is gone. Also called while a panic unwinds, hence no panic of its own.
+    pub(super) fn disconnect(&self, id: ConnectionId) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tasks.remove(id);
+        state.pool.disconnect(id);
+    }
+
+    /// The provider's link is gone. As for [`Self::disconnect`].
+    pub(super) fn provider_lost(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).pool.provider_lost();
+    }
+
+    pub(super) fn stored(&self, ticket: u64) {
+        self.with(|state| {
+            state.pool.stored(ticket);
+            state.stored = state.stored.max(ticket);
+        });
+    }
+
+    /// Sends all clients elsewhere, once.
+    pub(super) fn leave(&self, host: &str, port: u16) {
+        self.with(|state| {
+            if !std::mem::replace(&mut state.left, true) && !state.pool.reconnect_all(host, port) {
+                tracing::error!(host, "clients can't be sent to a host with a name of more than 255 bytes");
+            }
+        });
+    }
+
+    /// Tells everybody who listens; costs nothing when nobody does.
+    pub(super) fn tell(&self, news: impl FnOnce() -> PoolNews) {
+        if self.news.receiver_count() > 0 {
+            // The last one may have left meanwhile.
+            let _nobody = self.news.try_broadcast(news());
+        }
+    }
+
+    /// Serves the pool's time limits. Cancel-safe.
+    pub(super) async fn run_timers(&self, clock: &Clock) -> Infallible {
+        loop {
+            let next = {
+                let mut state = self.lock();
+                let now = clock.now();
+                while let Some(idle) = state.pool.handle_timeout(now) {
+                    state.tasks.close(idle);
+                }
+                self.wake(&mut state);
+                state.armed = state.pool.poll_timeout();
+                state.armed
+            };
+            match next {
+                None => self.timers.notified().await,
+                Some(at) => or(clock.sleep_until(at), self.timers.notified()).await,
+            }
+        }
+    }
+}

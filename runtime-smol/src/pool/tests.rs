@@ -1,0 +1,454 @@
+//! A provider, a pool and devices over loopback and Noise.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use adit::{
+    connection::{Event, State as Phase},
+    crypto::RustCrypto,
+    message::mining::{OpenStandardMiningChannel, SubmitSharesStandard, ToClient},
+    mining::target::Target,
+    protocol::{Initiator, Mining},
+    role::pool::PoolEvent,
+    wire::U256,
+};
+use async_io::Async;
+use futures_lite::future::{or, yield_now, zip};
+
+use super::*;
+use crate::{
+    gate::GateConfig,
+    link::{Link, LinkError, Turn},
+    provider::ProviderEvent,
+    stream::Stream,
+    testing::{
+        self, Lab,
+        house::{HARD, Node, Options, house},
+        run, run_on_threads, run_still,
+    },
+    upstream::UpstreamState,
+};
+
+/// A device with one standard channel, for which every hash is a share.
+struct Device {
+    link: Link<Initiator, Mining, RustCrypto, Stream>,
+    channel_id: u32,
+    job_id: u32,
+    sent: u32,
+    acknowledged: u32,
+    rejected: u32,
+    sent_elsewhere: Option<u16>,
+}
+
+/// What a device can wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    Opened,
+    Channel,
+    PrevHash([u8; 32]),
+    Acknowledged(u32),
+    Rejected,
+    Elsewhere,
+    Other,
+    Closed,
+}
+
+impl Device {
+    async fn connect(lab: &Lab, address: SocketAddr) -> Self {
+        let link = testing::connect(address, testing::settings(lab)).await;
+        let mut device =
+            Self { link, channel_id: 0, job_id: 0, sent: 0, acknowledged: 0, rejected: 0, sent_elsewhere: None };
+        while device.step().await.unwrap() != Seen::Opened {}
+        device
+    }
+
+    /// With a channel and a job to work on.
+    async fn working(lab: &Lab, address: SocketAddr) -> Self {
+        let mut device = Self::connect(lab, address).await;
+        device.open();
+        while !matches!(device.step().await.unwrap(), Seen::PrevHash(_)) {}
+        device
+    }
+
+    fn open(&mut self) {
+        let open = OpenStandardMiningChannel {
+            request_id: 7,
+            user_identity: "account.worker".into(),
+            nominal_hash_rate: 0.0,
+            max_target: U256::MAX,
+        };
+        self.link.outbound().unwrap().send(&open).unwrap();
+    }
+
+    fn submit(&mut self) -> bool {
+        let share = SubmitSharesStandard {
+            channel_id: self.channel_id,
+            sequence_number: self.sent,
+            job_id: self.job_id,
+            nonce: self.sent,
+            ntime: testing::WALL.as_secs(),
+            version: 0x2000_0000,
+        };
+        let sent = self.link.outbound().is_some_and(|mut out| out.send(&share).is_ok());
+        self.sent += u32::from(sent);
+        sent
+    }
+
+    /// Everything that was sent is on its way.
+    async fn flush(&mut self) {
+        self.link.want_room();
+        while self.step().await.unwrap() != Seen::Other {}
+    }
+
+    async fn step(&mut self) -> Result<Seen, LinkError> {
+        let token = match self.link.next().await? {
+            Turn::Event(token) => token,
+            Turn::Room => return Ok(Seen::Other),
+            Turn::Closed => return Ok(Seen::Closed),
+        };
+        Ok(match self.link.event(token)? {
+            (Event::Secured(_), mut out) => {
+                out.send(&testing::setup::<Mining>()).unwrap();
+                Seen::Other
+            }
+            (Event::Opened(_), _) => Seen::Opened,
+            (Event::Message(message), _) => match message {
+                ToClient::OpenStandardMiningChannelSuccess(success) => {
+                    assert_eq!((success.request_id, success.target.0[31]), (7, 0xff), "every hash is a share");
+                    self.channel_id = success.channel_id;
+                    Seen::Channel
+                }
+                ToClient::SetNewPrevHash(message) => {
+                    self.job_id = message.job_id;
+                    Seen::PrevHash(message.prev_hash.0)
+                }
+                ToClient::SubmitSharesSuccess(success) => {
+                    self.acknowledged += success.new_submits_accepted_count;
+                    Seen::Acknowledged(success.new_submits_accepted_count)
+                }
+                ToClient::SubmitSharesError(_) => {
+                    self.rejected += 1;
+                    Seen::Rejected
+                }
+                _ => Seen::Other,
+            },
+            (Event::Reconnect(message), _) => {
+                self.sent_elsewhere = Some(message.new_port);
+                Seen::Elsewhere
+            }
+            _ => panic!("unexpected event"),
+        })
+    }
+
+    async fn prev_hash(&mut self) -> [u8; 32] {
+        loop {
+            if let Seen::PrevHash(prev_hash) = self.step().await.unwrap() {
+                return prev_hash;
+            }
+        }
+    }
+
+    async fn closed(&mut self) {
+        while self.step().await.unwrap() != Seen::Closed {}
+    }
+
+    /// Nothing comes for a moment.
+    async fn is_quiet(&mut self) -> bool {
+        let clock = self.link.clock().clone();
+        clock.timeout(Duration::from_millis(50), self.step()).await.is_none()
+    }
+}
+
+#[test]
+fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
+    run(async |lab| {
+        let mut house = house(&lab, Options::default());
+        house.node.new_tip(1, HARD);
+        let mut devices = [Device::working(&lab, house.address).await, Device::working(&lab, house.address).await];
+        for device in &mut devices {
+            for _ in 0..5 {
+                assert!(device.submit());
+            }
+            device.flush().await;
+        }
+        for ticket in 1..=10 {
+            let stored = house.share().await;
+            assert_eq!((stored.share.ticket, &*stored.user), (ticket, &b"account.worker"[..]));
+        }
+        assert!(devices[0].is_quiet().await && devices[1].is_quiet().await);
+        house.handle.stored(10);
+        for device in &mut devices {
+            while device.acknowledged < 5 {
+                device.step().await.unwrap();
+            }
+        }
+        // The same share again, and one of another job.
+        devices[0].sent = 0;
+        assert!(devices[0].submit());
+        devices[1].job_id += 100;
+        assert!(devices[1].submit());
+        for device in &mut devices {
+            while device.rejected < 1 {
+                device.step().await.unwrap();
+            }
+        }
+        let statistics = house.handle.statistics(lab.clock.now());
+        assert_eq!((statistics.accepted, statistics.rejected, statistics.connections), (10, 2, 2));
+    });
+}
+
+#[test]
+fn a_new_tip_reaches_every_device() {
+    run(async |lab| {
+        let house = house(&lab, Options::default());
+        house.node.new_tip(1, HARD);
+        let mut devices = Vec::new();
+        for _ in 0..4 {
+            devices.push(Device::working(&lab, house.address).await);
+        }
+        for n in 2..5 {
+            house.node.new_tip(n, HARD);
+            for device in &mut devices {
+                assert_eq!(device.prev_hash().await, [n; 32]);
+            }
+        }
+    });
+}
+
+/// And its share to the store.
+#[test]
+fn a_block_reaches_the_provider() {
+    run(async |lab| {
+        let mut house = house(&lab, Options::default());
+        house.node.new_tip(1, Target::MAX);
+        let mut news = house.handle.subscribe();
+        let mut device = Device::working(&lab, house.address).await;
+        assert!(device.submit());
+        device.flush().await;
+        assert!(matches!(house.node.events.recv().await, Ok(ProviderEvent::Connected(_))));
+        let Ok(ProviderEvent::Solution(found)) = house.node.events.recv().await else { panic!("a solution") };
+        let stored = house.share().await;
+        assert_eq!((found.hash, found.breach), (stored.share.hash, None));
+        assert!(stored.share.block.is_some_and(|block| block.submitted));
+        loop {
+            if let PoolNews::Downstream(PoolEvent::Share(share)) = news.recv().await.unwrap() {
+                assert_eq!(share, stored.share);
+                break;
+            }
+        }
+    });
+}
+
+/// Tickets rise by one in the store's queue whichever threads accept shares, every share has one answer, and the books of devices, pool
+/// and store agree.
+#[test]
+fn many_devices_on_several_threads_keep_the_books_balanced() {
+    run_on_threads(4, async |lab| {
+        const SHARES: u32 = 200;
+        let mut house = house(&lab, Options { queue: 8, ..Options::default() });
+        house.node.new_tip(1, HARD);
+        let mut devices = Vec::new();
+        for _ in 0..16 {
+            let mut device = Device::working(&lab, house.address).await;
+            devices.push(lab.spawn(async move {
+                while device.acknowledged + device.rejected < SHARES {
+                    while device.sent < SHARES && device.submit() {}
+                    if device.sent < SHARES {
+                        device.link.want_room();
+                    }
+                    device.step().await.unwrap();
+                }
+                (device.acknowledged, device.rejected)
+            }));
+        }
+        let store = async {
+            let mut stored = 0;
+            while let Some(accepted) = house.shares.recv().await {
+                assert_eq!(accepted.share.ticket, stored + 1);
+                stored = accepted.share.ticket;
+                house.handle.stored(stored);
+                if stored % 50 == 0 {
+                    // Jobs go stale in between.
+                    house.node.new_tip(u8::try_from(stored / 50 % 200).unwrap() + 2, HARD);
+                }
+            }
+        };
+        let answers = async {
+            let (mut acknowledged, mut rejected) = (0, 0);
+            for device in devices {
+                let (yes, no) = device.await;
+                assert_eq!(yes + no, SHARES);
+                (acknowledged, rejected) = (acknowledged + u64::from(yes), rejected + u64::from(no));
+            }
+            (acknowledged, rejected)
+        };
+        let ended = async {
+            store.await;
+            panic!("the pool ended")
+        };
+        let (acknowledged, rejected) = or(ended, answers).await;
+        let statistics = house.handle.statistics(lab.clock.now());
+        assert_eq!((statistics.accepted, statistics.rejected), (acknowledged, rejected));
+    });
+}
+
+/// Devices keep their channels while the provider is away, and get its news when it is back.
+#[test]
+fn the_pool_finds_its_provider_again() {
+    run(async |lab| {
+        let mut house = house(&lab, Options::default());
+        house.node.new_tip(1, HARD);
+        let mut device = Device::working(&lab, house.address).await;
+        house.node.shutdown.start(Duration::from_secs(1));
+        (&mut house.node.server).await.unwrap();
+        house.provider.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
+        assert!(device.submit());
+        device.flush().await;
+        assert_eq!(house.share().await.share.ticket, 1, "shares count meanwhile");
+        house.node = Node::start(&lab, house.node.address.port(), 1_000);
+        house.node.new_tip(2, HARD);
+        assert_eq!(device.prev_hash().await, [2; 32]);
+    });
+}
+
+/// A slow store: nothing that a device was promised is lost, and it is told where to go.
+#[test]
+fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
+    run(async |lab| {
+        let mut house = house(&lab, Options { reconnect: Some((String::new(), 4_444)), ..Options::default() });
+        house.node.new_tip(1, HARD);
+        let mut devices = [Device::working(&lab, house.address).await, Device::working(&lab, house.address).await];
+        for device in &mut devices {
+            for _ in 0..40 {
+                assert!(device.submit());
+            }
+            device.flush().await;
+        }
+        house.shutdown.start(Duration::from_secs(60));
+        let mut last = 0;
+        let store = async {
+            while let Some(stored) = house.shares.recv().await {
+                lab.clock.sleep(Duration::from_millis(1)).await;
+                last = stored.share.ticket;
+                house.handle.stored(last);
+            }
+        };
+        let [a, b] = &mut devices;
+        zip(store, zip(a.closed(), b.closed())).await;
+        for device in &devices {
+            assert_eq!((device.acknowledged, device.rejected, device.sent_elsewhere), (40, 0, Some(4_444)));
+            assert_eq!(device.link.connection().state(), Phase::Closed);
+        }
+        assert_eq!(last, 80);
+        house.server.await.unwrap();
+    });
+}
+
+/// The store does not come back: the grace ends the wait, and nothing unstored is acknowledged.
+#[test]
+fn the_end_of_the_grace_ends_a_stuck_shutdown() {
+    run_still(async |lab| {
+        let house = house(&lab, Options::default());
+        house.node.new_tip(1, HARD);
+        let mut device = Device::working(&lab, house.address).await;
+        assert!(device.submit());
+        device.flush().await;
+        house.shutdown.start(Duration::from_secs(5));
+        house.server.await.unwrap();
+        let end = async { while !matches!(device.step().await, Ok(Seen::Closed) | Err(_)) {} };
+        end.await;
+        assert_eq!(device.acknowledged, 0);
+    });
+}
+
+/// The queue to the store is bounded: devices wait, and all is acknowledged in the end.
+#[test]
+fn a_full_queue_holds_devices_back_and_loses_nothing() {
+    run(async |lab| {
+        const SHARES: u32 = 5_000;
+        let mut house = house(&lab, Options { queue: 2, ..Options::default() });
+        house.node.new_tip(1, HARD);
+        let mut device = Device::working(&lab, house.address).await;
+        let flood = lab.spawn(async move {
+            while device.acknowledged < SHARES {
+                while device.sent < SHARES && device.submit() {}
+                if device.sent < SHARES {
+                    device.link.want_room();
+                }
+                device.step().await.unwrap();
+            }
+            device
+        });
+        // Nobody takes shares for a while: the device is stopped by its socket, not by the pool's memory; others come and go.
+        lab.clock.sleep(Duration::from_millis(100)).await;
+        let _other = Device::working(&lab, house.address).await;
+        let taken = house.handle.statistics(lab.clock.now()).accepted;
+        assert!(taken <= 2, "{taken}");
+        let store = async {
+            while let Some(stored) = house.shares.recv().await {
+                house.handle.stored(stored.share.ticket);
+            }
+        };
+        let ended = async {
+            store.await;
+            panic!("the pool ended")
+        };
+        let device = or(ended, flood).await;
+        assert_eq!((device.acknowledged, device.rejected), (SHARES, 0));
+    });
+}
+
+#[test]
+fn a_pool_without_a_store_ends() {
+    run(async |lab| {
+        let house = house(&lab, Options::default());
+        house.node.new_tip(1, HARD);
+        let _device = Device::working(&lab, house.address).await;
+        drop(house.shares);
+        assert!(matches!(house.server.await, Err(PoolServeError::StoreGone)));
+    });
+}
+
+/// D-OPEN-2
+#[test]
+fn a_client_without_a_channel_is_closed_after_a_while() {
+    run_still(async |lab| {
+        let house = house(&lab, Options::default());
+        house.node.new_tip(1, HARD);
+        let mut working = Device::working(&lab, house.address).await;
+        let begin = lab.clock.now();
+        let mut idle = Device::connect(&lab, house.address).await;
+        idle.closed().await;
+        let after = lab.clock.now().saturating_since(begin);
+        assert!(Duration::from_secs(59) <= after && after <= Duration::from_secs(63), "{after:?}");
+        while house.handle.statistics(lab.clock.now()).connections > 1 {
+            yield_now().await;
+        }
+        assert!(working.submit());
+        working.flush().await;
+    });
+}
+
+/// What one connection costs while it rests, beside the pool's own state of it: the task.
+#[test]
+fn the_task_of_a_connection_is_small() {
+    run(async |lab| {
+        let house = house(&lab, Options::default());
+        let (listener, _) = testing::listener(&lab, 0, GateConfig::default());
+        let mut listener = listener;
+        let (_stream, accepted) = zip(Async::<TcpStream>::connect(listener.address()), listener.accept()).await;
+        let port = downstream::Port {
+            shared: Arc::clone(&house.handle.shared),
+            shares: queue::channel::<AcceptedShare>(1).0,
+            links: Arc::new(testing::settings(&lab)),
+            shutdown: house.shutdown.clone(),
+            reconnect: None,
+        };
+        let responder = Arc::clone(&testing::responder(house.handle.setup_policy()).borrow());
+        let size = size_of_val(&downstream::run::<RustCrypto, _>(accepted, responder, Arc::new(port)));
+        println!("task of a connection: {size} bytes");
+        assert!(size <= 2_048, "{size}");
+    });
+}

@@ -1,0 +1,221 @@
+//! One template client's connection.
+
+use std::{collections::VecDeque, pin::pin, sync::Arc};
+
+use adit::{
+    connection::{Event, ResponderConfig, Token},
+    crypto::Provider as Crypto,
+    error::Error,
+    protocol::{Responder, TemplateDistribution},
+    role::ConnectionId,
+    template::server::Request,
+    wire::Revision,
+};
+use futures_lite::future::{or, yield_now};
+
+use super::{ProviderEvent, Shared, Transactions};
+use crate::{
+    link::{Link, LinkError, LinkSettings, Turn},
+    listen::Accepted,
+    serve::{log_failure, respond},
+    shutdown::Shutdown,
+    stream::Stream,
+    wake::{Task, when, woken},
+};
+
+/// Questions for transactions that a client may have open; each answer may be megabytes.
+const MOST_OWED: usize = 8;
+
+/// A client that has finished its setup. Dropping it, however that comes about, takes it from the provider.
+struct Registered {
+    shared: Arc<Shared>,
+    id: ConnectionId,
+    task: Arc<Task>,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.shared.disconnect(self.id);
+    }
+}
+
+/// Why a client's connection ends early.
+enum Broken {
+    Link(LinkError),
+    /// A rule of the sub-protocol, or a limit of ours.
+    Rule(String),
+}
+
+impl From<LinkError> for Broken {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+/// What a client's task wakes up to.
+enum Step {
+    Shutdown,
+    Woken,
+    Turn(Result<Turn, LinkError>),
+    /// Nothing else was there to do.
+    Settled,
+}
+
+struct Client<P: Crypto> {
+    link: Link<Responder, TemplateDistribution, P, Stream>,
+    registered: Option<Registered>,
+    /// Templates whose transactions are still to be sent.
+    owed: VecDeque<u64>,
+}
+
+pub(super) async fn run<P: Crypto>(
+    accepted: Accepted,
+    config: Arc<ResponderConfig>,
+    settings: Arc<LinkSettings>,
+    shared: Arc<Shared>,
+    shutdown: Shutdown,
+) {
+    let (peer, revision) = (accepted.peer, config.revision);
+    let (link, mut admission) = match respond::<TemplateDistribution, P>(accepted, &config, &settings) {
+        Ok(joined) => joined,
+        Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
+    };
+    drop(config);
+    let mut client = Client { link, registered: None, owed: VecDeque::new() };
+    let (mut ending, mut closed) = (false, false);
+    // One for all turns, so that turns do not queue for the shutdown.
+    let mut started = pin!(shutdown.started());
+    loop {
+        let Client { link, registered, .. } = &mut client;
+        let wake = registered.as_ref().map(|registered| &*registered.task);
+        let step = or(
+            async {
+                when(!ending, &mut started).await;
+                Step::Shutdown
+            },
+            or(
+                async {
+                    woken(wake).await;
+                    Step::Woken
+                },
+                or(async { Step::Turn(link.next().await) }, async {
+                    when(ending && !closed, yield_now()).await;
+                    Step::Settled
+                }),
+            ),
+        );
+        let turn = match step.await {
+            Step::Shutdown => {
+                ending = true;
+                Ok(())
+            }
+            Step::Woken => client.send(&shared),
+            Step::Turn(turn) => match turn {
+                Ok(Turn::Event(token)) => match client.handle(token, revision, &shared) {
+                    Ok(news) => {
+                        if matches!(news, Some(ProviderEvent::Connected(_))) {
+                            admission.established();
+                        }
+                        if let Some(news) = news {
+                            // An owner who is gone needs no news; the shutdown follows.
+                            let _gone = shared.events.send(news).await;
+                        }
+                        Ok(())
+                    }
+                    Err(broken) => Err(broken),
+                },
+                Ok(Turn::Room) => client.send(&shared),
+                Ok(Turn::Closed) => break,
+                Err(error) => Err(error.into()),
+            },
+            // What has arrived already is dealt with, a found block say.
+            Step::Settled => {
+                closed = true;
+                client.send(&shared).map(|()| client.link.close())
+            }
+        };
+        match turn {
+            Ok(()) => {}
+            Err(Broken::Link(error)) => {
+                log_failure(&error);
+                break;
+            }
+            Err(Broken::Rule(rule)) => {
+                tracing::debug!(%peer, %rule, "connection closed");
+                break;
+            }
+        }
+    }
+    let known = client.registered.is_some();
+    drop(client);
+    if known {
+        let _gone = shared.events.send(ProviderEvent::Disconnected(peer)).await;
+    }
+}
+
+impl<P: Crypto> Client<P> {
+    /// Takes an event of the link, and says what the owner is to be told.
+    fn handle(
+        &mut self,
+        token: Token,
+        revision: Revision,
+        shared: &Arc<Shared>,
+    ) -> Result<Option<ProviderEvent>, Broken> {
+        let (peer, now) = (self.link.peer(), self.link.clock().now());
+        let (event, mut out) = self.link.event(token)?;
+        match event {
+            Event::Opened(_) => {
+                let registered = shared.with(|state| {
+                    let id = state.provider.connect(revision).ok()?;
+                    Some(Registered { shared: Arc::clone(shared), id, task: state.tasks.add(id) })
+                });
+                self.registered = Some(registered.ok_or_else(|| Broken::Rule("too many clients".into()))?);
+                Ok(Some(ProviderEvent::Connected(peer)))
+            }
+            Event::Message(message) => {
+                let Some(registered) = &self.registered else { return Ok(None) };
+                let request = shared.with(|state| state.provider.handle(now, registered.id, message, &mut out));
+                match request {
+                    Ok(Some(Request::Transactions(template_id))) => {
+                        if self.owed.len() >= MOST_OWED {
+                            return Err(Broken::Rule("too many open questions for transactions".into()));
+                        }
+                        self.owed.push_back(template_id);
+                        self.link.want_room();
+                        Ok(None)
+                    }
+                    Ok(request) => Ok(request.and_then(|request| ProviderEvent::of(peer, request))),
+                    Err(error) => Err(Broken::Rule(error.to_string())),
+                }
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Sends what there is, templates and tips before transactions.
+    fn send(&mut self, shared: &Shared) -> Result<(), Broken> {
+        let Some(registered) = &self.registered else { return Ok(()) };
+        let now = self.link.clock().now();
+        // Without room for anything unasked `Turn::Room` brings us back.
+        let Some(mut out) = self.link.outbound() else { return Ok(()) };
+        let mut sent = shared.with(|state| state.provider.poll_outbound(now, registered.id, &mut out));
+        while sent.is_ok()
+            && let Some(template_id) = self.owed.front().copied()
+        {
+            let transactions = shared.lock().transactions.get(&template_id).cloned();
+            // Outside of the lock.
+            sent = Transactions::answer(transactions.as_deref(), template_id, &mut out);
+            if sent.is_ok() {
+                self.owed.pop_front();
+            }
+        }
+        match sent {
+            Ok(()) => Ok(()),
+            Err(Error::Full) => {
+                self.link.want_room();
+                Ok(())
+            }
+            Err(error) => Err(Broken::Rule(error.to_string())),
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A template provider over TCP: many template clients, one [`Provider`] of the core, an owner who has the node.
+
+mod client;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+pub use adit::role::news::{FoundBlock, ProviderEvent, Transactions};
+use adit::{
+    connection::ResponderConfig,
+    crypto::Provider as Crypto,
+    role::{
+        ConnectionId,
+        provider::{NewTemplate, Provider},
+    },
+    storage::Heap,
+    template::{Constraints, Tip, book::BookError},
+};
+use async_executor::Executor;
+
+use crate::{
+    link::LinkSettings,
+    listen::Listener,
+    serve::{ServeError, serve},
+    shutdown::Shutdown,
+    wake::Tasks,
+    watch,
+};
+
+/// The owner's side of a provider: clones are handles on the same one.
+#[derive(Clone)]
+pub struct ProviderHandle {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    wanted: watch::Sender<Option<Constraints>>,
+    events: async_channel::Sender<ProviderEvent>,
+}
+
+struct State {
+    provider: Provider<Heap>,
+    tasks: Tasks,
+    transactions: HashMap<u64, Arc<Transactions>>,
+}
+
+impl fmt::Debug for ProviderHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProviderHandle").field("provider", &self.shared.lock().provider).finish()
+    }
+}
+
+impl ProviderHandle {
+    /// A provider without clients or templates, and where its events come out. `first_id` is above every template id that
+    /// the provider used before, see [`Provider::starting_at`]. `events` is how many events wait at most; while as many
+    /// do, the clients that cause them wait too.
+    #[must_use]
+    pub fn new(first_id: u64, events: usize) -> (Self, async_channel::Receiver<ProviderEvent>) {
+        let (events, receiver) = async_channel::bounded(events.max(1));
+        let state =
+            State { provider: Provider::starting_at(first_id), tasks: Tasks::default(), transactions: HashMap::new() };
+        let shared = Shared { state: Mutex::new(state), wanted: watch::Sender::new(None), events };
+        (Self { shared: Arc::new(shared) }, receiver)
+    }
+
+    /// A new template with its transactions; gives its id. All clients that it suits are told.
+    pub fn new_template(&self, template: &NewTemplate<'_>, transactions: Transactions) -> Result<u64, BookError> {
+        self.shared.with(|state| {
+            let id = state.provider.new_template(template)?;
+            state.transactions.insert(id, Arc::new(transactions));
+            // What the book gave up for this one.
+            state.transactions.retain(|id, _| state.provider.template(*id).is_some());
+            Ok(id)
+        })
+    }
+
+    /// A new best block: all clients are told to go on with `template_id`, a template that was added for a block to come.
+    pub fn new_tip(&self, template_id: u64, tip: Tip) -> Result<(), BookError> {
+        self.shared.with(|state| {
+            state.provider.new_tip(template_id, tip)?;
+            state.transactions.retain(|id, _| state.provider.template(*id).is_some());
+            Ok(())
+        })
+    }
+
+    /// The transactions of a template that is still known.
+    #[must_use]
+    pub fn transactions(&self, template_id: u64) -> Option<Arc<Transactions>> {
+        self.shared.lock().transactions.get(&template_id).cloned()
+    }
+
+    /// What every template should leave room for: the largest constraints that any client ever announced.
+    #[must_use]
+    pub fn constraints(&self) -> Constraints {
+        self.shared.lock().provider.constraints()
+    }
+
+    /// What a template must leave room for that a client waits for; `None` while all are served.
+    #[must_use]
+    pub fn wanted(&self) -> watch::Receiver<Option<Constraints>> {
+        self.shared.wanted.subscribe()
+    }
+
+    /// Number of clients.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.shared.lock().provider.connections()
+    }
+}
+
+impl Shared {
+    /// A panic under the lock left the provider in the middle of a change; whoever comes next must not go on with it.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        match self.state.lock() {
+            Ok(state) => state,
+            Err(poisoned) => {
+                drop(poisoned);
+                panic!("the provider's state is not to be trusted after a panic")
+            }
+        }
+    }
+
+    /// Does something with the state, then wakes whom it concerns.
+    fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut state = self.lock();
+        let outcome = change(&mut state);
+        while let Some(id) = state.provider.poll_dirty() {
+            state.tasks.wake(id);
+        }
+        let wanted = state.provider.wanted();
+        drop(state);
+        self.wanted.send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
+        outcome
+    }
+
+    /// The connection is gone. Also called while a panic unwinds, hence no panic of its own.
+    fn disconnect(&self, id: ConnectionId) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.tasks.remove(id);
+        state.provider.disconnect(id);
+    }
+}
+
+/// Serves template clients at all listeners until the shutdown is over, each in a task on `executor`. Each connection takes the newest configuration when it is
+/// accepted, so that certificates are renewed while it serves.
+///
+/// When it starts, clients are told what they were not told yet, then each link is closed in order. Dropping the future drops
+/// all connections.
+pub async fn serve_provider<P: Crypto>(
+    executor: &Executor<'static>,
+    listeners: Vec<Listener>,
+    responder: watch::Receiver<Arc<ResponderConfig>>,
+    settings: Arc<LinkSettings>,
+    handle: ProviderHandle,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    serve(executor, listeners, &shutdown, |accepted| {
+        client::run::<P>(
+            accepted,
+            Arc::clone(&responder.borrow()),
+            Arc::clone(&settings),
+            Arc::clone(&handle.shared),
+            shutdown.clone(),
+        )
+    })
+    .await
+}

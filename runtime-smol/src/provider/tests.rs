@@ -1,0 +1,402 @@
+//! A provider and its clients over loopback and Noise.
+
+use std::{
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use adit::{
+    connection::{Ending, Event, SetupPolicy},
+    crypto::RustCrypto,
+    frame::Header,
+    message::template::RequestTransactionData,
+    mining::target::Target,
+    protocol::{Initiator, TemplateDistribution},
+    template::{
+        Template, TemplateClient,
+        book::Basis,
+        client::{Found, TemplateEvent},
+        coinbase::{Coinbase, Payout, TemplateCoinbase},
+    },
+};
+use async_executor::Task;
+use async_io::Async;
+use futures_lite::future::{yield_now, zip};
+
+use super::*;
+use crate::{
+    gate::{Gate, GateConfig},
+    link::{Link, LinkError, Turn},
+    stream::Stream,
+    testing::{self, Lab, run, run_still},
+};
+
+const ROOM: Constraints = Constraints { max_additional_size: 100, max_additional_sigops: 4 };
+const OUTPUTS: [u8; 9] = [0; 9];
+
+struct House {
+    handle: ProviderHandle,
+    events: async_channel::Receiver<ProviderEvent>,
+    address: SocketAddr,
+    shutdown: Shutdown,
+    server: Task<Result<(), ServeError>>,
+}
+
+fn house(lab: &Lab) -> House {
+    house_with(lab, GateConfig::default()).0
+}
+
+fn house_with(lab: &Lab, config: GateConfig) -> (House, Gate) {
+    let (listener, gate) = testing::listener(lab, 0, config);
+    let address = listener.address();
+    let (handle, events) = ProviderHandle::new(1, 16);
+    let shutdown = Shutdown::new(lab.clock.clone());
+    let settings = Arc::new(testing::settings(lab).with_large_output());
+    let (executor, provider, stop) = (Arc::clone(&lab.executor), handle.clone(), shutdown.clone());
+    let server = lab.spawn(async move {
+        let responder = testing::responder(SetupPolicy::new(0));
+        serve_provider::<RustCrypto>(&executor, vec![listener], responder, settings, provider, stop).await
+    });
+    (House { handle, events, address, shutdown, server }, gate)
+}
+
+fn template(basis: Basis, room: u32) -> NewTemplate<'static> {
+    let coinbase = TemplateCoinbase {
+        tx_version: 2,
+        script_prefix: &[1, 7],
+        input_sequence: u32::MAX,
+        value_remaining: 5_000,
+        outputs_count: 1,
+        outputs: &OUTPUTS,
+        lock_time: 0,
+    };
+    let room = Constraints { max_additional_size: room, ..ROOM };
+    NewTemplate { basis, version: 0x2000_0000, coinbase, merkle_path: &[], room }
+}
+
+fn tip(n: u8) -> Tip {
+    Tip { prev_hash: [n; 32], header_timestamp: 1_800_000_000, n_bits: 0x207f_ffff, target: Target::MAX }
+}
+
+impl House {
+    fn new_tip(&self, n: u8, transactions: Transactions) -> u64 {
+        let id = self.handle.new_template(&template(Basis::Next, 100), transactions).unwrap();
+        self.handle.new_tip(id, tip(n)).unwrap();
+        id
+    }
+
+    async fn event(&mut self) -> ProviderEvent {
+        self.events.recv().await.expect("the provider lives")
+    }
+}
+
+struct Pool {
+    link: Link<Initiator, TemplateDistribution, RustCrypto, Stream>,
+    client: TemplateClient<Heap>,
+}
+
+impl Pool {
+    async fn connect(lab: &Lab, address: SocketAddr, size: u32) -> Self {
+        Self::connect_with(address, size, testing::settings(lab).with_large_input()).await
+    }
+
+    async fn connect_with(address: SocketAddr, size: u32, settings: LinkSettings) -> Self {
+        let link = testing::connect(address, settings).await;
+        let constraints = Constraints { max_additional_size: size, max_additional_sigops: 1 };
+        Self { link, client: TemplateClient::new(constraints) }
+    }
+
+    /// Runs until `wanted` finds something in an event; `None` when the link closed in order.
+    async fn until<T>(
+        &mut self,
+        mut wanted: impl FnMut(&TemplateEvent<'_>) -> Option<T>,
+    ) -> Result<Option<T>, LinkError> {
+        let mut open = self.link.connection().state() == adit::connection::State::Open;
+        loop {
+            if open
+                && self.client.is_dirty()
+                && let Some(mut out) = self.link.outbound()
+                && self.client.poll_outbound(&mut out).is_err()
+            {
+                self.link.want_room();
+            }
+            let token = match self.link.next().await? {
+                Turn::Event(token) => token,
+                Turn::Room => continue,
+                Turn::Closed => return Ok(None),
+            };
+            let now = self.link.clock().now();
+            match self.link.event(token)? {
+                (Event::Secured(_), mut out) => out.send(&testing::setup::<TemplateDistribution>()).unwrap(),
+                (Event::Opened(_), _) => open = true,
+                (Event::Message(message), _) => {
+                    let event = self.client.handle(now, message).unwrap();
+                    if let Some(found) = wanted(&event) {
+                        return Ok(Some(found));
+                    }
+                }
+                _ => panic!("unexpected event"),
+            }
+        }
+    }
+
+    async fn tip(&mut self) -> u64 {
+        let tip = |event: &TemplateEvent<'_>| match event {
+            TemplateEvent::Tip { template_id } => Some(*template_id),
+            _ => None,
+        };
+        self.until(tip).await.unwrap().expect("a tip")
+    }
+
+    /// Finds a block on the best template; with this target every hash is one.
+    fn find(&mut self) {
+        let best: &Template<Heap> = self.client.best().expect("a template");
+        let payout = Payout { script_pubkey: &[0x51], weight: 1 };
+        let plan = Coinbase::new(best.coinbase(), [payout], b"", 4).unwrap();
+        let (mut prefix, mut suffix) = (vec![0; plan.prefix_len()], vec![0; plan.suffix_len()]);
+        plan.write_prefix(&mut prefix).unwrap();
+        plan.write_suffix(&mut suffix).unwrap();
+        let found = Found {
+            template_id: best.id(),
+            version: best.version(),
+            header_timestamp: 1_800_000_000,
+            header_nonce: 7,
+            coinbase_prefix: &prefix,
+            extranonce: [&[1, 2, 3], &[4]],
+            coinbase_suffix: &suffix,
+            witness: best.has_witness(),
+        };
+        self.client.submit(&found).unwrap();
+    }
+}
+
+#[test]
+fn templates_reach_every_client_and_blocks_the_owner() {
+    run(async |lab| {
+        let mut house = house(&lab);
+        house.new_tip(1, Transactions::default());
+        let mut pools = [Pool::connect(&lab, house.address, 10).await, Pool::connect(&lab, house.address, 20).await];
+        for pool in &mut pools {
+            assert_eq!(pool.tip().await, 1);
+        }
+        // News wake the tasks of both.
+        let next = house.new_tip(2, Transactions::default());
+        for pool in &mut pools {
+            assert_eq!(pool.tip().await, next);
+        }
+        assert_eq!((house.handle.connections(), house.handle.constraints().max_additional_size), (2, 20));
+        assert!(matches!(
+            (house.event().await, house.event().await),
+            (ProviderEvent::Connected(_), ProviderEvent::Connected(_))
+        ));
+        pools[1].find();
+        let (sent, event) = zip(lab.clock.timeout(Duration::from_secs(60), pools[1].until(|_| Some(()))), async {
+            let event = house.event().await;
+            // Ends the wait of the pool.
+            house.new_tip(3, Transactions::default());
+            event
+        })
+        .await;
+        sent.unwrap().unwrap().unwrap();
+        let ProviderEvent::Solution(found) = event else { panic!("{event:?}") };
+        assert_eq!((found.template_id, found.stale, found.breach), (next, false, None));
+        assert_eq!(found.header[4..36], [2; 32]);
+        let peer = found.peer;
+        drop(pools);
+        let mut gone = [house.event().await, house.event().await];
+        gone.sort_by_key(|event| *event != ProviderEvent::Disconnected(peer));
+        assert_eq!(gone[0], ProviderEvent::Disconnected(peer));
+        assert!(matches!(gone[1], ProviderEvent::Disconnected(_)));
+        assert_eq!(house.handle.connections(), 0);
+    });
+}
+
+/// Transactions of a few megabytes pass; a client that cannot take them has its link ended by its own limit, the provider lives on.
+#[test]
+fn transactions_are_sent_when_asked_for() {
+    run(async |lab| {
+        let house = house(&lab);
+        let transactions: Vec<_> = (0..30u8).map(|n| vec![n; 100_000]).collect();
+        let id = house.new_tip(1, Transactions { excess_data: vec![9], transactions: transactions.clone() });
+        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        pool.tip().await;
+        for wanted in [id, 77] {
+            pool.client.request_transactions(wanted);
+            let answer = |event: &TemplateEvent<'_>| match event {
+                TemplateEvent::Transactions(message) => {
+                    Some(message.transaction_list.iter().map(|transaction| transaction.as_bytes().to_vec()).collect())
+                }
+                TemplateEvent::NoTransactions(message) => {
+                    assert_eq!(message.template_id, 77);
+                    Some(Vec::new())
+                }
+                _ => None,
+            };
+            let answer: Vec<Vec<u8>> = pool.until(answer).await.unwrap().unwrap();
+            assert_eq!(answer, if wanted == id { transactions.clone() } else { Vec::new() });
+        }
+        // What no template needs any more is gone.
+        house.new_tip(2, Transactions::default());
+        house.new_tip(3, Transactions::default());
+        assert!(house.handle.transactions(id).is_none());
+    });
+}
+
+/// Questions are bounded: a client that asks and does not read its megabytes is dropped.
+#[test]
+fn a_client_that_asks_and_does_not_read_is_dropped() {
+    run(async |lab| {
+        let mut house = house(&lab);
+        let id = house.new_tip(1, Transactions { excess_data: vec![], transactions: vec![vec![0; 8 << 20]] });
+        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        pool.tip().await;
+        let mut out = pool.link.outbound().unwrap();
+        for _ in 0..20 {
+            out.send(&RequestTransactionData { template_id: id }).unwrap();
+        }
+        let _stuck = lab.clock.timeout(Duration::from_millis(1), pool.link.next()).await;
+        assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
+        assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+    });
+}
+
+#[test]
+fn the_owner_hears_what_room_a_template_must_leave() {
+    run(async |lab| {
+        let house = house(&lab);
+        let mut wanted = house.handle.wanted();
+        house.new_tip(1, Transactions::default());
+        let mut pool = Pool::connect(&lab, house.address, 500).await;
+        let served = async {
+            wanted.wait_for(Option::is_some).await.unwrap();
+            let need = *wanted.borrow();
+            let id = house
+                .handle
+                .new_template(&template(Basis::Tip, need.unwrap().max_additional_size), Transactions::default());
+            (need.unwrap().max_additional_size, id.unwrap())
+        };
+        let ((need, id), tip) = zip(served, pool.tip()).await;
+        assert_eq!((need, tip), (500, id));
+        wanted.wait_for(Option::is_none).await.unwrap();
+    });
+}
+
+/// D-TDP-1, and nobody else notices.
+#[test]
+fn a_client_that_breaks_a_rule_is_dropped_alone() {
+    run(async |lab| {
+        let mut house = house(&lab);
+        house.new_tip(1, Transactions::default());
+        let mut good = Pool::connect(&lab, house.address, 10).await;
+        good.tip().await;
+        let mut bad = testing::connect::<TemplateDistribution>(house.address, testing::settings(&lab)).await;
+        let end = loop {
+            let token = match bad.next().await {
+                Ok(Turn::Event(token)) => token,
+                Ok(Turn::Room) => continue,
+                end => break end,
+            };
+            match bad.event(token).unwrap() {
+                (Event::Secured(_), mut out) => out.send(&testing::setup::<TemplateDistribution>()).unwrap(),
+                (Event::Opened(_), mut out) => out.send(&RequestTransactionData { template_id: 1 }).unwrap(),
+                _ => panic!("no answer to that"),
+            }
+        };
+        assert!(!matches!(end, Ok(Turn::Event(_))));
+        for _ in 0..2 {
+            assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
+        }
+        assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+        let next = house.new_tip(2, Transactions::default());
+        assert_eq!(good.tip().await, next);
+    });
+}
+
+/// A block that was sent before the shutdown is not lost, and links end in order.
+#[test]
+fn a_shutdown_takes_what_has_arrived_and_closes_in_order() {
+    run(async |lab| {
+        let mut house = house(&lab);
+        house.new_tip(1, Transactions::default());
+        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        pool.tip().await;
+        pool.find();
+        let mut out = pool.link.outbound().unwrap();
+        pool.client.poll_outbound(&mut out).unwrap();
+        pool.link.want_room();
+        assert!(matches!(pool.link.next().await, Ok(Turn::Room)), "the block is on its way");
+        house.shutdown.start(Duration::from_secs(60));
+        let end = pool.until(|event| panic!("{event:?}") as Option<()>).await;
+        assert!(end.unwrap().is_none());
+        assert_eq!(pool.link.connection().ending(), Some(Ending::Peer));
+        (&mut house.server).await.unwrap();
+        assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
+        assert!(matches!(house.event().await, ProviderEvent::Solution(_)));
+        assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+    });
+}
+
+/// Strangers that connect and say nothing hold places for the handshake's time limit, and then no more.
+#[test]
+fn half_open_handshakes_hold_others_back_until_their_time_is_up() {
+    run_still(async |lab| {
+        let (house, gate) = house_with(&lab, GateConfig { handshakes: 2, ..GateConfig::default() });
+        house.new_tip(1, Transactions::default());
+        let silent = [
+            Async::<TcpStream>::connect(house.address).await.unwrap(),
+            Async::<TcpStream>::connect(house.address).await.unwrap(),
+        ];
+        while gate.counts().handshakes < 2 {
+            yield_now().await;
+        }
+        let begin = lab.clock.now();
+        // A client has the same limit, so it must come a little later than they.
+        lab.clock.sleep(Duration::from_secs(5)).await;
+        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        assert_eq!(pool.tip().await, 1);
+        let waited = lab.clock.now().saturating_since(begin);
+        assert!(Duration::from_secs(14) <= waited && waited <= Duration::from_secs(16), "{waited:?}");
+        assert_eq!(gate.counts().open, 1);
+        drop(silent);
+    });
+}
+
+/// A provider sends megabytes, but nobody makes it take any in: no message of a client is that long.
+#[test]
+fn a_client_cannot_make_the_provider_buffer_megabytes() {
+    run(async |lab| {
+        let (house, gate) = house_with(&lab, GateConfig::default());
+        house.new_tip(1, Transactions::default());
+        let mut greedy = Pool::connect_with(house.address, 10, testing::settings(&lab).with_large_output()).await;
+        greedy.tip().await;
+        let payload = vec![0; 1 << 20];
+        let unknown = Header::new(0x4001, false, 1, payload.len()).unwrap();
+        // The first try says how much room it takes.
+        assert!(greedy.link.outbound().unwrap().send_extension(unknown, &payload).is_err());
+        greedy.link.outbound().unwrap().send_extension(unknown, &payload).unwrap();
+        assert!(greedy.until(|_| None::<()>).await.is_err(), "it is cut off");
+        while gate.counts().open > 0 {
+            yield_now().await;
+        }
+    });
+}
+
+/// Full is full: the next connection is closed at once and counted, the others go on.
+#[test]
+fn connections_above_the_limit_are_closed_at_once() {
+    run(async |lab| {
+        let (house, gate) = house_with(&lab, GateConfig { connections: 2, ..GateConfig::default() });
+        house.new_tip(1, Transactions::default());
+        let mut pools = [Pool::connect(&lab, house.address, 10).await, Pool::connect(&lab, house.address, 10).await];
+        for pool in &mut pools {
+            pool.tip().await;
+        }
+        let mut third = Pool::connect(&lab, house.address, 10).await;
+        assert!(third.until(|_| Some(())).await.is_err(), "the handshake is cut");
+        assert_eq!((gate.counts().open, gate.counts().refused_full), (2, 1));
+        let next = house.new_tip(2, Transactions::default());
+        for pool in &mut pools {
+            assert_eq!(pool.tip().await, next);
+        }
+    });
+}
