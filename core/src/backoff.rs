@@ -55,7 +55,7 @@ impl Backoff {
         let doubled = self.config.first.saturating_mul(2u32.saturating_pow(self.failures.min(31)));
         self.failures = self.failures.saturating_add(1);
         let half = doubled.min(self.config.cap) / 2;
-        let spread = u64::try_from(half.as_micros()).unwrap_or(u64::MAX);
+        let spread = half.as_secs().saturating_mul(1_000_000).saturating_add(half.subsec_micros().into());
         half + Duration::from_micros(jitter % spread.saturating_add(1))
     }
 

@@ -40,7 +40,8 @@ impl Instant {
     /// This point moved later by `duration`; saturates, so that an endless time limit is simply never reached.
     #[must_use]
     pub fn saturating_add(self, duration: Duration) -> Self {
-        let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        // In 64 bits: a division of 128 is a kilobyte of firmware.
+        let micros = duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into());
         Self(self.0.saturating_add(micros))
     }
 

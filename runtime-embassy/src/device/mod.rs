@@ -1,0 +1,101 @@
+//! A mining device: the core's [`Device`] and its connections, one after the other.
+
+mod news;
+mod run;
+#[cfg(test)]
+mod tests;
+
+use core::fmt;
+
+use adit::config::{DEVICE_INPUT, DEVICE_OUTPUT};
+use adit::crypto::{ChaChaPolyOnly, Provider, RustCrypto};
+use adit::mining::client::Solution;
+use adit::role::device::{Device, DeviceConfig};
+use embassy_sync::blocking_mutex::raw::RawMutex;
+
+pub use news::{Ended, News, Period};
+
+use crate::clock::{WallClock, WithoutClock};
+use crate::connect::Connect;
+use crate::entropy::Entropy;
+use crate::hashing::{Desk, FOUND};
+use crate::link::LinkSettings;
+use crate::upstream::{Upstream, UpstreamConfig};
+
+/// How a device connects, and with whom.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings<'d> {
+    /// The servers, and the waits between attempts.
+    pub upstream: UpstreamConfig<'d>,
+    /// What to do while nobody has set the wall clock.
+    pub without_clock: WithoutClock,
+    /// Time limits of the link beside those of each server's connection.
+    pub link: LinkSettings,
+}
+
+/// What a board hands in.
+#[derive(Debug)]
+pub struct Board<'d, C, E, M: RawMutex, const N: usize = FOUND> {
+    /// Its network.
+    pub network: C,
+    /// Its random numbers.
+    pub entropy: E,
+    /// Its wall clock.
+    pub wall: &'d WallClock<M>,
+    /// Where its hasher finds work.
+    pub desk: &'d Desk<M, N>,
+}
+
+/// A mining device with its connections: about 4 KiB, buffers included, so let it live in a `static` or in a task, not on the stack.
+///
+/// `C` is the board's network, `E` its entropy, `M` the mutex of clock and desk, `N` the desk's places, `P` the cryptography; the default links one
+/// cipher only.
+pub struct DeviceTask<'d, C, E, M: RawMutex, const N: usize = FOUND, P: Provider = RustCrypto<ChaChaPolyOnly>> {
+    device: Device<&'d str>,
+    settings: Settings<'d>,
+    upstream: Upstream<'d>,
+    board: Board<'d, C, E, M, N>,
+    input: [u8; DEVICE_INPUT],
+    output: [u8; DEVICE_OUTPUT],
+    /// A share that found no room in the output yet.
+    waiting: Option<Solution>,
+    /// [`Device::changes`] when the desk was set last.
+    changes: u32,
+    provider: core::marker::PhantomData<fn() -> P>,
+}
+
+impl<'d, C, E, M, P, const N: usize> DeviceTask<'d, C, E, M, N, P>
+where
+    C: Connect,
+    E: Entropy,
+    M: RawMutex,
+    P: Provider,
+{
+    /// A device that has not been started.
+    #[must_use]
+    pub fn new(device: DeviceConfig<&'d str>, settings: Settings<'d>, board: Board<'d, C, E, M, N>) -> Self {
+        Self {
+            device: Device::new(device),
+            settings,
+            upstream: Upstream::new(settings.upstream),
+            board,
+            input: [0; DEVICE_INPUT],
+            output: [0; DEVICE_OUTPUT],
+            waiting: None,
+            changes: 0,
+            provider: core::marker::PhantomData,
+        }
+    }
+
+    /// The device, to look at its counts.
+    #[must_use]
+    pub const fn device(&self) -> &Device<&'d str> {
+        &self.device
+    }
+}
+
+impl<C, E, M: RawMutex, P: Provider, const N: usize> fmt::Debug for DeviceTask<'_, C, E, M, N, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceTask").field("device", &self.device).finish_non_exhaustive()
+    }
+}

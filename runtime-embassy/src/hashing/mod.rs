@@ -1,0 +1,279 @@
+//! The seam between the protocol and what hashes: work goes out, nonces come back.
+//!
+//! ```text
+//!  DeviceTask::run                    Desk                       serve
+//!  work of the pool  ───────────►  newest work  ─────────►  Engine::start, stop
+//!  shares to the pool ◄──────────  a few shares ◄─ checked ─  Engine::next
+//! ```
+//!
+//! A [`Desk`] joins two tasks: the one with the connection and the one with the chips. Only the newest work lies on it; whoever hashes drops what it is at
+//! as soon as there is other work. [`serve`] stands between desk and [`Engine`]: it hands work on, checks every nonce that comes back by hashing the
+//! header once, and knows which of them are late. So an engine is hardware access and nothing else.
+//!
+//! # What a driver of mining chips implements
+//! Three functions. This one drives chips on a serial line that roll nonce and version by themselves and answer with a short job id, which is how most
+//! of them work; a test of this crate runs it against a simulated chip.
+//!
+//! ```
+#![doc = include_str!("example.rs")]
+//! ```
+
+mod software;
+#[cfg(test)]
+mod tests;
+
+use core::convert::Infallible;
+use core::fmt;
+use core::future::pending;
+
+use adit::mining::client::{Solution, Work};
+use embassy_futures::select::{Either3, select3};
+use embassy_sync::blocking_mutex::raw::RawMutex;
+use embassy_sync::channel::Channel;
+use embassy_sync::signal::Signal;
+use embassy_sync::watch::{Receiver, Watch};
+
+pub use software::SoftwareEngine;
+
+/// Places on the desk for found shares, unless said otherwise: at a few shares a minute, one is in use at a time.
+pub const FOUND: usize = 4;
+
+/// What hashes: one chain of chips, several behind one driver, or software.
+///
+/// [`serve`] calls `start` or `stop` when the work changes, and `next` in between.
+#[allow(async_fn_in_trait, reason = "tasks of embassy are not sent between threads")]
+pub trait Engine {
+    /// Why the hardware cannot go on.
+    type Error;
+
+    /// Searches `work` from now on; whatever was searched before is left **at once**, queued jobs of the chips included, because after a new prevhash not one
+    /// of its hashes counts.
+    ///
+    /// - Free are the nonce, the version bits in [`Work::version_mask`], and the time, from [`Work::min_ntime`] to [`Work::max_ntime`] of the present
+    ///   moment. An engine that exhausts all of that waits for the time to move on, and must not repeat itself.
+    /// - What counts is [`Work::target`]; chips that know only coarser targets take an easier one.
+    /// - [`Work::serial`] goes back with each nonce.
+    ///
+    /// The next call may come at any time later. When the future is dropped, `start` or `stop` is the next call.
+    async fn start(&mut self, work: &Work) -> Result<(), Self::Error>;
+
+    /// There is no work: the connection is gone, or no job has come. Chips may rest.
+    async fn stop(&mut self) -> Result<(), Self::Error>;
+
+    /// The next nonce of the chips.
+    ///
+    /// Must be cancel-safe: the future is dropped when there is other work, and a nonce that was read in part must be read on by the next call. What
+    /// comes may be late, or wrong: it is checked.
+    async fn next(&mut self) -> Result<Found, Self::Error>;
+}
+
+/// A nonce as the hardware found it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// [`Work::serial`] of the work that was searched.
+    pub serial: u64,
+    /// The whole version, with the rolled bits.
+    pub version: u32,
+    /// The time in the header, in seconds since 1970.
+    pub ntime: u32,
+    /// The nonce.
+    pub nonce: u32,
+}
+
+/// What became of the nonces of an engine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Shares, laid on the desk.
+    pub found: u32,
+    /// Nonces of work that nobody wants any more: some after each new prevhash are no fault.
+    pub late: u32,
+    /// Nonces whose hash misses the work's target. With chips whose own target is easier, most do.
+    pub missed: u32,
+    /// Nonces with version bits changed that must not be, or of work that was never handed out. A driver's error, or a chip's.
+    pub wrong: u32,
+}
+
+/// Where work lies for the hasher, and shares for the connection: shared by reference between two tasks.
+///
+/// `M` says who may be where: `CriticalSectionRawMutex` for tasks of different executors and for statics, `NoopRawMutex` within one executor.
+/// `N` is the number of places for found shares.
+pub struct Desk<M: RawMutex, const N: usize = FOUND> {
+    work: Watch<M, Option<Work>, 1>,
+    found: Channel<M, Solution, N>,
+    hash_rate: Signal<M, f32>,
+    counts: Signal<M, Counts>,
+}
+
+impl<M: RawMutex, const N: usize> Default for Desk<M, N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M: RawMutex, const N: usize> fmt::Debug for Desk<M, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Desk").field("found", &self.found.len()).finish_non_exhaustive()
+    }
+}
+
+impl<M: RawMutex, const N: usize> Desk<M, N> {
+    /// An empty desk.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { work: Watch::new_with(None), found: Channel::new(), hash_rate: Signal::new(), counts: Signal::new() }
+    }
+
+    /// The work that lies there now.
+    #[must_use]
+    pub fn work(&self) -> Option<Work> {
+        self.work.try_get().flatten()
+    }
+
+    /// The hasher does so many hashes a second from now on: the pool is told (D-UPD-2).
+    pub fn set_hash_rate(&self, hashes_per_second: f32) {
+        self.hash_rate.signal(hashes_per_second);
+    }
+
+    /// The newest counts of the engine, once for each change; for a log.
+    pub async fn counts(&self) -> Counts {
+        self.counts.wait().await
+    }
+
+    /// Puts other work there, or takes it away. Shares of the work before stay: some of them count, and the device knows which.
+    pub(crate) fn put(&self, work: Option<Work>) {
+        self.work.sender().send(work);
+    }
+
+    /// A share, when there is one. Cancel-safe.
+    pub(crate) async fn found(&self) -> Solution {
+        self.found.receive().await
+    }
+
+    /// A share, if there is one.
+    pub(crate) fn try_found(&self) -> Option<Solution> {
+        self.found.try_receive().ok()
+    }
+
+    /// Another hash rate, when there is one. Cancel-safe.
+    pub(crate) async fn hash_rate(&self) -> f32 {
+        self.hash_rate.wait().await
+    }
+}
+
+/// The desk is being served already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken;
+
+impl fmt::Display for Taken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("another engine serves this desk")
+    }
+}
+
+impl core::error::Error for Taken {}
+
+/// Why an engine does not serve a desk (any more).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServeError<E> {
+    /// Another one does.
+    Taken(Taken),
+    /// The hardware says so.
+    Engine(E),
+}
+
+impl<E> From<E> for ServeError<E> {
+    fn from(error: E) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Joins a desk and an engine, for as long as the engine works.
+///
+/// The future may be dropped at any await: the engine is then left as it is, and when it is called anew it starts with the work that lies on the
+/// desk. A share that found no place yet is lost with it.
+pub async fn serve<M: RawMutex, E: Engine, const N: usize>(
+    desk: &Desk<M, N>,
+    engine: &mut E,
+) -> Result<Infallible, ServeError<E::Error>> {
+    let mut incoming = desk.work.receiver().ok_or(ServeError::Taken(Taken))?;
+    let mut counts = Counts::default();
+    let mut shown = counts;
+    let (mut work, mut former) = (None, None);
+    let mut waiting: Option<Solution> = None;
+    let mut begin = true;
+    loop {
+        if let Some(now) = newest(&mut incoming, &mut begin) {
+            former = work.take().or(former).filter(|old: &Work| is_kin(old, now.as_ref()));
+            work = now;
+            match &work {
+                Some(work) => engine.start(work).await?,
+                None => engine.stop().await?,
+            }
+            // Starting took its time; there may be newer work by now.
+            continue;
+        }
+        if counts != shown {
+            shown = counts;
+            desk.counts.signal(counts);
+        }
+        let place = async {
+            match &waiting {
+                Some(solution) => desk.found.send(*solution).await,
+                None => pending().await,
+            }
+        };
+        let found = async {
+            match (&waiting, &work) {
+                (None, Some(_)) => engine.next().await,
+                // While a share waits for its place the chips' own queue holds theirs.
+                _ => pending().await,
+            }
+        };
+        match select3(changed(&mut incoming), place, found).await {
+            Either3::First(()) => begin = true,
+            Either3::Second(()) => waiting = None,
+            Either3::Third(found) => waiting = check(&found?, work.as_ref(), former.as_ref(), &mut counts),
+        }
+    }
+}
+
+/// The work to begin with, when that is to be done.
+#[allow(clippy::option_option, reason = "no news, and the news that there is no work, are two things")]
+fn newest<M: RawMutex>(incoming: &mut Receiver<'_, M, Option<Work>, 1>, begin: &mut bool) -> Option<Option<Work>> {
+    let changed = incoming.try_changed();
+    if core::mem::take(begin) {
+        return Some(incoming.try_get().flatten());
+    }
+    changed
+}
+
+/// Waits for other work, and leaves it there to be taken.
+async fn changed<M: RawMutex>(incoming: &mut Receiver<'_, M, Option<Work>, 1>) {
+    incoming.changed_and(|_| true).await;
+}
+
+/// A share of the old work may still count beside the new one: they extend the same block on the same channel.
+fn is_kin(old: &Work, new: Option<&Work>) -> bool {
+    new.is_some_and(|new| old.prev_hash == new.prev_hash && old.channel_id == new.channel_id)
+}
+
+/// What a nonce is worth.
+fn check(found: &Found, work: Option<&Work>, former: Option<&Work>, counts: &mut Counts) -> Option<Solution> {
+    let newest = work.map_or(0, |work| work.serial);
+    let of = [work, former].into_iter().flatten().find(|work| work.serial == found.serial);
+    let count = match of {
+        None if found.serial < newest || work.is_none() => &mut counts.late,
+        None => &mut counts.wrong,
+        Some(work) if (found.version ^ work.version) & !work.version_mask != 0 => &mut counts.wrong,
+        Some(work) => {
+            let hash = work.header(found.version, found.ntime, found.nonce).hash();
+            if work.target.is_met_by(&hash) {
+                counts.found = counts.found.wrapping_add(1);
+                return Some(work.solution(found.version, found.ntime, found.nonce));
+            }
+            &mut counts.missed
+        }
+    };
+    *count = count.wrapping_add(1);
+    None
+}
