@@ -1,0 +1,13 @@
+//! Tells the linker where things go. Works with LLVM's linker, rustup's own or another.
+
+fn main() {
+    println!("cargo:rerun-if-changed=memory.x");
+    println!("cargo:rustc-link-search={}", std::env::var("CARGO_MANIFEST_DIR").unwrap());
+    println!("cargo:rustc-link-arg-bins=-Tlink.x");
+    println!("cargo:rustc-link-arg-bins=--nmagic");
+    // Relocations stay in the file (not in the image), so that `inspect.py` can tell who calls whom.
+    println!("cargo:rustc-link-arg-bins=--emit-relocs");
+    for name in ["ADIT_POOL", "ADIT_STOP_AFTER"] {
+        println!("cargo:rerun-if-env-changed={name}");
+    }
+}
