@@ -131,7 +131,9 @@ proptest! {
         let connection = Connection::<Responder, Mining>::responder(&config, [6; 32], Instant::ORIGIN);
         let mut strangers = Session::new(connection, Input::new(vec![0; 1024]), Output::new(vec![0; 1024]));
         let (events, _) = feed(&mut strangers, &bytes, chunk);
-        prop_assert!(events.is_empty());
+        // 32 bytes with their length before them are a key, and so a whole first message of NX: the server has no more to learn.
+        let key = bytes.len() >= 34 && bytes.starts_with(&[32, 0]);
+        prop_assert!(events.is_empty() || key && events.iter().all(|event| event == "Secured(Some(Anonymous))"), "{events:?}");
         let (mut session, _) = sealed(1024);
         let (events, _) = feed(&mut session, &bytes, chunk);
         prop_assert!(events.is_empty());
