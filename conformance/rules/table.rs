@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::scan::{self, Found, Id};
 
 /// Sources that are looked at. Everything that is ours and in Rust.
-const FOLDERS: [&str; 3] = ["core", "runtime-tokio", "conformance"];
+const FOLDERS: [&str; 5] = ["core", "native", "runtime-tokio", "runtime-smol", "conformance"];
 /// A message's declaration says which rules its fields are about. That is vocabulary, no code that keeps or breaks a rule.
 const DECLARATIONS: &str = "core/src/message/";
 

@@ -10,7 +10,7 @@ use adit::noise::x25519::{
 use adit::noise::{Established, PeerIdentity, Step};
 use adit::time::UnixTime;
 use adit::transport::Transport;
-use adit_tokio::crypto::AwsLc;
+use adit_native::crypto::AwsLc;
 
 const NOW: UnixTime = UnixTime::from_secs(1_700_000_000);
 

@@ -10,7 +10,7 @@ use adit::noise::x25519::{
 use adit::noise::{Certificate, CertificateError, Established, PeerIdentity, Step};
 use adit::time::UnixTime;
 use adit::transport::Transport;
-use adit_tokio::crypto::AwsLc;
+use adit_native::crypto::AwsLc;
 use serde_json::Value;
 
 fn load(path: &str) -> Value {

@@ -11,10 +11,10 @@ mod common;
 use std::{error::Error, sync::Arc, thread, time::Duration};
 
 use adit::{
-    crypto::RustCrypto,
     mining::client::{Solution, Work},
     role::device::DeviceConfig,
 };
+use adit_native::crypto::Fastest;
 use adit_smol::{
     clock::Clock,
     device::{DeviceHandle, DeviceTask},
@@ -55,7 +55,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             shutdown.start(GRACE);
             std::future::pending::<()>().await;
         };
-        let device = device.run::<RustCrypto>(shutdown.clone());
+        let device = device.run::<Fastest>(shutdown.clone());
         or(device, or(stop, tell(&handle))).await;
     });
     let statistics = handle.statistics();

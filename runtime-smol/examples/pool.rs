@@ -15,12 +15,13 @@ use std::{error::Error, net::SocketAddr, sync::Arc, thread, time::Duration};
 use adit::{
     address::AuthorityKey,
     connection::{NoiseServer, ResponderConfig, Security},
-    crypto::{RustCrypto, Secret},
+    crypto::Secret,
     noise::x25519::{self, Authority, Identity},
     role::pool::{AcceptAll, Pool, PoolConfig},
     template::coinbase::Payout,
     time::UnixTime,
 };
+use adit_native::crypto::Fastest;
 use adit_smol::{
     clock::Clock,
     entropy::entropy,
@@ -80,8 +81,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             scope.spawn(|| smol::block_on(executor.run(stopped.recv())).is_err());
         }
         let served = smol::block_on(async {
-            let pool =
-                serve_pool::<RustCrypto, AcceptedShare>(&executor, setup, handle.clone(), shares, shutdown.clone());
+            let pool = serve_pool::<Fastest, AcceptedShare>(&executor, setup, handle.clone(), shares, shutdown.clone());
             let enter = async {
                 common::enter().await;
                 shutdown.start(GRACE);
@@ -108,7 +108,7 @@ async fn store(mut accepted: queue::Receiver<AcceptedShare>, handle: &PoolHandle
 
 /// A new authority, and a certificate of it.
 fn identity(clock: &Clock, handle: &PoolHandle) -> Result<(ResponderConfig, AuthorityKey), Box<dyn Error>> {
-    let authority = Authority::<RustCrypto>::from_seed(Secret::from_bytes(entropy()?));
+    let authority = Authority::<Fastest>::from_seed(Secret::from_bytes(entropy()?));
     let now = clock.wall();
     let until = UnixTime::from_secs(now.as_secs().saturating_add(VALID));
     let identity = Identity::issue(Secret::from_bytes(entropy()?), &authority, now, until)

@@ -3,20 +3,17 @@
 //! No protocol knowledge lives here: what a message means is the core's business, and this crate moves bytes, reads
 //! clocks and fetches entropy for it. Layers, lowest first; each knows only those above it in this list:
 //!
-//! - [`clock`], [`entropy`], [`crypto`]: what the core takes as arguments; a faster provider of its cryptography.
-//! - [`hash`]: headers in lanes, by whatever instructions the processor has.
+//! - [`clock`], [`entropy`]: what the core takes as arguments.
 //! - [`backoff`], [`rate`] (both the core's), [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
 //! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 //! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
-#![deny(unsafe_code)]
+#![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod clock;
-pub mod crypto;
 pub mod entropy;
-pub mod hash;
 
 pub mod buffers;
 pub mod shutdown;

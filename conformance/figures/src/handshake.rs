@@ -6,7 +6,7 @@ use adit::{
     crypto::{Cipher, Provider, RustCrypto, Secret},
     noise::x25519::nx,
 };
-use adit_tokio::crypto::AwsLc;
+use adit_native::crypto::AwsLc;
 
 use crate::measure::{Row, Side, side};
 

@@ -35,9 +35,9 @@ use adit::{
     time::{Instant, UnixTime},
     wire::U256,
 };
+use adit_native::crypto::AwsLc;
 use adit_tokio::{
     clock::Clock,
-    crypto::AwsLc,
     gate::{Gate, GateConfig},
     link::LinkSettings,
     listen::Listener,

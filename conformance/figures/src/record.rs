@@ -3,7 +3,7 @@
 use std::{hint::black_box, time::Duration};
 
 use adit::crypto::{Provider, RustCrypto, TAG_LEN};
-use adit_tokio::crypto::AwsLc;
+use adit_native::crypto::AwsLc;
 use codec_sv2::{Decrypted, Handshake, NoiseDecoder, NoiseEncoder, TransportDecryptState, TransportEncryptState};
 use framing_sv2::framing::SerializedFrame;
 

@@ -22,7 +22,7 @@ use adit::{
     time::Instant,
     wire::{Revision, U256},
 };
-use adit_tokio::hash::Method;
+use adit_native::hash::Method;
 use channels_sv2::{
     extranonce_manager::ExtranonceAllocator,
     server::{extended::ExtendedChannel, share_accounting::ShareValidationResult, standard::StandardChannel},

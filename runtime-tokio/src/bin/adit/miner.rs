@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use adit::mining::lanes::Midstate;
 use adit::role::device::DeviceConfig;
+use adit_native::crypto::Fastest;
 use adit_tokio::clock::Clock;
-use adit_tokio::crypto::Fastest;
 use adit_tokio::device::{DeviceNews, DeviceTask};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::shutdown::Shutdown;

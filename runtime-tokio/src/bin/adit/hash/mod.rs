@@ -4,5 +4,5 @@
 
 mod engine;
 
-pub(crate) use adit_tokio::hash::Method;
+pub(crate) use adit_native::hash::Method;
 pub(crate) use engine::{Engine, Event, Work};
