@@ -39,19 +39,24 @@ pub(crate) struct House {
 impl House {
     /// `provider.toml` and `pool.toml`. A block takes `hashes_per_block` on average, a share about 4,300 at first.
     pub(crate) fn new(hashes_per_block: u64) -> Self {
+        Self::with_provider(&[
+            ("# directory = \"chain\"", "directory = \"chain\""),
+            ("hashes_per_block = 8388608", &format!("hashes_per_block = {hashes_per_block}")),
+        ])
+    }
+
+    /// The same with these changes to the provider's example.
+    pub(crate) fn with_provider(changes: &[(&str, &str)]) -> Self {
         let (provider_keys, pool_keys) = (Keys::new(), Keys::new());
         let house =
             Self { directory: tempfile::tempdir().unwrap(), provider_port: port(), pool_port: port(), pool_keys };
-        house.configure(
-            "provider",
-            "provider",
-            &[
-                ("127.0.0.1:8442", &format!("127.0.0.1:{}", house.provider_port)),
-                ("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", &provider_keys.secret),
-                ("# directory = \"chain\"", "directory = \"chain\""),
-                ("hashes_per_block = 8388608", &format!("hashes_per_block = {hashes_per_block}")),
-            ],
-        );
+        let listen = format!("127.0.0.1:{}", house.provider_port);
+        let mut provider = vec![
+            ("127.0.0.1:8442", listen.as_str()),
+            ("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", &provider_keys.secret),
+        ];
+        provider.extend(changes);
+        house.configure("provider", "provider", &provider);
         house.configure(
             "pool",
             "pool",

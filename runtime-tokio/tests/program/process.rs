@@ -95,6 +95,22 @@ impl Program {
         })
     }
 
+    /// The same, but it must be told by then.
+    pub(crate) fn event_until(&mut self, until: Instant, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        while let Some(line) = self.line(until, name) {
+            let event = json(&line);
+            if event["event"] == name && holds(&event) {
+                return event;
+            }
+        }
+        self.fail(name)
+    }
+
+    /// Waits past everything that was told until now.
+    pub(crate) fn catch_up(&mut self) {
+        self.seen.extend(self.lines.try_iter());
+    }
+
     /// The events since the start that were waited past.
     pub(crate) fn events(&self) -> impl Iterator<Item = Value> {
         self.seen.iter().map(|line| json(line))
