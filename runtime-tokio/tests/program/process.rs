@@ -89,10 +89,7 @@ impl Program {
 
     /// Waits for an event of this name, of which `holds` is true (`--json`).
     pub(crate) fn event(&mut self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        self.line_that(name, |line| {
-            let event = json(line);
-            (event["event"] == name && holds(&event)).then_some(event)
-        })
+        self.event_until(Instant::now() + PATIENCE, name, holds)
     }
 
     /// The same, but it must be told by then.
@@ -107,6 +104,7 @@ impl Program {
     }
 
     /// Waits past everything that was told until now.
+    #[allow(dead_code, reason = "for `nodes`, which has this module too")]
     pub(crate) fn catch_up(&mut self) {
         self.seen.extend(self.lines.try_iter());
     }
