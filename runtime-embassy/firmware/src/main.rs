@@ -72,6 +72,10 @@ async fn hasher() {
 #[embassy_executor::task]
 async fn device(stack: Stack<'static>, server: Server<'static>) {
     static BUFFERS: StaticCell<([u8; 1024], [u8; 512])> = StaticCell::new();
+    stack.wait_config_up().await;
+    if let Some(config) = stack.config_v4() {
+        log!("address {}", config.address);
+    }
     let (receive, send) = BUFFERS.init(([0; 1024], [0; 512]));
     let servers = [server];
     let settings = Settings {

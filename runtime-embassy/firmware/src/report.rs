@@ -8,7 +8,7 @@ use adit::mining::client::NotSent;
 use adit::role::device::Outcome;
 use adit_embassy::device::{News, Period};
 
-use crate::{DESK, board, log, settings};
+use crate::{board, log, settings};
 
 /// Time of the processor that hashing took, in the board's cycles; it wraps around.
 static HASHING: AtomicU32 = AtomicU32::new(0);
@@ -26,7 +26,8 @@ pub async fn as_hashing<F: Future>(future: F) -> F::Output {
     poll_fn(|cx| {
         let begin = board::busy_cycles();
         let poll = future.as_mut().poll(cx);
-        HASHING.fetch_add(board::busy_cycles().wrapping_sub(begin), Relaxed);
+        // Only here, and not in interrupts: no read and write in one, which small cores lack.
+        HASHING.store(HASHING.load(Relaxed).wrapping_add(board::busy_cycles().wrapping_sub(begin)), Relaxed);
         poll
     })
     .await
@@ -34,8 +35,9 @@ pub async fn as_hashing<F: Future>(future: F) -> F::Output {
 
 /// A frame has left; called by the board.
 pub fn frame_sent() {
-    let begin = SHARE.swap(0, Relaxed);
+    let begin = SHARE.load(Relaxed);
     if begin != 0 {
+        SHARE.store(0, Relaxed);
         log!("measured share {}", board::instructions(busy().wrapping_sub(begin)));
     }
 }
@@ -86,7 +88,7 @@ impl Report {
             Outcome::ChannelOpened { channel_id } => log!("channel {channel_id}"),
             Outcome::OpenRefused { error_code, .. } => log!("no channel: {error_code}"),
             Outcome::ChannelClosed { reason_code, .. } => log!("channel closed: {reason_code}"),
-            Outcome::NewWork => self.work(),
+            Outcome::NewWork => log!("other work"),
             Outcome::NoWork => log!("no work"),
             Outcome::NewTarget => log!("new target"),
             Outcome::Accepted { count, .. } => {
@@ -103,13 +105,6 @@ impl Report {
             Outcome::Reconnect(endpoint) => log!("sent to {}:{}", endpoint.host(), endpoint.port()),
             Outcome::Fatal(why) => log!("{why}"),
             Outcome::Done => {}
-        }
-    }
-
-    fn work(&self) {
-        match DESK.work() {
-            Some(work) => log!("other work than job {}", work.job_id),
-            None => log!("first work"),
         }
     }
 }

@@ -1,16 +1,16 @@
 //! What an operator sets. A product reads it from flash; here it is built in.
 
-/// The pool. 10.0.2.2 is the machine that the emulator runs on.
+/// The pool: here that of `run`. 10.0.2.2 is the machine that the emulator runs on.
 pub const POOL: &str = match option_env!("ADIT_POOL") {
     Some(url) => url,
-    None => "stratum2+tcp://10.0.2.2:34254/u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWt",
+    None => "stratum2+tcp://10.0.2.2:34254/mKPPkYRSKNTBWNBQeSannp88MauQ8nP46Dx33WtBkY3yprD39",
 };
 
 /// Account and worker.
 pub const USER: &str = "adit.firmware";
 
 /// Hashes a second that the pool is told of; what an emulated Cortex-M4 at a thousand million instructions a second does.
-pub const HASH_RATE: f32 = 50_000.0;
+pub const HASH_RATE: f32 = 100_000.0;
 
 /// Hashes between two looks at the network.
 pub const BATCH: u32 = 16;

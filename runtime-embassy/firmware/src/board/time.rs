@@ -95,7 +95,9 @@ pub fn instructions(cycles: u32) -> u32 {
 /// Waits for an interrupt, unless a task is ready.
 pub fn sleep() {
     critical_section::with(|_| {
-        if !PENDING.swap(false, Relaxed) {
+        let pending = PENDING.load(Relaxed);
+        PENDING.store(false, Relaxed);
+        if !pending {
             let begin = COUNTER.read(Timer::VALUE);
             // Wakes with interrupts masked as well; their handlers run behind this section.
             cortex_m::asm::wfi();

@@ -1,0 +1,104 @@
+"""Reads the firmware's linked image: sections, symbols, and the relocations that the linker left in it (`--emit-relocs`), which say who refers to whom.
+
+A 32-bit little-endian ELF file and no other; nothing of Rust is known here.
+"""
+
+import bisect
+import collections
+import struct
+
+Section = collections.namedtuple("Section", "name type flags address offset size link info")
+Symbol = collections.namedtuple("Symbol", "name value size kind section")
+Relocation = collections.namedtuple("Relocation", "at kind symbol")
+
+WRITE, ALLOC, EXECUTE = 1, 2, 4
+PROGBITS, SYMTAB, NOBITS, REL = 1, 2, 8, 9
+FUNC, FILE = 2, 4
+ABS32 = 2  # R_ARM_ABS32
+
+
+class Image:
+    def __init__(self, path):
+        with open(path, "rb") as file:
+            self.bytes = file.read()
+        if self.bytes[:6] != b"\x7fELF\x01\x01":
+            raise ValueError(f"{path} is no 32-bit little-endian ELF file")
+        start, size, count, names = struct.unpack_from("<I10xHHH", self.bytes, 32)
+        headers = [struct.unpack_from("<10I", self.bytes, start + i * size) for i in range(count)]
+        text = lambda table, at: self._text(headers[table][4] + at)
+        self.sections = [Section(text(names, h[0]), *h[1:8]) for h in headers]
+        self.symbols = []
+        for section in self.sections:
+            if section.type == SYMTAB:
+                for at in range(section.offset, section.offset + section.size, 16):
+                    name, value, size, info, _, index = struct.unpack_from("<IIIBBH", self.bytes, at)
+                    self.symbols.append(Symbol(text(section.link, name), value, size, info & 15, index))
+        # Bit 0 of a function's address says that it is Thumb code.
+        functions = {s.value & ~1: s for s in self.symbols if s.kind == FUNC and s.size}
+        self._starts = sorted(functions)
+        self._functions = functions
+        data = {s.value: s for s in self.symbols if s.kind not in (FUNC, FILE) and s.size and s.section < 0xFF00}
+        self._data_starts = sorted(data)
+        self._data = data
+
+    def _text(self, at):
+        return self.bytes[at:self.bytes.index(b"\0", at)].decode()
+
+    def sizes(self):
+        """`text`, `data` and `bss` as size(1) counts them."""
+        sizes = {"text": 0, "data": 0, "bss": 0}
+        for section in self.sections:
+            if section.flags & ALLOC:
+                kind = "bss" if section.type == NOBITS else "data" if section.flags & WRITE else "text"
+                sizes[kind] += section.size
+        return sizes
+
+    def functions(self):
+        """All functions, by address."""
+        return [self._functions[at] for at in self._starts]
+
+    def function_at(self, address):
+        """The function whose code is at this address."""
+        return self._holder(self._starts, self._functions, address)
+
+    def data_at(self, address):
+        """The variable or constant with a name of its own at this address."""
+        return self._holder(self._data_starts, self._data, address)
+
+    @staticmethod
+    def _holder(starts, symbols, address):
+        at = bisect.bisect_right(starts, address) - 1
+        if at < 0:
+            return None
+        symbol = symbols[starts[at]]
+        return symbol if address < starts[at] + symbol.size else None
+
+    def in_image(self, address):
+        """Whether the file holds what stands at this address."""
+        return self._find(address) is not None
+
+    def _find(self, address):
+        for section in self.sections:
+            if section.flags & ALLOC and section.type != NOBITS and section.address <= address < section.address + section.size:
+                return section
+        return None
+
+    def read(self, address, length):
+        """What stands at an address; None where the file holds nothing."""
+        section = self._find(address)
+        if section is None or address + length > section.address + section.size:
+            return None
+        at = section.offset + address - section.address
+        return self.bytes[at:at + length]
+
+    def word(self, address):
+        bytes = self.read(address, 4)
+        return None if bytes is None else int.from_bytes(bytes, "little")
+
+    def relocations(self):
+        """All places in the image that were filled in by the linker."""
+        for section in self.sections:
+            if section.type == REL and self.sections[section.info].flags & ALLOC:
+                for at in range(section.offset, section.offset + section.size, 8):
+                    address, info = struct.unpack_from("<II", self.bytes, at)
+                    yield Relocation(address, info & 0xFF, self.symbols[info >> 8])
