@@ -39,7 +39,7 @@ fn provider() -> Box<Provider<Heap>> {
     let template = NewTemplate { basis: Basis::Next, version: 0x2000_0000, coinbase, merkle_path: &[], room };
     let id = provider.new_template(&template).expect("a good template");
     let tip = Tip { prev_hash: [1; 32], header_timestamp: 1_700_000_000, n_bits: 0x1703_a30c, target: Target::ZERO };
-    provider.new_tip(id, tip).expect("a future template");
+    provider.new_tip(NOW, id, tip).expect("a future template");
     provider
 }
 
@@ -69,7 +69,7 @@ fn a_flood_of_questions_and_false_blocks_costs_nothing() {
         let request = provider.handle(NOW, id, constraints(n % 900), &mut wire.out());
         assert!(matches!(request, Ok(Some(Request::Constraints(_)))), "{request:?}");
         while let Some(dirty) = provider.poll_dirty() {
-            assert!(provider.poll_outbound(NOW, dirty, &mut wire.out()).is_ok());
+            assert!(provider.poll_outbound(dirty, &mut wire.out()).is_ok());
         }
         let mut errors = 0;
         wire.drain::<Initiator, TemplateDistribution>(|message| {
@@ -79,7 +79,7 @@ fn a_flood_of_questions_and_false_blocks_costs_nothing() {
     });
     let honest = provider.connect(Revision::Draft).expect("a place");
     assert!(provider.handle(NOW, honest, constraints(100), &mut wire.out()).is_ok());
-    assert!(provider.poll_outbound(NOW, honest, &mut wire.out::<Responder, _>()).is_ok());
+    assert!(provider.poll_outbound(honest, &mut wire.out::<Responder, _>()).is_ok());
     let mut names = vec![];
     wire.drain::<Initiator, TemplateDistribution>(|message| {
         names.push(matches!(message, ToClient::NewTemplate(_)));
@@ -100,7 +100,7 @@ fn template_clients_that_come_and_go_leave_nothing() {
         }
         provider.disconnect(id);
         while let Some(dirty) = provider.poll_dirty() {
-            assert!(provider.poll_outbound(NOW, dirty, &mut wire.out()).is_ok());
+            assert!(provider.poll_outbound(dirty, &mut wire.out()).is_ok());
         }
         wire.drain::<Initiator, TemplateDistribution>(|_| ());
     });

@@ -122,7 +122,7 @@ impl House {
         };
         let template_id = provider.new_template(&template).unwrap();
         let tip = Tip { prev_hash: [7; 32], header_timestamp: 1_700_000_000, n_bits: BITS, target: target() };
-        provider.new_tip(template_id, tip).unwrap();
+        provider.new_tip(NOW, template_id, tip).unwrap();
         let upstream = provider.connect(revision).unwrap();
         let payouts = [Payout { script_pubkey: &[0x51], weight: 2 }, Payout { script_pubkey: &[0x52], weight: 1 }];
         let pool = Pool::new(&PoolConfig { tag: b"/adit/", ..PoolConfig::new(&payouts) }).unwrap();
@@ -138,7 +138,7 @@ impl House {
             provider.handle(NOW, *upstream, message, &mut Link::new(*revision).out()).unwrap();
         });
         assert_eq!(provider.poll_dirty(), Some(*upstream));
-        provider.poll_outbound(NOW, *upstream, &mut up.out()).unwrap();
+        provider.poll_outbound(*upstream, &mut up.out()).unwrap();
         let mut events = 0;
         up.drain::<Initiator, TemplateDistribution>(|message| {
             events += usize::from(matches!(

@@ -116,7 +116,7 @@ fn a_smol_pool_between_tokio_peers() {
     run(async |smol| {
         let clock = adit_tokio::clock::Clock::start();
         let links = Arc::new(adit_tokio::link::LinkSettings::new(clock, 4));
-        let (provider, mut events) = adit_tokio::provider::ProviderHandle::new(1, 64);
+        let (provider, mut events) = adit_tokio::provider::ProviderHandle::new(clock, 1, 64);
         let provider_stop = adit_tokio::shutdown::Shutdown::new();
         let gate = adit_tokio::gate::Gate::new(adit_tokio::gate::GateConfig::default());
         let listener = adit_tokio::listen::Listener::bind(any(), gate, clock).expect("a port");
@@ -203,7 +203,7 @@ fn a_tokio_pool_between_smol_peers() {
     run(async |smol| {
         let clock = adit_smol::clock::Clock::start();
         let links = Arc::new(adit_smol::link::LinkSettings::new(clock.clone(), 4));
-        let (provider, events) = adit_smol::provider::ProviderHandle::new(1, 64);
+        let (provider, events) = adit_smol::provider::ProviderHandle::new(clock.clone(), 1, 64);
         let provider_stop = adit_smol::shutdown::Shutdown::new(clock.clone());
         let gate = adit_smol::gate::Gate::new(adit_smol::gate::GateConfig::default());
         let listener = adit_smol::listen::Listener::bind(any(), gate, clock.clone()).expect("a port");

@@ -131,7 +131,7 @@ async fn serve(port: u16, plan: &Plan) -> Result<(), Box<dyn Error>> {
         port: provider_port.address().port(),
         connection: InitiatorConfig::new(Security::Noise(x25519::InitiatorConfig::new(authentication))),
     };
-    let (node, mut solutions) = ProviderHandle::new(1, 16);
+    let (node, mut solutions) = ProviderHandle::new(clock, 1, 16);
     let mut chain = Chain { node: node.clone(), clock, height: 0, templates: 0 };
     chain.new_tip()?;
     let (_certificates, provider_responder) = watch::channel(Arc::new(responder(clock, SetupPolicy::new(0))?));

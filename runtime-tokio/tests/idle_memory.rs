@@ -128,7 +128,7 @@ fn listener() -> Listener {
 fn provider(settings: &Arc<LinkSettings>) -> SocketAddr {
     let listener = listener();
     let address = listener.address();
-    let (handle, events) = ProviderHandle::new(1, 1_024);
+    let (handle, events) = ProviderHandle::new(settings.clock, 1, 1_024);
     let coinbase = TemplateCoinbase {
         tx_version: 2,
         script_prefix: &[1, 7],

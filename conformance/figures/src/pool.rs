@@ -426,7 +426,7 @@ async fn start<P: Provider>() -> Result<SocketAddr, Failure> {
 fn template_provider<P: Provider>(settings: &Arc<LinkSettings>) -> Result<SocketAddr, Failure> {
     let listener = listener()?;
     let address = listener.address();
-    let (handle, mut events) = ProviderHandle::new(1, 1_024);
+    let (handle, mut events) = ProviderHandle::new(settings.clock, 1, 1_024);
     let coinbase = TemplateCoinbase {
         tx_version: 2,
         script_prefix: &[1, 7],

@@ -93,7 +93,7 @@ impl House {
             n_bits: 0x207f_ffff,
             target: Target::MAX,
         };
-        self.provider.new_tip(id, tip).expect("a future template");
+        self.provider.new_tip(self.now, id, tip).expect("a future template");
     }
 
     /// Pool and honest provider talk until both are silent.
@@ -115,7 +115,7 @@ impl House {
                     continue;
                 }
                 busy = true;
-                provider.poll_outbound(*now, id, &mut link.out()).expect("room");
+                provider.poll_outbound(id, &mut link.out()).expect("room");
                 link.drain::<Initiator, TemplateDistribution>(|message| {
                     let taken = pool.handle_provider(*now, message);
                     assert!(taken.is_ok(), "the provider broke a rule: {taken:?}");

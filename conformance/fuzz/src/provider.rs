@@ -75,7 +75,7 @@ pub fn provider(data: &[u8]) {
         match script.byte() % 8 {
             4 => {
                 if let Some(id) = id {
-                    let _ = house.provider.poll_outbound(house.now, id, &mut session.outbound());
+                    let _ = house.provider.poll_outbound(id, &mut session.outbound());
                 }
             }
             5 => {

@@ -11,9 +11,9 @@ use adit::storage::Heap;
 use adit::template::book::Basis;
 use adit::template::coinbase::{TemplateCoinbase, WITNESS_RESERVED};
 use adit::template::merkle_path::MerklePath;
-use adit::template::solution::{Breach, Solution};
+use adit::template::solution::Solution;
 use adit::template::{Constraints, Tip};
-use adit::time::UnixTime;
+use adit::time::{Instant, UnixTime};
 
 use crate::entropy::Entropy;
 
@@ -78,12 +78,12 @@ impl Chain {
     }
 
     /// Somebody else found a block, or the chain begins.
-    pub(super) fn grow(&mut self, provider: &mut Provider<Heap>, wall: UnixTime) {
+    pub(super) fn grow(&mut self, provider: &mut Provider<Heap>, (now, wall): (Instant, UnixTime)) {
         let hash = self.entropy.bytes32();
-        self.extend(provider, hash, wall);
+        self.extend(provider, hash, (now, wall));
     }
 
-    fn extend(&mut self, provider: &mut Provider<Heap>, hash: [u8; 32], wall: UnixTime) {
+    fn extend(&mut self, provider: &mut Provider<Heap>, hash: [u8; 32], (now, wall): (Instant, UnixTime)) {
         self.height += 1;
         self.tip = hash;
         let id = match self.ahead.take() {
@@ -91,7 +91,7 @@ impl Chain {
             None => self.add(provider, Basis::Next, self.height + 1),
         };
         let tip = Tip { prev_hash: hash, header_timestamp: wall.as_secs(), n_bits: self.nbits, target: self.target };
-        provider.new_tip(id, tip).expect("a future template");
+        provider.new_tip(now, id, tip).expect("a future template");
         self.drafts.retain(|id, _| provider.template(*id).is_some());
         // Some nodes are a block ahead, some are not.
         if self.entropy.below(2) == 0 {
@@ -156,15 +156,11 @@ impl Chain {
     }
 
     /// Judges a found block by itself: nothing that the core worked out is believed. One that came too late changes nothing.
-    ///
-    /// After a reconnect the provider counts a tip's seconds anew (D-TDP-20), while the pool has mined on it all the while; so that one
-    /// breach means nothing then, and the wall-clock is what counts.
     pub(super) fn judge(
         &mut self,
         provider: &mut Provider<Heap>,
         solution: &Solution<'_>,
-        reconnected: bool,
-        wall: UnixTime,
+        (now, wall): (Instant, UnixTime),
     ) -> Result<(), String> {
         let draft = self.drafts.get(&solution.template_id).ok_or("unknown template")?;
         let header = Header::from_bytes(&solution.header);
@@ -177,9 +173,8 @@ impl Chain {
             false => sha256d(&[coinbase]),
         };
         let txids: Vec<_> = draft.transactions.iter().map(|tx| sha256d(&[tx])).collect();
-        let breach = solution.breach.filter(|breach| !(reconnected && *breach == Breach::Timestamp));
         let faults = [
-            (breach.is_some(), "it breaks a rule"),
+            (solution.breach.is_some(), "it breaks a rule"),
             (hash != solution.hash, "hash"),
             (!self.target.is_met_by(&hash), "hash above the target"),
             (header.nbits != self.nbits, "nbits"),
@@ -199,7 +194,7 @@ impl Chain {
         bytes.extend(coinbase);
         bytes.extend(draft.transactions.concat());
         self.blocks.push(Block { height: draft.height, bytes, reward: draft.reward });
-        self.extend(provider, hash, wall);
+        self.extend(provider, hash, (now, wall));
         Ok(())
     }
 }

@@ -28,22 +28,18 @@ pub(super) struct ProviderNode {
     pub(super) chain: Chain,
     config: ResponderConfig,
     clients: BTreeMap<LineId, Client>,
-    /// Connections that there ever were.
-    accepted: u64,
     /// Solutions that came, those too late for a block among them.
     pub(super) solutions: u64,
 }
 
 impl ProviderNode {
     pub(super) fn new(chain: Chain, config: ResponderConfig, net: &Net) -> Self {
-        let mut node =
-            Self { role: Box::default(), chain, config, clients: BTreeMap::new(), accepted: 0, solutions: 0 };
-        node.chain.grow(&mut node.role, net.wall());
+        let mut node = Self { role: Box::default(), chain, config, clients: BTreeMap::new(), solutions: 0 };
+        node.chain.grow(&mut node.role, (net.now, net.wall()));
         node
     }
 
     pub(super) fn accept(&mut self, net: &mut Net, line: LineId) {
-        self.accepted += 1;
         let entropy = net.entropy.bytes32();
         let connection = Connection::responder(&self.config, entropy, net.now);
         let mut end = End::new(connection, line, Direction::ToClient);
@@ -52,8 +48,7 @@ impl ProviderNode {
     }
 
     pub(super) fn arrive(&mut self, net: &mut Net, line: LineId, arrival: Arrival) {
-        let Self { role, chain, config, clients, accepted, solutions } = self;
-        let reconnected = *accepted > 1;
+        let Self { role, chain, config, clients, solutions } = self;
         let Some(client) = clients.get_mut(&line) else { return };
         client.end.arrive(arrival);
         let (now, wall) = (net.now, net.wall());
@@ -67,7 +62,7 @@ impl ProviderNode {
                     match role.handle(now, id, message, out) {
                         Ok(Some(Request::Solution(solution))) => {
                             *solutions += 1;
-                            if let Err(why) = chain.judge(role, &solution, reconnected, wall) {
+                            if let Err(why) = chain.judge(role, &solution, (now, wall)) {
                                 failure.get_or_insert(why);
                             }
                         }
@@ -142,7 +137,7 @@ impl ProviderNode {
     }
 
     pub(super) fn foreign_block(&mut self, net: &mut Net) {
-        self.chain.grow(&mut self.role, net.wall());
+        self.chain.grow(&mut self.role, (net.now, net.wall()));
         self.serve(net);
     }
 
@@ -157,7 +152,6 @@ impl ProviderNode {
     fn send(&mut self, net: &mut Net, line: LineId) {
         let Self { role, clients, .. } = self;
         let Some(Client { end, id: Some(id), starved }) = clients.get_mut(&line) else { return };
-        let now = net.now;
-        *starved = !end.offer(net, |out| role.poll_outbound(now, *id, out));
+        *starved = !end.offer(net, |out| role.poll_outbound(*id, out));
     }
 }

@@ -68,7 +68,7 @@ impl Talk {
         };
         let path = [U256([7; 32]), U256([8; 32])];
         let id = self.book.add(Basis::Next, 0x2000_0000, &coinbase, &path, NEED).expect("taken");
-        self.book.set_tip(id, tip(n)).expect("a future template");
+        self.book.set_tip(NOW, id, tip(n)).expect("a future template");
     }
 
     /// Every hash is a block, so any nonce will do.
@@ -80,6 +80,7 @@ impl Talk {
         plan.write_suffix(&mut suffix).expect("room");
         let found = Found {
             template_id,
+            prev_hash: self.book.tip().expect("set by now").prev_hash,
             version: 0x2000_0000,
             header_timestamp: 1_790_000_000,
             header_nonce: 42,
@@ -148,7 +149,7 @@ impl Conversation for Talk {
             Ok(Some(Request::Constraints(_)) | None) => {}
             other => self.learned.push(format!("{other:?}")),
         }
-        self.server.poll_outbound(NOW, &self.book, out).expect("room");
+        self.server.poll_outbound(&self.book, out).expect("room");
     }
 
     fn is_complete(&self) -> bool {

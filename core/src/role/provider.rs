@@ -77,6 +77,7 @@ pub struct NewTemplate<'a> {
 pub struct Provider<S: Storage> {
     clients: Connections<TemplateServer, S, TEMPLATE_CLIENTS_INLINE, TEMPLATE_CLIENTS_HEAP>,
     book: TemplateBook<S>,
+    /// What all present clients together want.
     wanted: Constraints,
     starved: bool,
 }
@@ -113,9 +114,25 @@ impl<S: Storage> Provider<S> {
         self.clients.insert(|_| TemplateServer::new(revision))
     }
 
-    /// The client is gone. Its id names nothing from now on.
+    /// The client is gone. Its id names nothing from now on, and the room that it alone wanted is free: look at [`constraints`](Self::constraints)
+    /// and [`wanted`](Self::wanted) again.
     pub fn disconnect(&mut self, id: ConnectionId) {
-        self.clients.remove(id);
+        if let Some(client) = self.clients.remove(id) {
+            self.release(client.constraints());
+        }
+    }
+
+    /// A client does not want this any more. Walks all clients only when the wish was the largest, or someone waits for a template.
+    fn release(&mut self, wish: Option<Constraints>) {
+        let Some(wish) = wish else { return };
+        let Constraints { max_additional_size, max_additional_sigops } = self.wanted;
+        if wish.max_additional_size >= max_additional_size || wish.max_additional_sigops >= max_additional_sigops {
+            let wishes = self.clients.iter().filter_map(|(_, client)| client.constraints());
+            self.wanted = wishes.fold(Constraints::default(), Constraints::join);
+        }
+        if self.starved {
+            self.starved = self.clients.iter().any(|(_, client)| client.is_starved(&self.book));
+        }
     }
 
     /// Number of clients.
@@ -134,10 +151,12 @@ impl<S: Storage> Provider<S> {
         out: &mut ToTemplateClient<'_>,
     ) -> Result<Option<Request<'m>>, ProviderError> {
         let client = self.clients.get_mut(id).ok_or(ProviderError::UnknownConnection)?;
+        let before = client.constraints();
         let request = client.handle(now, message, &self.book, out).map_err(ProviderError::Handle)?;
         if let Some(Request::Constraints(constraints)) = request {
             self.starved |= client.is_starved(&self.book);
             self.wanted = self.wanted.join(constraints);
+            self.release(before.filter(|before| !constraints.covers(*before)));
             self.clients.mark_dirty(id);
         }
         Ok(request)
@@ -157,20 +176,21 @@ impl<S: Storage> Provider<S> {
     /// A new best block: all clients will be told to go on with `template_id`, a template that was added with [`Basis::Next`]
     /// (D-TDP-10, D-TDP-11).
     ///
-    /// The owner may drop the transactions of templates for which [`template`](Self::template) finds nothing now.
-    pub fn new_tip(&mut self, template_id: u64, tip: Tip) -> Result<(), BookError> {
-        self.book.set_tip(template_id, tip)?;
+    /// `now` is what the times of solutions are judged by (D-TDP-20). The owner may drop the transactions of templates for which [`template`](Self::template) finds nothing now.
+    pub fn new_tip(&mut self, now: Instant, template_id: u64, tip: Tip) -> Result<(), BookError> {
+        self.book.set_tip(now, template_id, tip)?;
         self.clients.mark_all_dirty();
         Ok(())
     }
 
-    /// The largest constraints that any client ever announced: what new templates should leave room for (D-TDP-5, D-TDP-6).
+    /// What is enough for every present client: new templates should leave that much room (D-TDP-5, D-TDP-6).
     #[must_use]
     pub const fn constraints(&self) -> Constraints {
         self.wanted
     }
 
-    /// What a new template must leave room for, when a client waits for one; none when all are served. Stays until such a template is added.
+    /// What a new template must leave room for, when a client waits for one; none when all are served. Stays until such a template is added or
+    /// the client leaves.
     #[must_use]
     pub fn wanted(&self) -> Option<Constraints> {
         self.starved.then_some(self.wanted)
@@ -194,14 +214,9 @@ impl<S: Storage> Provider<S> {
     }
 
     /// Sends a client what it has yet to be told. After [`Error::Full`] call again when its buffer was drained; a client that is gone has nothing.
-    pub fn poll_outbound(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        out: &mut ToTemplateClient<'_>,
-    ) -> Result<(), Error> {
+    pub fn poll_outbound(&mut self, id: ConnectionId, out: &mut ToTemplateClient<'_>) -> Result<(), Error> {
         let Some(client) = self.clients.get_mut(id) else { return Ok(()) };
-        client.poll_outbound(now, &self.book, out)?;
+        client.poll_outbound(&self.book, out)?;
         self.starved |= client.is_starved(&self.book);
         Ok(())
     }
@@ -275,7 +290,7 @@ mod tests {
 
         fn next_tip(&mut self, n: u8) -> u64 {
             let id = self.provider.new_template(&template(Basis::Next, 100)).expect("taken");
-            self.provider.new_tip(id, tip(n)).expect("future");
+            self.provider.new_tip(self.now, id, tip(n)).expect("future");
             id
         }
 
@@ -291,7 +306,7 @@ mod tests {
         fn serve(&mut self) -> Vec<(ConnectionId, Vec<&'static str>)> {
             let mut served = Vec::new();
             while let Some(id) = self.provider.poll_dirty() {
-                self.provider.poll_outbound(self.now, id, &mut self.wire.out()).expect("room");
+                self.provider.poll_outbound(id, &mut self.wire.out()).expect("room");
                 served.push((id, self.wire.names::<Initiator>()));
             }
             served
@@ -343,6 +358,35 @@ mod tests {
         assert_eq!(house.serve(), [(id, vec!["NewTemplate", "SetNewPrevHash"])]);
         assert_eq!(house.provider.wanted(), None);
         assert_eq!(house.provider.constraints().max_additional_size, 500);
+    }
+
+    /// D-TDP-5, D-TDP-6: room is kept for those who are there, and given back when they leave or want less.
+    #[test]
+    fn room_is_kept_for_present_clients_only() {
+        let mut house = House::with_tip();
+        let [large, middle, small] = [(); 3].map(|()| house.provider.connect(Revision::Draft).expect("room"));
+        let wanted = |house: &House| {
+            (
+                house.provider.constraints().max_additional_size,
+                house.provider.wanted().map(|wanted| wanted.max_additional_size),
+            )
+        };
+        for (id, size) in [(large, 900), (middle, 500), (small, 10)] {
+            house.handle(id, constraints(size)).expect("taken");
+            house.serve();
+        }
+        assert_eq!(wanted(&house), (900, Some(900)));
+        house.provider.disconnect(large);
+        assert_eq!(wanted(&house), (500, Some(500)), "the second largest waits still");
+        house.provider.disconnect(large);
+        house.handle(middle, constraints(60)).expect("taken");
+        assert_eq!(wanted(&house), (60, None), "what is there is enough for it now");
+        house.handle(middle, constraints(70)).expect("taken");
+        assert_eq!(wanted(&house), (70, None));
+        house.provider.disconnect(small);
+        assert_eq!(wanted(&house), (70, None), "it was not the largest");
+        house.provider.disconnect(middle);
+        assert_eq!(wanted(&house), (0, None));
     }
 
     /// D-TDP-5: what nobody can use is not asked of the owner, or no one who needs more room later would ever be served.

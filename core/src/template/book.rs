@@ -6,6 +6,7 @@ use super::coinbase::TemplateCoinbase;
 use super::store::{Constraints, Template, TemplateError, Tip};
 use crate::config::{PROVIDER_TEMPLATES_HEAP, PROVIDER_TEMPLATES_INLINE};
 use crate::storage::{List, Storage};
+use crate::time::Instant;
 use crate::wire::U256;
 
 /// What a template builds on.
@@ -80,6 +81,8 @@ pub struct TemplateBook<S: Storage> {
     entries: S::List<Entry<S>, PROVIDER_TEMPLATES_INLINE, PROVIDER_TEMPLATES_HEAP>,
     next_id: u64,
     tips: [Option<Tip>; 2],
+    /// When the present tip was set.
+    since: Instant,
     sequence: TipSequence,
 }
 
@@ -94,7 +97,7 @@ impl<S: Storage> TemplateBook<S> {
     /// time in microseconds, say), so that a late solution never names another template (D-TDP-7).
     #[must_use]
     pub fn starting_at(first_id: u64) -> Self {
-        Self { entries: Default::default(), next_id: first_id, tips: [None, None], sequence: 0 }
+        Self { entries: Default::default(), next_id: first_id, tips: [None, None], since: Instant::ORIGIN, sequence: 0 }
     }
 
     /// Adds a template and gives its id, one above the last (D-TDP-7). `room` is what it leaves for the client's part of the
@@ -137,7 +140,9 @@ impl<S: Storage> TemplateBook<S> {
 
     /// A new best block: `template_id` names the future template to go on with (D-TDP-10, D-TDP-11). The templates of the tip
     /// before become stale, older ones and the other future ones are forgotten.
-    pub fn set_tip(&mut self, template_id: u64, tip: Tip) -> Result<(), BookError> {
+    ///
+    /// `now` is what a solution's time is judged by (D-TDP-20): nobody can have heard of the tip earlier.
+    pub fn set_tip(&mut self, now: Instant, template_id: u64, tip: Tip) -> Result<(), BookError> {
         let entry = self
             .entries
             .iter_mut()
@@ -149,6 +154,7 @@ impl<S: Storage> TemplateBook<S> {
         self.entries.retain(|entry| entry.tip.is_some_and(|tip| tip >= stale));
         let [latest, _] = self.tips;
         self.tips = [Some(tip), latest];
+        self.since = now;
         Ok(())
     }
 
@@ -156,6 +162,11 @@ impl<S: Storage> TemplateBook<S> {
     #[must_use]
     pub const fn tip(&self) -> Option<&Tip> {
         self.tips[0].as_ref()
+    }
+
+    /// When the present tip was set; the origin while there is none.
+    pub(super) const fn tip_since(&self) -> Instant {
+        self.since
     }
 
     /// How many tips there were.
@@ -213,7 +224,7 @@ mod tests {
         let large = std::vec![0; 9 * 40];
         let many = TemplateCoinbase { outputs_count: 40, outputs: &large, ..fields(&[]) };
         assert_eq!(refused(Basis::Next, &many), Some(BookError::Template(TemplateError::TooLarge)));
-        assert_eq!(book.set_tip(1, tip(1)), Err(BookError::NotFuture(1)));
+        assert_eq!(book.set_tip(Instant::ORIGIN, 1, tip(1)), Err(BookError::NotFuture(1)));
     }
 
     #[test]
@@ -221,14 +232,14 @@ mod tests {
         let mut book = TemplateBook::<Inline>::starting_at(10);
         for n in 1..4 {
             let id = add(&mut book, Basis::Next, ROOM);
-            book.set_tip(id, tip(n)).expect("future");
+            book.set_tip(Instant::ORIGIN, id, tip(n)).expect("future");
         }
         assert!(book.get(10).is_none());
         let stale = book.get(11).expect("kept");
         assert_eq!((stale.standing, stale.tip.map(|tip| tip.prev_hash)), (Standing::Stale, Some([2; 32])));
         let current = book.get(12).expect("kept");
         assert_eq!((current.standing, current.tip.map(|tip| tip.prev_hash)), (Standing::Current, Some([3; 32])));
-        assert_eq!(book.set_tip(12, tip(4)), Err(BookError::NotFuture(12)));
+        assert_eq!(book.set_tip(Instant::ORIGIN, 12, tip(4)), Err(BookError::NotFuture(12)));
     }
 
     proptest! {
@@ -241,7 +252,7 @@ mod tests {
                 match step {
                     0 if future.is_some() => {
                         best = future.take();
-                        prop_assert_eq!(book.set_tip(best.expect("future"), tip(1)), Ok(()));
+                        prop_assert_eq!(book.set_tip(Instant::ORIGIN, best.expect("future"), tip(1)), Ok(()));
                     }
                     1 | 2 if best.is_some() => {
                         let id = add(&mut book, Basis::Tip, ROOM);

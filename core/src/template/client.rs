@@ -86,6 +86,8 @@ pub enum TemplateEvent<'m> {
 pub struct Found<'a> {
     /// The template that the job was made of.
     pub template_id: u64,
+    /// The block that it builds on, in raw SHA-256 order.
+    pub prev_hash: [u8; 32],
     /// The header's version as found.
     pub version: u32,
     /// The header's time as found.
@@ -102,7 +104,14 @@ pub struct Found<'a> {
     pub witness: bool,
 }
 
-struct Pending<S: Storage> {
+/// A found block that is held while it may be of use.
+struct Held<S: Storage> {
+    /// What it builds on.
+    prev_hash: [u8; 32],
+    /// It was written to the present connection.
+    sent: bool,
+    /// It was written to some connection: the provider may have it.
+    told: bool,
     template_id: u64,
     version: u32,
     header_timestamp: u32,
@@ -125,7 +134,7 @@ pub struct TemplateClient<S: Storage> {
     /// The last template that came and was not usable.
     unusable: Option<u64>,
     wanted: Option<u64>,
-    pending: S::List<Pending<S>, SOLUTIONS_INLINE, SOLUTIONS_HEAP>,
+    held: S::List<Held<S>, SOLUTIONS_INLINE, SOLUTIONS_HEAP>,
 }
 
 impl<S: Storage> TemplateClient<S> {
@@ -140,7 +149,7 @@ impl<S: Storage> TemplateClient<S> {
             last_id: None,
             unusable: None,
             wanted: None,
-            pending: Default::default(),
+            held: Default::default(),
         }
     }
 
@@ -152,8 +161,10 @@ impl<S: Storage> TemplateClient<S> {
         }
     }
 
-    /// The connection is gone: what the provider said counts no more; found blocks that were not sent yet wait for the next one.
+    /// The connection is gone: what the provider said counts no more. Found blocks wait for the next one, those that were written to this one
+    /// too: nothing is acknowledged, so what the provider has of them is not known. See [`Self::submit`].
     pub fn disconnected(&mut self) {
+        self.held.iter_mut().for_each(|found| found.sent = false);
         self.announced = false;
         self.kept.clear();
         self.tip = None;
@@ -252,6 +263,10 @@ impl<S: Storage> TemplateClient<S> {
             n_bits: message.n_bits,
             target: Target::from_le_bytes(message.target.0),
         };
+        // Where the network has moved on, what was told is a block by now or never will be; what nobody was told is worth the node's judgement,
+        // if it can have the template.
+        let known = |found: &Held<S>| self.last_id.is_some_and(|last| found.template_id <= last);
+        self.held.retain(|found| found.prev_hash == tip.prev_hash || !found.told && known(found));
         self.tip = Some((tip, now));
         self.kept.retain(|kept| kept.template.id() == template_id);
         match self.kept.first_mut() {
@@ -271,8 +286,18 @@ impl<S: Storage> TemplateClient<S> {
 
     /// Queues a found block; [`Self::poll_outbound`] sends it before anything else (D-TDP-17).
     ///
+    /// `SubmitSolution` has no answer, so a block is held when it was sent, until a tip comes that it does not build on. When the connection
+    /// breaks before, it is sent once more on each next connection whose first tip is still its own; one that was never sent goes out
+    /// whatever that tip is. Template ids are the provider's own count, and nothing in the protocol tells one that restarted from
+    /// one that did not. To a provider that kept running the id means the same on every connection, so it has the
+    /// transactions and builds the block. One that restarted does not have them: if it counts on from above its earlier ids, as
+    /// [`TemplateBook::starting_at`](super::TemplateBook::starting_at) asks for, the id is unknown to it; if it counts from the beginning, a block whose
+    /// id is above all that this connection was told is left unsent, and a lower one names another template, where its hash is too high. Either
+    /// way nothing false comes into being, and the block can be made only by who has its transactions.
+    ///
     /// Version and time are taken as they are: whoever checked the share kept them within D-TDP-19 and D-TDP-20.
-    /// Fails when more blocks wait than are kept, or the coinbase is longer than a message can carry.
+    /// When there is no place, the oldest block that was ever sent makes one, or else one that can't be. Fails when more blocks wait to be sent than are
+    /// kept, or the coinbase is longer than a message can carry.
     pub fn submit(&mut self, found: &Found<'_>) -> Result<(), NoRoom> {
         let extranonce = found.extranonce.iter().map(|piece| piece.len()).sum();
         let len = assembled_len(found.coinbase_prefix.len(), extranonce, found.coinbase_suffix.len(), found.witness);
@@ -285,8 +310,18 @@ impl<S: Storage> TemplateClient<S> {
         }
         assemble(found.coinbase_prefix, &found.extranonce, found.coinbase_suffix, found.witness, &mut coinbase)
             .map_err(|_| NoRoom)?;
-        self.pending
-            .push(Pending {
+        if self.held.is_full() {
+            let is_idle = |found: &Held<S>| self.tip.is_some() && !self.is_due(found);
+            let told = self.held.iter().position(|found| found.told);
+            if let Some(index) = told.or_else(|| self.held.iter().position(is_idle)) {
+                self.held.remove(index);
+            }
+        }
+        self.held
+            .push(Held {
+                prev_hash: found.prev_hash,
+                sent: false,
+                told: false,
                 template_id: found.template_id,
                 version: found.version,
                 header_timestamp: found.header_timestamp,
@@ -299,11 +334,17 @@ impl<S: Storage> TemplateClient<S> {
     /// Whether [`Self::poll_outbound`] has something to send.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        !self.announced || self.wanted.is_some() || !self.pending.is_empty()
+        !self.announced || self.wanted.is_some() || self.held.iter().any(|found| self.is_due(found))
+    }
+
+    /// Whether a held block is to be sent now: what the provider builds on has to be known first, and an id above all that it told is not of
+    /// its count (D-TDP-7).
+    fn is_due(&self, found: &Held<S>) -> bool {
+        !found.sent && self.tip.is_some() && self.last_id.is_some_and(|last| found.template_id <= last)
     }
 
     /// Sends what there is, as far as there is room: the constraints before anything else on a new connection (D-TDP-1), then found
-    /// blocks. After `Full` call again when the buffer was drained.
+    /// blocks, once the provider has told its tip. After `Full` call again when the buffer was drained.
     pub fn poll_outbound(&mut self, out: &mut ToProvider<'_>) -> Result<(), Error> {
         if !self.announced {
             out.send(&CoinbaseOutputConstraints {
@@ -312,7 +353,8 @@ impl<S: Storage> TemplateClient<S> {
             })?;
             self.announced = true;
         }
-        while let Some(found) = self.pending.first() {
+        while let Some(index) = self.held.iter().position(|found| self.is_due(found)) {
+            let Some(found) = self.held.get_mut(index) else { break };
             out.send(&SubmitSolution {
                 template_id: found.template_id,
                 version: found.version,
@@ -320,7 +362,7 @@ impl<S: Storage> TemplateClient<S> {
                 header_nonce: found.header_nonce,
                 coinbase_tx: B064K::new(&found.coinbase),
             })?;
-            self.pending.remove(0);
+            (found.sent, found.told) = (true, true);
         }
         if let Some(template_id) = self.wanted {
             out.send(&RequestTransactionData { template_id })?;
@@ -331,182 +373,4 @@ impl<S: Storage> TemplateClient<S> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::vec::Vec;
-
-    use super::*;
-    use crate::protocol::Responder;
-    use crate::storage::Inline;
-    use crate::template::testing::{OUTPUTS, Wire};
-    use crate::wire::{B0255, Revision, Seq0255, U256};
-
-    const WANT: Constraints = Constraints { max_additional_size: 43, max_additional_sigops: 1 };
-
-    fn template(id: u64, future: bool) -> ToClient<'static> {
-        ToClient::NewTemplate(NewTemplate {
-            template_id: id,
-            future_template: future,
-            version: 0x2000_0000,
-            coinbase_tx_version: 2,
-            coinbase_prefix: B0255::new(&[1, 7]),
-            coinbase_tx_input_sequence: 0,
-            coinbase_tx_value_remaining: 50,
-            coinbase_tx_outputs_count: 1,
-            coinbase_tx_outputs: B064K::new(&OUTPUTS),
-            coinbase_tx_locktime: 0,
-            merkle_path: Seq0255::new(&[U256([4; 32])]),
-        })
-    }
-
-    fn tip(id: u64) -> ToClient<'static> {
-        ToClient::SetNewPrevHash(SetNewPrevHash {
-            template_id: id,
-            prev_hash: U256([id as u8; 32]),
-            header_timestamp: 77,
-            n_bits: 0x207f_ffff,
-            target: U256::MAX,
-        })
-    }
-
-    fn client() -> TemplateClient<Inline> {
-        TemplateClient::new(WANT)
-    }
-
-    fn handle(
-        client: &mut TemplateClient<Inline>,
-        message: ToClient<'static>,
-    ) -> Result<TemplateEvent<'static>, ProviderViolation> {
-        client.handle(Instant::from_secs(1), message)
-    }
-
-    /// D-TDP-9, D-TDP-11, D-TDP-12: future templates wait, the named one starts, others are forgotten.
-    #[test]
-    fn a_tip_starts_its_template_and_ends_the_others() {
-        let mut client = client();
-        assert_eq!(handle(&mut client, template(1, true)), Ok(TemplateEvent::Template { id: 1, future: true }));
-        assert_eq!(handle(&mut client, template(2, true)), Ok(TemplateEvent::Template { id: 2, future: true }));
-        assert!(client.best().is_none());
-        assert!(client.future().map(Template::id).eq([1, 2]));
-        assert_eq!(handle(&mut client, tip(1)), Ok(TemplateEvent::Tip { template_id: 1 }));
-        assert_eq!(client.best().map(Template::id), Some(1));
-        assert_eq!(client.future().count(), 0);
-        let (now, since) = client.tip().expect("there");
-        assert_eq!((now.prev_hash, now.header_timestamp, since), ([1; 32], 77, Instant::from_secs(1)));
-        assert_eq!(handle(&mut client, template(3, false)), Ok(TemplateEvent::Template { id: 3, future: false }));
-        assert_eq!(client.best().map(|best| (best.id(), best.merkle_path().len())), Some((3, 1)));
-        assert!(client.template(1).is_some_and(|(_, future)| !future), "solutions for it still count");
-    }
-
-    /// D-TDP-7, D-TDP-9, D-TDP-11: ids rise, tips name what was sent, current templates need a tip.
-    #[test]
-    fn rules_of_the_provider() {
-        let mut client = client();
-        assert_eq!(handle(&mut client, template(1, false)), Err(ProviderViolation::NoTip));
-        assert_eq!(handle(&mut client, tip(1)), Err(ProviderViolation::UnknownTemplate));
-        assert!(handle(&mut client, template(5, true)).is_ok());
-        assert_eq!(handle(&mut client, template(5, true)), Err(ProviderViolation::TemplateId));
-        assert_eq!(handle(&mut client, template(4, true)), Err(ProviderViolation::TemplateId));
-        assert_eq!(handle(&mut client, tip(6)), Err(ProviderViolation::UnknownTemplate));
-        client.disconnected();
-        assert!(handle(&mut client, template(1, true)).is_ok(), "another provider counts anew");
-    }
-
-    #[test]
-    fn templates_that_can_not_be_used_harm_nothing() {
-        let mut client = client();
-        let ToClient::NewTemplate(good) = template(1, true) else { unreachable!() };
-        let long = NewTemplate { coinbase_prefix: B0255::new(&[0; 9]), ..good };
-        let why = TemplateError::ScriptPrefixTooLong(9);
-        assert_eq!(handle(&mut client, ToClient::NewTemplate(long)), Ok(TemplateEvent::Unusable { id: 1, why }));
-        assert_eq!(handle(&mut client, tip(1)), Ok(TemplateEvent::TipWithoutTemplate { template_id: 1 }));
-        assert!(handle(&mut client, template(2, false)).is_ok());
-    }
-
-    #[test]
-    fn templates_are_bounded_and_the_newest_stay() {
-        let mut client = client();
-        handle(&mut client, template(1, true)).expect("taken");
-        handle(&mut client, tip(1)).expect("taken");
-        for id in 2..40 {
-            handle(&mut client, template(id, id % 7 == 0)).expect("taken");
-        }
-        assert_eq!(client.best().map(Template::id), Some(39));
-        assert_eq!(client.future().last().map(Template::id), Some(35));
-        assert!(client.kept.len() <= CLIENT_TEMPLATES_INLINE);
-    }
-
-    const FOUND: Found<'static> = Found {
-        template_id: 1,
-        version: 2,
-        header_timestamp: 3,
-        header_nonce: 4,
-        coinbase_prefix: b"\x02\0\0\0prefix",
-        extranonce: [b"extra", b"nonce"],
-        coinbase_suffix: b"suffix\0\0\0\0",
-        witness: false,
-    };
-
-    /// D-TDP-1, D-TDP-5, D-TDP-17: the constraints open every connection, then found blocks go first.
-    #[test]
-    fn sends_constraints_then_blocks_then_questions() {
-        let mut client = client();
-        client.request_transactions(9);
-        client.submit(&FOUND).expect("room");
-        assert!(client.is_dirty());
-        let mut wire = Wire::new(4000, Revision::Current);
-        client.poll_outbound(&mut wire.out()).expect("room");
-        assert!(!client.is_dirty());
-        assert_eq!(
-            wire.names::<Responder>(),
-            ["CoinbaseOutputConstraints", "SubmitSolution", "RequestTransactionData"]
-        );
-        client.set_constraints(WANT);
-        assert!(!client.is_dirty());
-        client.set_constraints(Constraints { max_additional_size: 44, ..WANT });
-        client.poll_outbound(&mut wire.out()).expect("room");
-        assert_eq!(wire.names::<Responder>(), ["CoinbaseOutputConstraints"]);
-    }
-
-    #[test]
-    fn found_blocks_wait_for_room_and_for_a_connection() {
-        let mut client = client();
-        client.submit(&FOUND).expect("room");
-        client.submit(&Found { template_id: 2, witness: true, ..FOUND }).expect("room");
-        assert_eq!(client.submit(&FOUND), Err(NoRoom));
-        client.disconnected();
-        let mut small = Wire::new(100, Revision::Draft);
-        assert_eq!(client.poll_outbound(&mut small.out()), Err(Error::Full));
-        assert_eq!(small.names::<Responder>(), ["CoinbaseOutputDataSize", "SubmitSolution"]);
-        let mut wire = Wire::new(4000, Revision::Draft);
-        client.poll_outbound(&mut wire.out()).expect("room");
-        let mut coinbases = Vec::new();
-        wire.drain::<Responder>(|message| {
-            let crate::message::template::ToServer::SubmitSolution(message) = message else { panic!("{message:?}") };
-            assert_eq!(
-                (message.template_id, message.version, message.header_timestamp, message.header_nonce),
-                (2, 2, 3, 4)
-            );
-            coinbases.push(message.coinbase_tx.as_bytes().to_vec());
-        });
-        let whole = [&b"\x02\0\0\0\0\x01prefixextranoncesuffix\x01\x20"[..], &[0; 32], &[0; 4]].concat();
-        assert_eq!(coinbases, [whole]);
-    }
-
-    #[test]
-    fn a_coinbase_that_no_message_carries_is_refused() {
-        let long = std::vec![0; SOLUTION_COINBASE_INLINE];
-        assert_eq!(client().submit(&Found { coinbase_suffix: &long, ..FOUND }), Err(NoRoom));
-    }
-
-    #[test]
-    fn transactions_come_back_borrowed() {
-        let mut client = client();
-        let answer = RequestTransactionDataSuccess {
-            template_id: 4,
-            excess_data: B064K::new(b"x"),
-            transaction_list: crate::wire::Seq064K::new(&[]),
-        };
-        let event = handle(&mut client, ToClient::RequestTransactionDataSuccess(answer));
-        assert_eq!(event, Ok(TemplateEvent::Transactions(answer)));
-    }
-}
+mod tests;

@@ -87,9 +87,8 @@ pub enum Request<'m> {
 pub struct TemplateServer {
     revision: Revision,
     constraints: Option<Constraints>,
-    /// The tip that the client was told last, and when.
+    /// The tip that the client was told last.
     told_tip: TipSequence,
-    told_at: Instant,
     /// Ids below this one were sent or passed over: they can't be sent any more (D-TDP-7).
     next_id: u64,
     /// The last template that was sent as a future one.
@@ -100,7 +99,7 @@ impl TemplateServer {
     /// A client that just finished its setup and was told nothing yet.
     #[must_use]
     pub const fn new(revision: Revision) -> Self {
-        Self { revision, constraints: None, told_tip: 0, told_at: Instant::ORIGIN, next_id: 0, told_future: None }
+        Self { revision, constraints: None, told_tip: 0, next_id: 0, told_future: None }
     }
 
     /// What the client announced; none before its first message.
@@ -147,11 +146,9 @@ impl TemplateServer {
                 Ok(None)
             }
             ToServer::SubmitSolution(message) => {
+                // Of any template that is known, not only of what this connection was told: the client may have heard of it on an earlier one.
                 let id = message.template_id;
-                if id >= self.next_id {
-                    return Ok(Some(Request::NoBlock(id, NoBlock::UnknownTemplate)));
-                }
-                let since_tip = (self.told_tip == book.sequence()).then(|| now.saturating_since(self.told_at));
+                let since_tip = now.saturating_since(book.tip_since());
                 let sender = solution::Sender { constraints, since_tip, revision: self.revision };
                 Ok(Some(match solution::check(book, &message, sender) {
                     Ok(solution) => Request::Solution(solution),
@@ -164,7 +161,6 @@ impl TemplateServer {
     /// Sends what the client has yet to be told, as far as there is room. After `Full` call again when the buffer was drained.
     pub fn poll_outbound<S: Storage>(
         &mut self,
-        now: Instant,
         book: &TemplateBook<S>,
         out: &mut ToTemplateClient<'_>,
     ) -> Result<(), Error> {
@@ -192,7 +188,6 @@ impl TemplateServer {
                 target: U256(tip.target.to_le_bytes()),
             })?;
             self.told_tip = book.sequence();
-            self.told_at = now;
             self.told_future = None;
         }
         loop {
@@ -302,7 +297,7 @@ mod tests {
         fn new(revision: Revision) -> Self {
             let mut book = TemplateBook::default();
             let first = add(&mut book, Basis::Next, ROOM);
-            book.set_tip(first, tip(1)).expect("known");
+            book.set_tip(Instant::from_secs(5), first, tip(1)).expect("known");
             Self {
                 book,
                 server: TemplateServer::new(revision),
@@ -324,7 +319,7 @@ mod tests {
 
         /// What goes out now: name and template id, and for a template whether it is a future one.
         fn sent(&mut self) -> Vec<(&'static str, u64, bool)> {
-            self.server.poll_outbound(self.now, &self.book, &mut self.wire.out()).expect("room");
+            self.server.poll_outbound(&self.book, &mut self.wire.out()).expect("room");
             let mut sent = Vec::new();
             self.wire.drain::<Initiator>(|message| {
                 sent.push(match message {
@@ -367,10 +362,10 @@ mod tests {
         add(&mut setup.book, Basis::Tip, ROOM);
         add(&mut setup.book, Basis::Next, ROOM);
         assert_eq!(setup.sent(), [("template", 2, false), ("template", 3, true)]);
-        setup.book.set_tip(3, tip(2)).expect("future");
+        setup.book.set_tip(setup.now, 3, tip(2)).expect("future");
         assert_eq!(setup.sent(), [("prevhash", 3, false)], "the client has template 3 already");
         let next = add(&mut setup.book, Basis::Next, ROOM);
-        setup.book.set_tip(next, tip(3)).expect("future");
+        setup.book.set_tip(setup.now, next, tip(3)).expect("future");
         assert_eq!(setup.sent(), [("template", 4, true), ("prevhash", 4, false)]);
     }
 
@@ -379,7 +374,7 @@ mod tests {
         let mut setup = Setup::opened(Revision::Draft);
         for n in 2..9 {
             let next = add(&mut setup.book, Basis::Next, ROOM);
-            setup.book.set_tip(next, tip(n)).expect("future");
+            setup.book.set_tip(setup.now, next, tip(n)).expect("future");
             add(&mut setup.book, Basis::Tip, ROOM);
         }
         assert_eq!(setup.sent(), [("template", 15, true), ("prevhash", 15, false)]);
@@ -391,7 +386,7 @@ mod tests {
         setup.handle(constraints(50)).expect("first");
         // Room for the template (6 + 84 bytes), not for the prevhash.
         setup.wire = Wire::new(120, Revision::Draft);
-        let outcome = setup.server.poll_outbound(setup.now, &setup.book, &mut setup.wire.out());
+        let outcome = setup.server.poll_outbound(&setup.book, &mut setup.wire.out());
         assert_eq!(outcome, Err(Error::Full));
         assert_eq!(setup.wire.names::<Initiator>(), ["NewTemplate"]);
         assert_eq!(setup.sent(), [("prevhash", 1, false)]);
@@ -421,7 +416,7 @@ mod tests {
             assert_eq!(setup.handle(ask(2)), Ok(None), "not told to this client yet");
             assert_eq!(setup.handle(ask(9)), Ok(None));
             let next = add(&mut setup.book, Basis::Next, ROOM);
-            setup.book.set_tip(next, tip(2)).expect("future");
+            setup.book.set_tip(setup.now, next, tip(2)).expect("future");
             let stale = setup.handle(ask(1)).expect("taken");
             assert_eq!(stale.is_some(), revision == Revision::Draft);
             let mut codes = Vec::new();
@@ -534,13 +529,32 @@ mod tests {
         }
     }
 
+    /// D-TDP-4, D-TDP-20: a client that connects again has mined on the tip all the while, on templates that the new connection was not told
+    /// of yet; what it found is judged by the tip's age, not by the connection's.
+    #[test]
+    fn solutions_of_an_earlier_connection_count_on_the_next() {
+        let mut setup = Setup::opened(Revision::Draft);
+        setup.now = Instant::from_secs(605);
+        setup.server = TemplateServer::new(Revision::Draft);
+        setup.handle(constraints(50)).expect("first");
+        let tx = coinbase_tx(&[0x51]);
+        let mut breach = |seconds: u32| {
+            let message = SubmitSolution { header_timestamp: 1_000_000 + seconds, ..solution(&tx) };
+            match setup.handle(ToServer::SubmitSolution(message)) {
+                Ok(Some(Request::Solution(solution))) => solution.breach,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!((breach(602), breach(603)), (None, Some(Breach::Timestamp)), "ten minutes and the slack");
+    }
+
     /// D-TDP-20: a late solution's time is not held against the tip that made it late.
     #[test]
     fn a_high_hash_is_no_block_and_a_late_one_is_stale() {
         let mut setup = Setup::opened(Revision::Draft);
         let tx = coinbase_tx(&[0x51]);
         let next = add(&mut setup.book, Basis::Next, ROOM);
-        setup.book.set_tip(next, crate::template::Tip { target: Target::ZERO, ..tip(2) }).expect("future");
+        setup.book.set_tip(setup.now, next, crate::template::Tip { target: Target::ZERO, ..tip(2) }).expect("future");
         let Ok(Some(Request::Solution(late))) = setup.handle(ToServer::SubmitSolution(solution(&tx))) else { panic!() };
         assert!(late.stale);
         setup.sent();

@@ -40,7 +40,8 @@ pub struct Solution<'m> {
 pub enum Breach {
     /// Version bits changed that are not for rolling (D-TDP-19).
     Version,
-    /// The time is before the template's or later than time passed (D-TDP-20).
+    /// The time is before the tip's or further behind it than time passed since the provider set it (D-TDP-20). A provider that restarted names a
+    /// later time for the same tip, so a client that goes on across the restart, as it should, may be before it.
     Timestamp,
     /// The coinbase does not fit the template (D-TDP-6, D-TDP-8).
     Coinbase(CoinbaseFault),
@@ -59,7 +60,7 @@ impl fmt::Display for Breach {
 /// Why a solution is no block at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBlock {
-    /// The template was never sent to this client, or is forgotten.
+    /// No such template was ever made, or it is forgotten: by a new tip, or because the provider restarted.
     UnknownTemplate,
     /// The template waits for a prevhash still.
     FutureTemplate,
@@ -86,8 +87,8 @@ impl core::error::Error for NoBlock {}
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sender {
     pub(super) constraints: Constraints,
-    /// Time since it was told the present tip, if it was.
-    pub(super) since_tip: Option<Duration>,
+    /// Time since the present tip was set.
+    pub(super) since_tip: Duration,
     pub(super) revision: Revision,
 }
 
@@ -117,11 +118,14 @@ pub(super) fn check<'m, S: Storage>(
         Revision::Draft => VERSION_MASK_BIP320,
         Revision::Current => VERSION_MASK_BIP323,
     };
-    // D-TDP-20: of the tip before the present one it is not known any more when the client heard of it.
-    let since_tip = sender.since_tip.filter(|_| known.standing == Standing::Current);
-    let latest = since_tip.map_or(u64::MAX, |since| {
-        u64::from(tip.header_timestamp).saturating_add(since.as_secs()).saturating_add(TIME_SLACK)
-    });
+    // D-TDP-20: the seconds count from when the tip was set, not from when this connection was told: a client that connected again has mined
+    // on it all the while. Of the tip before the present one the time is not known any more.
+    let latest = match known.standing {
+        Standing::Current => {
+            u64::from(tip.header_timestamp).saturating_add(sender.since_tip.as_secs()).saturating_add(TIME_SLACK)
+        }
+        Standing::Future | Standing::Stale => u64::MAX,
+    };
     let breach = if (message.version ^ known.template.version()) & !mask != 0 {
         Some(Breach::Version)
     } else if !(u64::from(tip.header_timestamp)..=latest).contains(&u64::from(message.header_timestamp)) {

@@ -21,7 +21,7 @@ use adit::{
 };
 use async_executor::Task;
 use async_io::Async;
-use futures_lite::future::{yield_now, zip};
+use futures_lite::future::{or, yield_now, zip};
 
 use super::*;
 use crate::{
@@ -49,7 +49,7 @@ fn house(lab: &Lab) -> House {
 fn house_with(lab: &Lab, config: GateConfig) -> (House, Gate) {
     let (listener, gate) = testing::listener(lab, 0, config);
     let address = listener.address();
-    let (handle, events) = ProviderHandle::new(1, 16);
+    let (handle, events) = ProviderHandle::new(lab.clock.clone(), 1, 16);
     let shutdown = Shutdown::new(lab.clock.clone());
     let settings = Arc::new(testing::settings(lab).with_large_output());
     let (executor, provider, stop) = (Arc::clone(&lab.executor), handle.clone(), shutdown.clone());
@@ -158,6 +158,7 @@ impl Pool {
         plan.write_suffix(&mut suffix).unwrap();
         let found = Found {
             template_id: best.id(),
+            prev_hash: self.client.tip().expect("a tip").0.prev_hash,
             version: best.version(),
             header_timestamp: 1_800_000_000,
             header_nonce: 7,
@@ -278,6 +279,26 @@ fn the_owner_hears_what_room_a_template_must_leave() {
         let ((need, id), tip) = zip(served, pool.tip()).await;
         assert_eq!((need, tip), (500, id));
         wanted.wait_for(Option::is_none).await.unwrap();
+    });
+}
+
+/// D-TDP-5
+#[test]
+fn room_is_free_again_when_its_client_has_left() {
+    run(async |lab| {
+        let house = house(&lab);
+        let mut wanted = house.handle.wanted();
+        house.new_tip(1, Transactions::default());
+        let mut pool = Pool::connect(&lab, house.address, 500).await;
+        let served = async {
+            let id = pool.tip().await;
+            panic!("template {id} has no room for it")
+        };
+        or(served, async { assert!(wanted.wait_for(Option::is_some).await.is_ok()) }).await;
+        assert_eq!(house.handle.constraints().max_additional_size, 500);
+        drop(pool);
+        wanted.wait_for(Option::is_none).await.unwrap();
+        assert_eq!(house.handle.constraints().max_additional_size, 0);
     });
 }
 

@@ -48,7 +48,7 @@ impl Node {
     pub(crate) fn start(lab: &Lab, port: u16, first_id: u64) -> Self {
         let (listener, _) = testing::listener(lab, port, GateConfig::default());
         let address = listener.address();
-        let (handle, events) = ProviderHandle::new(first_id, 16);
+        let (handle, events) = ProviderHandle::new(lab.clock.clone(), first_id, 16);
         let shutdown = Shutdown::new(lab.clock.clone());
         let (executor, settings) = (Arc::clone(&lab.executor), Arc::new(testing::settings(lab)));
         let (server, stop) = (handle.clone(), shutdown.clone());

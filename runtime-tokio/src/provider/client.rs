@@ -167,10 +167,9 @@ impl<P: Crypto> Client<P> {
     /// Sends what there is, templates and tips before transactions.
     fn send(&mut self, shared: &Shared) -> Result<(), Broken> {
         let Some(registered) = &self.registered else { return Ok(()) };
-        let now = self.link.clock().now();
         // Without room for anything unasked `Turn::Room` brings us back.
         let Some(mut out) = self.link.outbound() else { return Ok(()) };
-        let mut sent = shared.with(|state| state.provider.poll_outbound(now, registered.id, &mut out));
+        let mut sent = shared.with(|state| state.provider.poll_outbound(registered.id, &mut out));
         while sent.is_ok()
             && let Some(template_id) = self.owed.front().copied()
         {

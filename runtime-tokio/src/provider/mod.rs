@@ -24,6 +24,7 @@ use adit::{
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    clock::Clock,
     link::LinkSettings,
     listen::Listener,
     serve::{ServeError, serve},
@@ -38,6 +39,7 @@ pub struct ProviderHandle {
 }
 
 struct Shared {
+    clock: Clock,
     state: Mutex<State>,
     wanted: watch::Sender<Option<Constraints>>,
     events: mpsc::Sender<ProviderEvent>,
@@ -56,15 +58,15 @@ impl fmt::Debug for ProviderHandle {
 }
 
 impl ProviderHandle {
-    /// A provider without clients or templates, and where its events come out. `first_id` is above every template id that
+    /// A provider without clients or templates, and where its events come out. `clock` is the one that its links have. `first_id` is above every template id that
     /// the provider used before, see [`Provider::starting_at`]. `events` is how many events wait at most; while as many
     /// do, the clients that cause them wait too.
     #[must_use]
-    pub fn new(first_id: u64, events: usize) -> (Self, mpsc::Receiver<ProviderEvent>) {
+    pub fn new(clock: Clock, first_id: u64, events: usize) -> (Self, mpsc::Receiver<ProviderEvent>) {
         let (events, receiver) = mpsc::channel(events.max(1));
         let state =
             State { provider: Provider::starting_at(first_id), tasks: Tasks::default(), transactions: HashMap::new() };
-        let shared = Shared { state: Mutex::new(state), wanted: watch::Sender::new(None), events };
+        let shared = Shared { state: Mutex::new(state), wanted: watch::Sender::new(None), events, clock };
         (Self { shared: Arc::new(shared) }, receiver)
     }
 
@@ -81,8 +83,9 @@ impl ProviderHandle {
 
     /// A new best block: all clients are told to go on with `template_id`, a template that was added for a block to come.
     pub fn new_tip(&self, template_id: u64, tip: Tip) -> Result<(), BookError> {
+        let now = self.shared.clock.now();
         self.shared.with(|state| {
-            state.provider.new_tip(template_id, tip)?;
+            state.provider.new_tip(now, template_id, tip)?;
             state.transactions.retain(|id, _| state.provider.template(*id).is_some());
             Ok(())
         })
@@ -94,7 +97,7 @@ impl ProviderHandle {
         self.shared.lock().transactions.get(&template_id).cloned()
     }
 
-    /// What every template should leave room for: the largest constraints that any client ever announced.
+    /// What every template should leave room for: what is enough for each present client.
     #[must_use]
     pub fn constraints(&self) -> Constraints {
         self.shared.lock().provider.constraints()
@@ -143,6 +146,10 @@ impl Shared {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tasks.remove(id);
         state.provider.disconnect(id);
+        // The room that it alone waited for is wanted no more.
+        let wanted = state.provider.wanted();
+        drop(state);
+        self.wanted.send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
     }
 }
 

@@ -43,12 +43,13 @@ fn house() -> House {
 fn house_with(config: GateConfig) -> (House, Gate) {
     let (listener, gate) = testing::listener(0, config);
     let address = listener.address();
-    let (handle, events) = ProviderHandle::new(1, 16);
+    let settings = Arc::new(testing::settings().with_large_output());
+    let (handle, events) = ProviderHandle::new(settings.clock, 1, 16);
     let shutdown = Shutdown::new();
     let server = tokio::spawn(serve_provider::<RustCrypto>(
         vec![listener],
         testing::responder(SetupPolicy::new(0)),
-        Arc::new(testing::settings().with_large_output()),
+        settings,
         handle.clone(),
         shutdown.clone(),
     ));
@@ -153,6 +154,7 @@ impl Pool {
         plan.write_suffix(&mut suffix).unwrap();
         let found = Found {
             template_id: best.id(),
+            prev_hash: self.client.tip().expect("a tip").0.prev_hash,
             version: best.version(),
             header_timestamp: 1_800_000_000,
             header_nonce: 7,
@@ -265,6 +267,23 @@ async fn the_owner_hears_what_room_a_template_must_leave() {
     let ((need, id), tip) = tokio::join!(served, pool.tip());
     assert_eq!((need, tip), (500, id));
     assert_eq!(*wanted.wait_for(Option::is_none).await.unwrap(), None);
+}
+
+/// D-TDP-5
+#[tokio::test]
+async fn room_is_free_again_when_its_client_has_left() {
+    let house = house();
+    let mut wanted = house.handle.wanted();
+    house.new_tip(1, Transactions::default());
+    let mut pool = Pool::connect(house.address, 500).await;
+    tokio::select! {
+        id = pool.tip() => panic!("template {id} has no room for it"),
+        asked = wanted.wait_for(Option::is_some) => assert!(asked.is_ok()),
+    }
+    assert_eq!(house.handle.constraints().max_additional_size, 500);
+    drop(pool);
+    assert_eq!(*wanted.wait_for(Option::is_none).await.unwrap(), None);
+    assert_eq!(house.handle.constraints().max_additional_size, 0);
 }
 
 /// D-TDP-1, and nobody else notices.

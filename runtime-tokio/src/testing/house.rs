@@ -49,12 +49,13 @@ impl Node {
     pub(crate) fn start(port: u16, first_id: u64) -> Self {
         let (listener, _) = testing::listener(port, GateConfig::default());
         let address = listener.address();
-        let (handle, events) = ProviderHandle::new(first_id, 16);
+        let settings = Arc::new(testing::settings());
+        let (handle, events) = ProviderHandle::new(settings.clock, first_id, 16);
         let shutdown = Shutdown::new();
         let server = tokio::spawn(serve_provider::<RustCrypto>(
             vec![listener],
             testing::responder(SetupPolicy::new(0)),
-            Arc::new(testing::settings()),
+            settings,
             handle.clone(),
             shutdown.clone(),
         ));

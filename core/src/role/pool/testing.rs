@@ -87,7 +87,7 @@ impl<S: Storage> Bench<S> {
 
     pub(super) fn new_block(&mut self, n: u8, target: Target) {
         let id = self.template(Basis::Next);
-        self.provider.new_tip(id, crate::template::Tip { target, ..tip(n) }).unwrap();
+        self.provider.new_tip(self.now, id, crate::template::Tip { target, ..tip(n) }).unwrap();
     }
 
     /// Carries messages between pool and provider until both are silent: what the pool said happened, and blocks that came in, with whether
@@ -111,7 +111,7 @@ impl<S: Storage> Bench<S> {
             }
             while let Some(id) = provider.poll_dirty() {
                 busy = true;
-                provider.poll_outbound(*now, id, &mut up.out()).unwrap();
+                provider.poll_outbound(id, &mut up.out()).unwrap();
                 up.drain::<Initiator>(|message| {
                     events.push(match pool.handle_provider(*now, message).unwrap() {
                         ProviderEvent::Job { future: true, .. } => "future job",
@@ -192,13 +192,23 @@ impl<S: Storage> Bench<S> {
     }
 
     pub(super) fn share(&mut self, id: ConnectionId, channel_id: u32, job_id: u32) -> Result<PoolEvent, PoolError> {
+        self.share_at(id, channel_id, job_id, 1_000_000)
+    }
+
+    pub(super) fn share_at(
+        &mut self,
+        id: ConnectionId,
+        channel_id: u32,
+        job_id: u32,
+        ntime: u32,
+    ) -> Result<PoolEvent, PoolError> {
         self.sequence += 1;
         let share = SubmitSharesStandard {
             channel_id,
             sequence_number: self.sequence,
             job_id,
             nonce: self.sequence,
-            ntime: 1_000_000,
+            ntime,
             version: 0x2000_0000,
         };
         self.handle(id, ToServer::SubmitSharesStandard(share))

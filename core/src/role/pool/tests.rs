@@ -1,6 +1,7 @@
 //! The pool as a whole.
 
 use core::num::NonZeroU32;
+use std::vec;
 use std::vec::Vec;
 
 use super::testing::{Bench, Heard, config, open};
@@ -8,7 +9,7 @@ use super::*;
 use crate::message::mining::{
     OpenExtendedMiningChannel, OpenStandardMiningChannel, SetCustomMiningJob, SubmitSharesStandard, ToClient,
 };
-use crate::message::{ChannelKind, CoinbaseOutputs, MessageSet, template};
+use crate::message::{ChannelKind, CoinbaseOutputs, template};
 use crate::mining::target::Target;
 use crate::protocol::{Initiator, Mining, Responder};
 use crate::role::Provider;
@@ -45,7 +46,7 @@ fn jobs_come_when_templates_do<S: Storage>() {
     let next = bench.template(Basis::Next);
     assert_eq!(bench.sync().0, ["future job"]);
     assert_eq!(bench.heard(id), [Heard::Job { channel: channel_id, job: 3, future: true }]);
-    bench.provider.new_tip(next, tip(2)).unwrap();
+    bench.provider.new_tip(bench.now, next, tip(2)).unwrap();
     assert_eq!(bench.sync().0, ["tip"]);
     assert_eq!(bench.heard(id), [Heard::PrevHash { job: 3, prev: 2 }]);
     // D-MIN-6
@@ -172,10 +173,37 @@ fn a_lost_provider_leaves_the_last_job_and_gets_the_block_later() {
 
     bench.upstream = bench.provider.connect(Revision::Draft).unwrap();
     bench.pool.provider_connected();
-    let mut names = Vec::new();
+    assert_eq!(bench.sync(), (vec!["future job", "tip"], vec![true]));
+}
+
+/// D-TDP-17, D-TDP-20: nothing acknowledges a found block, so one that a broken link may have swallowed is sent again while its tip lasts, and
+/// keeps all rules then.
+#[test]
+fn a_block_that_a_broken_link_swallowed_is_sent_again() {
+    const NO_BLOCKS: [bool; 0] = [];
+    let mut bench = Bench::<Inline>::running(&config());
+    let (id, channel, job) = bench.working();
+    let reconnect = |bench: &mut Bench<Inline>| {
+        bench.provider.disconnect(bench.upstream);
+        bench.pool.provider_lost();
+        bench.now = bench.now.saturating_add(Duration::from_secs(90));
+        bench.upstream = bench.provider.connect(Revision::Draft).unwrap();
+        bench.pool.provider_connected();
+    };
+    bench.now = bench.now.saturating_add(Duration::from_secs(500));
+    let event = bench.share_at(id, channel, job, 1_000_500).unwrap();
+    assert!(matches!(event, PoolEvent::Share(Share { block: Some(Block { submitted: true }), .. })), "{event:?}");
     bench.pool.poll_provider_outbound(&mut bench.up.out()).unwrap();
-    bench.up.drain::<Responder>(|message| names.push(message.entry(Revision::Draft).unwrap().name));
-    assert_eq!(names, ["CoinbaseOutputDataSize", "SubmitSolution"]);
+    assert_eq!(bench.up.names::<Responder>(), ["SubmitSolution"], "and this is as far as it gets");
+    reconnect(&mut bench);
+    assert_eq!(bench.sync(), (vec!["future job", "tip"], vec![true]));
+    assert!(bench.sync().1.is_empty());
+    reconnect(&mut bench);
+    assert_eq!(bench.sync().1, [true], "on every connection, for no link is to be trusted more than another");
+    bench.new_block(2, Target::MAX);
+    assert_eq!(bench.sync().0, ["future job", "tip"]);
+    reconnect(&mut bench);
+    assert_eq!(bench.sync().1, NO_BLOCKS, "the network has moved on");
 }
 
 #[test]

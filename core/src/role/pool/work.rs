@@ -239,6 +239,7 @@ impl<S: Storage> Pool<S> {
         self.templates
             .submit(&Found {
                 template_id,
+                prev_hash: solution.header.prev_hash,
                 version: solution.header.version,
                 header_timestamp: solution.header.ntime,
                 header_nonce: solution.header.nonce,

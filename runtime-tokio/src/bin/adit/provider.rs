@@ -117,7 +117,7 @@ impl ProviderSettings {
 impl ReadyProvider {
     /// Serves until the shutdown is over.
     pub(crate) async fn serve(self) -> Result<(), ProviderError> {
-        let (handle, heard) = ProviderHandle::new(self.first_id, HEARD);
+        let (handle, heard) = ProviderHandle::new(self.links.clock, self.first_id, HEARD);
         let (all_left, left) = oneshot::channel();
         let publishing =
             run(self.source, handle.clone(), heard, self.events, left, self.shutdown.clone(), self.links.clock);
@@ -174,7 +174,13 @@ async fn run(
             // Solutions first: a block that waits may become an orphan.
             Some(event) = heard.recv() => match event {
                 ProviderEvent::Solution(found) => publisher.submit(found, &mut submissions),
-                event => publisher.tell(&event),
+                event => {
+                    if matches!(event, ProviderEvent::Disconnected(_)) {
+                        // What it alone wanted need not be left any more.
+                        publisher.source.set_room(publisher.handle.constraints());
+                    }
+                    publisher.tell(&event);
+                }
             },
             Some(judged) = submissions.join_next() => publisher.judged(judged),
             changed = templates.changed() => {

@@ -101,11 +101,10 @@ impl Embedded {
         let shared = Arc::clone(&self.0);
         task::spawn_blocking(move || {
             let mut inner = shared.inner();
-            let before = inner.room;
+            let before = std::mem::replace(&mut inner.room, room);
             if before.covers(room) {
                 return;
             }
-            inner.room = before.join(room);
             if let Err(error) = shared.publish(&mut inner) {
                 // One client's impossible wish must not leave the others without templates.
                 inner.room = before;
@@ -199,22 +198,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn room_only_grows() {
+    async fn room_is_what_was_asked_for_last() {
         let source = start();
         let mut templates = source.templates();
         let room = |size| Constraints { max_additional_size: size, max_additional_sigops: 0 };
         source.set_room(room(300));
         templates.changed().await.expect("the source lives");
         source.set_room(room(200));
-        // The next template is the one that time brings, with the room as it was.
+        // The next template is the one that time brings.
         templates.changed().await.expect("the source lives");
         let template = templates.borrow_and_update().clone();
-        assert_eq!((template.parts.time, template.parts.room), (NOW + 30, room(300)));
+        assert_eq!((template.parts.time, template.parts.room), (NOW + 30, room(200)));
         // What no block has room for leaves the template as it is.
         source.set_room(room(5_000_000));
         templates.changed().await.expect("the source lives");
         let template = templates.borrow_and_update().clone();
-        assert_eq!((template.parts.time, template.parts.room), (NOW + 60, room(300)));
+        assert_eq!((template.parts.time, template.parts.room), (NOW + 60, room(200)));
     }
 
     #[tokio::test(start_paused = true)]

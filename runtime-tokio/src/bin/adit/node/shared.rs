@@ -99,11 +99,10 @@ impl Shared {
     /// See [`TemplateSource::set_room`](crate::source::TemplateSource::set_room).
     pub(super) fn set_room(&self, room: Constraints) {
         let mut inner = self.inner();
-        let before = inner.room;
+        let before = std::mem::replace(&mut inner.room, room);
         if before.covers(room) {
             return;
         }
-        inner.room = before.join(room);
         let Some(offer) = inner.offer.clone() else { return };
         if let Err(error) = self.show(&mut inner, &offer) {
             // One client's impossible wish must not leave the others without templates.

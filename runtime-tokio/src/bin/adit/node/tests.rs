@@ -156,7 +156,7 @@ async fn only_what_clients_gain_from_is_shown() {
     // That the next poll is there means that the answer was dealt with.
     let poll = script.expect("getblocktemplate").await;
     assert!(!node.templates.has_changed().unwrap(), "the time alone is no news");
-    // More room for a client's outputs is, at once and without asking the node; less is none, and what no block has is none.
+    // More room for a client's outputs is, at once and without asking the node; less waits for the next template, and what no block has is none.
     node.source.set_room(room(200));
     let roomier = node.next().await;
     assert_eq!((roomier.parts.id, roomier.parts.room, roomier.parts.time), (FIRST_ID + 2, room(200), NOW + 160));
@@ -164,7 +164,7 @@ async fn only_what_clients_gain_from_is_shown() {
     node.node.0.shared.set_room(room(5_000_000));
     assert!(!node.templates.has_changed().unwrap());
     poll.result(&answer(&prev(2), &[]));
-    assert_eq!(node.next().await.parts.room, room(200));
+    assert_eq!(node.next().await.parts.room, room(150));
 }
 
 #[tokio::test]

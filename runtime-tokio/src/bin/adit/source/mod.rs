@@ -50,7 +50,8 @@ impl TemplateSource {
         }
     }
 
-    /// Asks for templates that leave this much to the client's outputs. The next one does when this is more than before.
+    /// Asks for templates that leave this much to the client's outputs: one comes at once when this is more than before, else the next ones do.
+    /// What no block has room for changes nothing.
     pub(crate) fn set_room(&self, room: Constraints) {
         match self {
             Self::Chain(chain) => chain.set_room(room),
