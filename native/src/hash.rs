@@ -1,7 +1,7 @@
 //! Ways to hash headers, and which of them is the fastest here: for miners, and for servers with several shares at hand.
 //!
 //! The lanes themselves are the core's ([`adit::mining::lanes`]) and portable; here they are compiled for instruction sets that are
-//! found at run time, which takes `unsafe`, the only one of Adit's libraries.
+//! found at run time, which takes `unsafe`.
 //!
 //! Every method is correct on every input and tested to agree with the others; [`Method::fastest`] measures those that the processor
 //! supports for a few milliseconds at the start and keeps the best. Figures of one core (AMD EPYC of 2022, 2.6 GHz base, rustc 1.95,

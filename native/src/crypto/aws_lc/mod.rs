@@ -1,13 +1,12 @@
 //! X25519 and both ciphers by AWS-LC.
 
+mod sys;
+
 use std::fmt;
 
 use adit::crypto::{Aead, Cipher, CryptoError, Provider, PublicKey, RustCrypto, Secret, Signature, TAG_LEN};
-use aws_lc_rs::{
-    aead::{AES_256_GCM, Aad, CHACHA20_POLY1305, LessSafeKey, Nonce, UnboundKey},
-    agreement::{PrivateKey, UnparsedPublicKey, X25519, agree},
-    error::Unspecified,
-};
+use sys::Context;
+use zeroize::Zeroizing;
 
 /// AWS-LC for X25519 and the ciphers, [`RustCrypto`] for the rest.
 pub struct AwsLc(());
@@ -17,20 +16,17 @@ impl Provider for AwsLc {
     type Blake2s = <RustCrypto as Provider>::Blake2s;
 
     fn x25519_public(secret: &Secret) -> PublicKey {
-        let public = PrivateKey::from_private_key(&X25519, secret.expose())
-            .ok()
-            .and_then(|key| key.compute_public_key().ok())
-            .and_then(|public| public.as_ref().try_into().ok());
-        // AWS-LC fails here only without memory; the seam has no error for that, and the other provider needs none.
-        public.unwrap_or_else(|| <RustCrypto as Provider>::x25519_public(secret))
+        sys::x25519_public(secret.expose())
     }
 
     fn x25519(secret: &Secret, public: &PublicKey) -> Result<Secret, CryptoError> {
-        let key = PrivateKey::from_private_key(&X25519, secret.expose()).map_err(|_| CryptoError)?;
-        // An all-zero result is an error of `agree` (RFC 7748 §6.1).
-        agree(&key, UnparsedPublicKey::new(&X25519, public), CryptoError, |shared| {
-            shared.try_into().map(Secret::from_bytes).map_err(|_| CryptoError)
-        })
+        let mut shared = Zeroizing::new([0; 32]);
+        // An all-zero result is refused there (RFC 7748 §6.1).
+        if sys::x25519(&mut shared, secret.expose(), public) {
+            Ok(Secret::from_bytes(*shared))
+        } else {
+            Err(CryptoError)
+        }
     }
 
     fn ed25519_public(seed: &Secret) -> PublicKey {
@@ -46,22 +42,39 @@ impl Provider for AwsLc {
     }
 }
 
-/// One key of AWS-LC, expanded once: some 600 bytes on the C heap, which AWS-LC wipes when the key is dropped. Expanding it for each
-/// message would double the time of a short one.
-pub struct Key {
-    key: LessSafeKey,
-    cipher: Cipher,
+/// One key of a cipher.
+///
+/// A ChaCha20-Poly1305 key is kept as its 32 bytes and made ready for each message, which takes 10 ns. An AES key is expanded once, into 600
+/// bytes of heap: for each message that would take as long as sealing one.
+pub struct Key(Kept);
+
+enum Kept {
+    ChaChaPoly(Secret),
+    AesGcm(Box<Context>),
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Key").field("cipher", &self.cipher).finish_non_exhaustive()
+        f.debug_struct("Key").field("cipher", &self.cipher()).finish_non_exhaustive()
     }
 }
 
 impl Key {
-    fn nonce(&self, counter: u64) -> Nonce {
-        Nonce::assume_unique_for_key(self.cipher.nonce(counter))
+    const fn cipher(&self) -> Cipher {
+        match self.0 {
+            Kept::ChaChaPoly(_) => Cipher::ChaChaPoly,
+            Kept::AesGcm(_) => Cipher::AesGcm,
+        }
+    }
+
+    /// Does one thing with the key and the nonce of message number `counter`; an error when that says false.
+    fn act(&self, counter: u64, act: impl FnOnce(&Context, &[u8; 12]) -> bool) -> Result<(), CryptoError> {
+        let nonce = self.cipher().nonce(counter);
+        let done = match &self.0 {
+            Kept::ChaChaPoly(key) => Context::with(Cipher::ChaChaPoly, key.expose(), |context| act(context, &nonce)),
+            Kept::AesGcm(context) => Some(act(context, &nonce)),
+        };
+        if done == Some(true) { Ok(()) } else { Err(CryptoError) }
     }
 }
 
@@ -69,28 +82,19 @@ impl Aead for Key {
     const CIPHERS: &'static [Cipher] = <RustCrypto as Provider>::Aead::CIPHERS;
 
     fn new(cipher: Cipher, key: &[u8; 32]) -> Option<Self> {
-        let algorithm = match cipher {
-            Cipher::ChaChaPoly => &CHACHA20_POLY1305,
-            Cipher::AesGcm => &AES_256_GCM,
-        };
-        let key = UnboundKey::new(algorithm, key).ok()?;
-        Some(Self { key: LessSafeKey::new(key), cipher })
+        Some(Self(match cipher {
+            Cipher::ChaChaPoly => Kept::ChaChaPoly(Secret::from_bytes(*key)),
+            Cipher::AesGcm => Kept::AesGcm(Context::boxed(cipher, key)?),
+        }))
     }
 
     fn seal_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), CryptoError> {
-        let sealed = self.key.seal_in_place_separate_tag(self.nonce(nonce), Aad::from(ad), buf);
-        *tag = sealed.map_err(failed)?.as_ref().try_into().map_err(|_| CryptoError)?;
-        Ok(())
+        self.act(nonce, |context, nonce| context.seal(nonce, ad, buf, tag))
     }
 
     fn open_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError> {
-        self.key.open_in_place_separate_tag(self.nonce(nonce), Aad::from(ad), tag, buf).map_err(failed)?;
-        Ok(())
+        self.act(nonce, |context, nonce| context.open(nonce, ad, buf, tag))
     }
-}
-
-const fn failed(_: Unspecified) -> CryptoError {
-    CryptoError
 }
 
 #[cfg(test)]
