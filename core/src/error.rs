@@ -23,6 +23,43 @@ pub enum Error {
     Full,
 }
 
+impl Error {
+    /// The error as a number, for logs that have no room for words: firmware that prints no error links no texts and no names.
+    ///
+    /// The upper byte is the class, the next one what was wrong, the rest a detail:
+    ///
+    /// | class | what | detail |
+    /// |---|---|---|
+    /// | 1 [`Full`](Error::Full) | | |
+    /// | 2 [`Misuse`] | its position in the enum | |
+    /// | 3 [`Handshake`](PeerError::Handshake) | the [`Fault`](crate::noise::Fault)'s position; of a certificate 0x80 and its error's | the act's position |
+    /// | 4 [`Record`](PeerError::Record) | position | |
+    /// | 5 [`Message`](PeerError::Message) | the kind's position | message number, field's position (0xff: none) |
+    /// | 6 [`Rule`](PeerError::Rule) | the rule's position | message number |
+    /// | 7 [`TooLong`](PeerError::TooLong) | | length, at most 0xffff |
+    /// | 8 [`Truncated`](PeerError::Truncated) | the part's position | |
+    /// | 9 [`TimedOut`](PeerError::TimedOut) | the reason's position | |
+    #[must_use]
+    pub fn code(&self) -> u32 {
+        let (class, what, detail) = match *self {
+            Self::Full => (1, 0, 0),
+            Self::Misuse(misuse) => (2, misuse.code(), 0),
+            Self::Peer(PeerError::Handshake(error)) => (3, error.fault.code(), error.act as u16),
+            Self::Peer(PeerError::Record(error)) => (4, error.code(), 0),
+            Self::Peer(PeerError::Message(error)) => {
+                let (number, field) = error.place().map_or((0xff, None), |place| (place.msg_type, place.field));
+                (5, error.kind().code(), u16::from_be_bytes([number, field.unwrap_or(0xff)]))
+            }
+            Self::Peer(PeerError::Rule { rule, msg_type }) => (6, rule as u8, u16::from(msg_type)),
+            Self::Peer(PeerError::TooLong { length, .. }) => (7, 0, length.min(0xffff) as u16),
+            Self::Peer(PeerError::Truncated(part)) => (8, part as u8, 0),
+            Self::Peer(PeerError::TimedOut(reason)) => (9, reason as u8, 0),
+        };
+        let [high, low] = detail.to_be_bytes();
+        u32::from_be_bytes([class, what, high, low])
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -229,6 +266,26 @@ pub enum Misuse {
     KeyExhausted,
 }
 
+impl Misuse {
+    /// See [`Error::code`].
+    const fn code(self) -> u8 {
+        match self {
+            Self::CommitBeyondSpace => 0,
+            Self::ConsumeBeyondFilled => 1,
+            Self::NotNow => 2,
+            Self::Closed => 3,
+            Self::StaleToken => 4,
+            Self::TooLarge => 5,
+            Self::OutputTooSmall => 6,
+            Self::WrongProtocol => 7,
+            Self::NotAnExtension => 8,
+            Self::Encode(_) => 9,
+            Self::Handshake(_) => 10,
+            Self::KeyExhausted => 11,
+        }
+    }
+}
+
 impl fmt::Display for Misuse {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -253,6 +310,8 @@ impl core::error::Error for Misuse {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::noise::{Act, CertificateError, Fault};
+    use crate::wire::{DecodeErrorKind, Place, Revision};
     use std::string::ToString;
 
     #[test]
@@ -262,6 +321,29 @@ mod tests {
         let error = Error::Peer(PeerError::Truncated(Part::Record));
         assert_eq!(error.to_string(), "peer: stream ended inside a record");
         assert!(size_of::<Error>() <= 32, "{}", size_of::<Error>());
+    }
+
+    #[test]
+    fn codes_tell_class_kind_and_detail() {
+        let place = Place { revision: Revision::Draft, msg_type: 0x1a, field: Some(3) };
+        let malformed = DecodeError::new(DecodeErrorKind::OptionCount, 12).at(place);
+        let handshake = |fault| PeerError::Handshake(NoiseError { act: Act::Two, fault }).into();
+        for (error, code) in [
+            (Error::Full, 0x0100_0000),
+            (Misuse::KeyExhausted.into(), 0x020b_0000),
+            (handshake(Fault::Magic(*b"HTTP")), 0x0301_0003),
+            (handshake(Fault::Over), 0x030d_0003),
+            (handshake(Fault::Certificate(CertificateError::Signature)), 0x0381_0003),
+            (PeerError::Record(TransportError::Decrypt).into(), 0x0402_0000),
+            (PeerError::Message(malformed).into(), 0x0502_1a03),
+            (PeerError::Message(DecodeError::new(DecodeErrorKind::Truncated, 0)).into(), 0x0500_ffff),
+            (PeerError::Rule { rule: Rule::Dropped, msg_type: 0x7f }.into(), 0x0608_007f),
+            (PeerError::TooLong { length: 70_000, limit: 1 }.into(), 0x0700_ffff),
+            (PeerError::Truncated(Part::Frame).into(), 0x0803_0000),
+            (PeerError::TimedOut(Reason::Idle).into(), 0x0902_0000),
+        ] {
+            assert_eq!(error.code(), code, "{error}: {:08x}", error.code());
+        }
     }
 
     #[test]

@@ -172,7 +172,7 @@ fn malformed_setup_messages_are_faults() {
         let mut server = server_before_setup(SetupPolicy::new(0), LIMITS, DRAFT);
         let error = server.feed(&raw(0, false, 0, payload)).error();
         let Error::Peer(PeerError::Message(error)) = error else { panic!("{error:?}") };
-        assert_eq!(error.message(), Some(SetupConnection::SPEC.place.message));
+        assert_eq!(error.message(), Some(SetupConnection::SPEC.name));
         assert!(error.field().is_some());
         assert!(server.sent().is_empty());
     }

@@ -11,7 +11,7 @@ use crate::crypto::Provider;
 use crate::error::{Error, PeerError, Rule};
 use crate::frame::Header;
 use crate::message::common::{self, SetupConnection, SetupConnectionError, SetupConnectionSuccess};
-use crate::message::{Message, MessageSet, Spec};
+use crate::message::{Message, MessageSet, Rows};
 use crate::noise::{self, NoiseError, x25519};
 use crate::protocol::{Initiator, Protocol, Responder, Side};
 use crate::time::UnixTime;
@@ -26,9 +26,9 @@ pub trait Endpoint: Side + Sized {
     /// The message that setup ends with.
     type Opened<'b>: Message + Decode<'b> + Copy + Debug + PartialEq;
     /// Common messages that reach this side.
-    const COMMON: &'static [&'static Spec];
+    const COMMON: Rows;
     /// Common messages that only reach the other side.
-    const PEER_COMMON: &'static [&'static Spec];
+    const PEER_COMMON: Rows;
 
     /// One step of the handshake.
     #[doc(hidden)]
@@ -78,8 +78,8 @@ impl Endpoint for Initiator {
     type Handshake<P: Provider> = x25519::Initiator<P>;
     type Policy = ();
     type Opened<'b> = SetupConnectionSuccess;
-    const COMMON: &'static [&'static Spec] = <common::ToClient<'static> as MessageSet<'static>>::SPECS;
-    const PEER_COMMON: &'static [&'static Spec] = <common::ToServer<'static> as MessageSet<'static>>::SPECS;
+    const COMMON: Rows = <common::ToClient<'static> as MessageSet<'static>>::ROWS;
+    const PEER_COMMON: Rows = <common::ToServer<'static> as MessageSet<'static>>::ROWS;
 
     fn process<P: Provider>(
         machine: &mut Self::Handshake<P>,
@@ -122,8 +122,8 @@ impl Endpoint for Responder {
     type Handshake<P: Provider> = x25519::Responder<P>;
     type Policy = SetupPolicy;
     type Opened<'b> = SetupConnection<'b>;
-    const COMMON: &'static [&'static Spec] = <common::ToServer<'static> as MessageSet<'static>>::SPECS;
-    const PEER_COMMON: &'static [&'static Spec] = <common::ToClient<'static> as MessageSet<'static>>::SPECS;
+    const COMMON: Rows = <common::ToServer<'static> as MessageSet<'static>>::ROWS;
+    const PEER_COMMON: Rows = <common::ToClient<'static> as MessageSet<'static>>::ROWS;
 
     fn process<P: Provider>(
         machine: &mut Self::Handshake<P>,
@@ -163,12 +163,28 @@ impl Endpoint for Responder {
     }
 }
 
-/// What a message of the open connection is to `S` (D-EXT-4, D-EXT-5). `None`: nothing, and dropped.
-pub(super) fn classify<S: Endpoint, Pr: Protocol>(
-    header: Header,
-    payload: &[u8],
-    life: &Life,
-) -> Result<Option<Kind>, Error> {
+/// The numbers of an open connection.
+pub(super) struct Known {
+    own: Rows,
+    common: Rows,
+    peer: Rows,
+    peer_common: Rows,
+}
+
+impl Known {
+    /// Those of side `S` of protocol `Pr`.
+    pub(super) const fn new<S: Endpoint, Pr: Protocol>() -> Self {
+        Self {
+            own: <S::Incoming<'static, Pr> as MessageSet<'static>>::ROWS,
+            common: S::COMMON,
+            peer: <<S::Peer as Side>::Incoming<'static, Pr> as MessageSet<'static>>::ROWS,
+            peer_common: S::PEER_COMMON,
+        }
+    }
+}
+
+/// What a message of the open connection is to this side (D-EXT-4, D-EXT-5). `None`: nothing, and dropped.
+pub(super) fn classify(known: &Known, header: Header, payload: &[u8], life: &Life) -> Result<Option<Kind>, Error> {
     let breaks = |rule| Err(PeerError::Rule { rule, msg_type: header.msg_type() }.into());
     // D-FRAME-4, whoever the message is for: a proxy would pass it on by that id.
     if header.channel_msg() && header.channel_id(payload).is_none() {
@@ -178,22 +194,18 @@ pub(super) fn classify<S: Endpoint, Pr: Protocol>(
         // D-EXT-2, D-EXT-4
         return Ok(header.channel_msg().then_some(Kind::Extension));
     }
-    let row = |specs: &'static [&'static Spec]| {
-        specs.iter().flat_map(|spec| spec.entries(life.revision)).find(|entry| entry.msg_type == header.msg_type())
-    };
-    let own = row(<S::Incoming<'static, Pr> as MessageSet<'static>>::SPECS);
-    let common = || row(S::COMMON);
-    let Some(entry) = own.or_else(common) else {
-        let theirs = row(<<S::Peer as Side>::Incoming<'static, Pr> as MessageSet<'static>>::SPECS);
-        let known = theirs.or_else(|| row(S::PEER_COMMON)).is_some();
-        return if known { breaks(Rule::Direction) } else { Ok(None) };
+    let row = |rows: &Rows| rows.find(header.msg_type(), life.revision);
+    let own = row(&known.own);
+    let Some(found) = own.or_else(|| row(&known.common)) else {
+        let theirs = row(&known.peer).or_else(|| row(&known.peer_common)).is_some();
+        return if theirs { breaks(Rule::Direction) } else { Ok(None) };
     };
     // D-FRAME-7
-    if life.limits.strict && entry.channel_msg != header.channel_msg() {
+    if life.limits.strict && found.number.channel_msg != header.channel_msg() {
         return breaks(Rule::ChannelBit);
     }
     if own.is_some() {
-        return Ok(Some(Kind::Message));
+        return Ok(Some(Kind::Message(found)));
     }
     if common::Reconnect::is(header, life.revision) {
         Ok(Some(Kind::Reconnect))

@@ -6,6 +6,7 @@ use super::endpoint::Endpoint;
 use super::outbound::Outbound;
 use super::setup::Refusal;
 use crate::frame::Header;
+use crate::message::Row;
 use crate::message::common::{Reconnect, SetupConnectionError};
 use crate::noise::PeerIdentity;
 use crate::protocol::Protocol;
@@ -51,7 +52,7 @@ pub(super) enum Kind {
     Secured,
     Opened,
     Refused,
-    Message,
+    Message(Row),
     Reconnect,
     EndpointChanged,
     Extension,

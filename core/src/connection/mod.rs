@@ -39,7 +39,7 @@ pub use reconnect::reconnect_target;
 pub use setup::{Refusal, SetupPolicy, VERSION};
 pub use table::State;
 
-use endpoint::SetupMessage;
+use endpoint::{Known, SetupMessage};
 use event::{Kind, Starved};
 use handshake::Link;
 use life::Life;
@@ -50,11 +50,11 @@ use crate::config::ANSWER_ROOM;
 use crate::crypto::{Provider, RustCrypto};
 use crate::error::{Error, Misuse, Part, PeerError};
 use crate::frame::Header;
-use crate::message::Message;
 use crate::message::common::{ChannelEndpointChanged, Reconnect, SetupConnectionError};
+use crate::message::{Message, MessageSet};
 use crate::noise::PeerIdentity;
 use crate::noise::x25519;
-use crate::protocol::{Initiator, Protocol, Responder, decode_incoming};
+use crate::protocol::{Initiator, Protocol, Responder};
 use crate::time::{Instant, UnixTime};
 use crate::transport::Transport;
 use crate::wire::DecodeError;
@@ -252,7 +252,11 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
             };
             let payload = input.plain().get(Header::LEN..Header::LEN + header.msg_length()).unwrap_or_default();
             let open = self.life.state() == State::Open;
-            let kind = if open { endpoint::classify::<S, Pr>(header, payload, &self.life)? } else { None };
+            let kind = if open {
+                endpoint::classify(const { &Known::new::<S, Pr>() }, header, payload, &self.life)?
+            } else {
+                None
+            };
             if open && kind.is_none() {
                 input.drop_plain(Header::LEN + header.msg_length());
                 self.life.count_dropped(header.msg_type())?;
@@ -332,7 +336,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
             Kind::Secured => Event::Secured(self.peer()),
             Kind::Opened => Event::Opened(Message::from_payload(number, payload, revision)?),
             Kind::Refused => Event::Refused(SetupConnectionError::from_payload(number, payload, revision)?),
-            Kind::Message => Event::Message(decode_incoming::<S, Pr>(header, payload, revision)?),
+            Kind::Message(row) => Event::Message(MessageSet::decode_row(row, payload, revision)?),
             Kind::Reconnect => Event::Reconnect(Reconnect::from_payload(number, payload, revision)?),
             Kind::EndpointChanged => {
                 Event::EndpointChanged(ChannelEndpointChanged::from_payload(number, payload, revision)?.channel_id)

@@ -2,9 +2,9 @@
 
 use core::fmt;
 
-use super::{FieldType, MessageSet, common, mining, template};
+use super::{FieldType, MessageSet, Number, common, mining, template};
 use crate::frame::Header;
-use crate::wire::{Layout, Place, Revision};
+use crate::wire::{Layout, Revision};
 
 /// The part of the specification that a message belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,11 +63,19 @@ pub struct Entry {
     pub channel_msg: bool,
 }
 
+impl Entry {
+    /// Without the name.
+    #[must_use]
+    pub const fn number(&self) -> Number {
+        Number { msg_type: self.msg_type, channel_msg: self.channel_msg }
+    }
+}
+
 /// Everything that the declaration of a message says, for both revisions.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Spec {
-    /// The message, for errors that no field is to blame for.
-    pub place: Place,
+    /// Its name as a whole, where the rows of the type tables have several.
+    pub name: &'static str,
     /// Who sends it.
     pub direction: Direction,
     /// Rows of the draft's type table: none, one, or (for the open error) two.
@@ -158,6 +166,12 @@ pub struct MessageInfo {
 }
 
 impl MessageInfo {
+    /// The declaration that this row is of.
+    #[must_use]
+    pub const fn spec(&self) -> &'static Spec {
+        self.spec
+    }
+
     /// Name as in the specification.
     #[must_use]
     pub const fn name(&self) -> &'static str {

@@ -49,7 +49,7 @@ macro_rules! message {
 
         impl $($generics)* $crate::message::Message for $name $($generics)* {
             const SPEC: &'static $crate::message::Spec = &$crate::message::Spec {
-                place: $crate::wire::Place { message: $wire, field: None },
+                name: $wire,
                 direction: message!(@direction $from $to),
                 draft: message!(@entries $family $wire; []; $($draft)*),
                 current: message!(@entries $family $wire; []; $($current)*),
@@ -70,7 +70,7 @@ macro_rules! message {
             )?
         }
 
-        impl $($generics)* $crate::wire::Encode for $name $($generics)* {
+        impl $crate::wire::Encode for $name $($elided)* {
             #[inline]
             fn encoded_len(&self, revision: $crate::wire::Revision) -> usize {
                 0_usize $( .saturating_add($crate::wire::Encode::encoded_len(&self.$field, revision)) )*
@@ -85,14 +85,21 @@ macro_rules! message {
                 // One check of the room for the whole payload; the checks of the single fields fold into it.
                 let mut run = match writer.split(self.encoded_len(revision)) {
                     Ok(run) => run,
-                    Err(error) => return Err(error.at(&<Self as $crate::message::Message>::SPEC.place)),
+                    Err(error) => return Err(error.at(<Self as $crate::message::Message>::place(revision, None))),
                 };
-                $(
-                    if let Err(error) = $crate::wire::Encode::encode(&self.$field, &mut run, revision) {
-                        return Err(error.at(message!(@place $wire $field [$fty] $($fwire)?; revision)));
-                    }
-                )*
-                Ok(())
+                // All failures end in one place, which knows the field by its number.
+                let mut field = 0_u8;
+                let error = 'fields: {
+                    $(
+                        if let Err(error) = $crate::wire::Encode::encode(&self.$field, &mut run, revision) {
+                            break 'fields error;
+                        }
+                        field += 1;
+                    )*
+                    let _ = field;
+                    return Ok(());
+                };
+                Err(error.at(<Self as $crate::message::Message>::place(revision, Some(field))))
             }
         }
 
@@ -102,14 +109,21 @@ macro_rules! message {
                 reader: &mut $crate::wire::Reader<$lt>,
                 revision: $crate::wire::Revision,
             ) -> Result<Self, $crate::wire::DecodeError> {
-                Ok(Self { $(
-                    $field: match <$fty as $crate::wire::Decode<$lt>>::decode(reader, revision) {
-                        Ok(value) => value,
-                        Err(error) => {
-                            return Err(error.at(message!(@place $wire $field [$fty] $($fwire)?; revision)));
-                        }
-                    },
-                )* })
+                let mut field = 0_u8;
+                let error = 'fields: {
+                    let message = Self { $(
+                        $field: match <$fty as $crate::wire::Decode<$lt>>::decode(reader, revision) {
+                            Ok(value) => {
+                                field += 1;
+                                value
+                            }
+                            Err(error) => break 'fields error,
+                        },
+                    )* };
+                    let _ = field;
+                    return Ok(message);
+                };
+                Err(error.at(<Self as $crate::message::Message>::place(revision, Some(field))))
             }
         }
 
@@ -129,25 +143,6 @@ macro_rules! message {
             $( $(#[$meta])* pub const $code: &'static str = $value; )*
         }
     };
-
-    (@place $wire:literal $field:ident [$fty:ty] $($fwire:literal)?; $revision:ident) => {{
-        // Two statics rather than one built at run time: the error stays one pointer wide.
-        const FIELD: &str = message!(@field $field $($fwire)?);
-        match $revision {
-            $crate::wire::Revision::Draft => const {
-                &$crate::wire::Place {
-                    message: $wire,
-                    field: Some($crate::message::FieldInfo::new::<$fty>(FIELD).name($crate::wire::Revision::Draft)),
-                }
-            },
-            $crate::wire::Revision::Current => const {
-                &$crate::wire::Place {
-                    message: $wire,
-                    field: Some($crate::message::FieldInfo::new::<$fty>(FIELD).name($crate::wire::Revision::Current)),
-                }
-            },
-        }
-    }};
 
     (@field $field:ident) => { stringify!($field) };
     (@field $field:ident $wire:literal) => { $wire };
@@ -212,22 +207,42 @@ macro_rules! message_set {
             const SPECS: &'static [&'static $crate::message::Spec] =
                 &[$( <$ty as $crate::message::Message>::SPEC, )*];
 
+            const ROWS: $crate::message::Rows = {
+                use $crate::message::numbers::{count, rows};
+                use $crate::wire::Revision::{Current, Draft};
+                const SPECS: &[&$crate::message::Spec] = <$set<'static> as $crate::message::MessageSet<'static>>::SPECS;
+                $crate::message::Rows {
+                    draft: const { &rows::<{ count(SPECS, Draft) }>(SPECS, Draft) },
+                    current: const { &rows::<{ count(SPECS, Current) }>(SPECS, Current) },
+                }
+            };
+
             #[inline]
-            fn decode(
-                header: $crate::frame::Header,
+            fn decode_row(
+                row: $crate::message::Row,
                 payload: &$lt [u8],
                 revision: $crate::wire::Revision,
             ) -> Result<Self, $crate::wire::DecodeError> {
-                $(
-                    if <$ty as $crate::message::Message>::is(header, revision) {
-                        let number = header.msg_type();
-                        return <$ty as $crate::message::Message>::from_payload(number, payload, revision).map(Self::$variant);
+                enum At { $($variant,)* }
+                let mut reader = $crate::wire::Reader::new(payload);
+                let message = match row.at {
+                    $(
+                        at if at == At::$variant as u8 => {
+                            let mut message = <$ty as $crate::wire::Decode<$lt>>::decode(&mut reader, revision)?;
+                            $crate::message::Message::set_variant(&mut message, usize::from(row.variant));
+                            Self::$variant(message)
+                        }
+                    )*
+                    // Of another set.
+                    _ => {
+                        return Err($crate::wire::DecodeError::new(
+                            $crate::wire::DecodeErrorKind::UnknownMessage(row.number.msg_type),
+                            0,
+                        ));
                     }
-                )*
-                Err($crate::wire::DecodeError::new(
-                    $crate::wire::DecodeErrorKind::UnknownMessage(header.msg_type()),
-                    0,
-                ))
+                };
+                $crate::message::finish(&reader, row.number.msg_type, revision)?;
+                Ok(message)
             }
 
             fn entry(&self, revision: $crate::wire::Revision) -> Option<&'static $crate::message::Entry> {

@@ -8,6 +8,8 @@
 mod declare;
 mod catalogue;
 mod field;
+mod names;
+mod numbers;
 mod outputs;
 
 pub mod common;
@@ -18,16 +20,20 @@ use core::fmt::Debug;
 
 pub use catalogue::{Direction, Entry, Family, Field, FieldInfo, MessageInfo, Slot, Spec, catalogue};
 pub use field::{ChannelKind, CurrentOnly, DraftOnly, ErrorCode, FieldType, JobStart};
+pub use numbers::{Number, Numbers, Row, Rows};
 pub use outputs::{CoinbaseOutputs, CoinbaseOutputsIter, TxOut, TxOuts};
 
 use crate::frame::Header;
 use crate::wire::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind};
-use crate::wire::{Reader, Revision, Writer};
+use crate::wire::{Place, Reader, Revision, Writer};
 
 /// A message: its place in the catalogue, and the codec of its payload (by [`Encode`] and [`Decode`]).
 pub trait Message: Encode {
     /// Where the message stands in the catalogues of both revisions.
     const SPEC: &'static Spec;
+
+    /// Its numbers, all that the codec needs of it.
+    const NUMBERS: Numbers = Numbers::of(Self::SPEC);
 
     /// Which of several numbers this value goes by. Only the draft's open error has two.
     #[inline]
@@ -44,6 +50,14 @@ pub trait Message: Encode {
     /// Number and channel bit of this value in `revision`; `None` when the revision lacks the message.
     #[must_use]
     #[inline]
+    fn number(&self, revision: Revision) -> Option<Number> {
+        let numbers = Self::NUMBERS.in_revision(revision);
+        numbers.get(self.variant()).copied().flatten().or(numbers[0])
+    }
+
+    /// The same with the name that goes with it.
+    #[must_use]
+    #[inline]
     fn entry(&self, revision: Revision) -> Option<&'static Entry> {
         let entries = Self::SPEC.entries(revision);
         entries.get(self.variant()).or(entries.first())
@@ -53,7 +67,24 @@ pub trait Message: Encode {
     #[must_use]
     #[inline]
     fn variant_of(msg_type: u8, revision: Revision) -> Option<usize> {
-        Self::SPEC.entries(revision).iter().position(|entry| entry.msg_type == msg_type)
+        let numbers = Self::NUMBERS.in_revision(revision);
+        numbers.iter().position(|number| number.is_some_and(|number| number.msg_type == msg_type))
+    }
+
+    /// The place of a field for errors, or of the whole message.
+    #[must_use]
+    #[cold]
+    fn place(revision: Revision, field: Option<u8>) -> Place {
+        // A message that the revision lacks goes by the other's number.
+        let other = match revision {
+            Revision::Draft => Revision::Current,
+            Revision::Current => Revision::Draft,
+        };
+        let (revision, number) = match Self::NUMBERS.in_revision(revision)[0] {
+            Some(number) => (revision, Some(number)),
+            None => (other, Self::NUMBERS.in_revision(other)[0]),
+        };
+        Place { revision, msg_type: number.map_or(0xff, |number| number.msg_type), field }
     }
 
     /// Whether `header` announces this message.
@@ -66,12 +97,12 @@ pub trait Message: Encode {
     /// The header of this value's frame (D-FRAME-2, D-FRAME-7).
     #[inline]
     fn header(&self, revision: Revision) -> Result<Header, EncodeError> {
-        let Some(entry) = self.entry(revision) else {
-            return Err(EncodeError::new(EncodeErrorKind::NotInRevision).at(&Self::SPEC.place));
+        let Some(number) = self.number(revision) else {
+            return Err(EncodeError::new(EncodeErrorKind::NotInRevision).at(Self::place(revision, None)));
         };
-        match Header::new(0, entry.channel_msg, entry.msg_type, self.encoded_len(revision)) {
+        match Header::new(0, number.channel_msg, number.msg_type, self.encoded_len(revision)) {
             Some(header) => Ok(header),
-            None => Err(EncodeError::new(EncodeErrorKind::TooLong).at(&Self::SPEC.place)),
+            None => Err(EncodeError::new(EncodeErrorKind::TooLong).at(Self::place(revision, None))),
         }
     }
 
@@ -81,7 +112,7 @@ pub trait Message: Encode {
     fn encode_frame(&self, buffer: &mut [u8], revision: Revision) -> Result<usize, EncodeError> {
         let header = self.header(revision)?;
         let mut writer = Writer::new(buffer);
-        writer.array(header.encode()).map_err(|error| error.at(&Self::SPEC.place))?;
+        writer.array(header.encode()).map_err(|error| error.at(Self::place(revision, None)))?;
         self.encode(&mut writer, revision)?;
         Ok(writer.written())
     }
@@ -100,12 +131,20 @@ pub trait Message: Encode {
         };
         let mut reader = Reader::new(payload);
         let mut message = Self::decode(&mut reader, revision)?;
-        if revision == Revision::Draft && !reader.is_empty() {
-            return Err(reader.error(DecodeErrorKind::TrailingBytes).at(&Self::SPEC.place));
-        }
+        finish(&reader, msg_type, revision)?;
         message.set_variant(variant);
         Ok(message)
     }
+}
+
+/// Judges what is left behind the last field, see [`Message::from_payload`].
+#[inline]
+fn finish(reader: &Reader<'_>, msg_type: u8, revision: Revision) -> Result<(), DecodeError> {
+    if revision == Revision::Draft && !reader.is_empty() {
+        let place = Place { revision, msg_type, field: None };
+        return Err(reader.error(DecodeErrorKind::TrailingBytes).at(place));
+    }
+    Ok(())
 }
 
 /// The messages that travel in one direction of one protocol, as an enum that borrows from the payload.
@@ -113,12 +152,25 @@ pub trait MessageSet<'a>: Encode + Copy + Debug + PartialEq + Sized {
     /// The catalogue's rows of all messages of the set.
     const SPECS: &'static [&'static Spec];
 
+    /// Their numbers, frequent messages first.
+    const ROWS: Rows;
+
     /// Decodes the payload that `header` announced.
     ///
     /// A number that is not in the set, or an extension's message, is an error for which
     /// [`DecodeError::is_unknown_message`] holds: it is dropped, the connection lives. The channel bit is not looked at here;
     /// who is strict compares it with [`entry`](Self::entry). The caller has cut `payload` to the header's length.
-    fn decode(header: Header, payload: &'a [u8], revision: Revision) -> Result<Self, DecodeError>;
+    #[inline]
+    fn decode(header: Header, payload: &'a [u8], revision: Revision) -> Result<Self, DecodeError> {
+        let row = if header.is_core() { Self::ROWS.find(header.msg_type(), revision) } else { None };
+        match row {
+            Some(row) => Self::decode_row(row, payload, revision),
+            None => Err(DecodeError::new(DecodeErrorKind::UnknownMessage(header.msg_type()), 0)),
+        }
+    }
+
+    /// Decodes the payload of the message that `row` of [`ROWS`](Self::ROWS) names.
+    fn decode_row(row: Row, payload: &'a [u8], revision: Revision) -> Result<Self, DecodeError>;
 
     /// Number, name and channel bit of the message in `revision`; `None` when the revision lacks it.
     fn entry(&self, revision: Revision) -> Option<&'static Entry>;

@@ -64,6 +64,32 @@ pub enum Fault {
     Over,
 }
 
+impl Fault {
+    /// See [`Error::code`](crate::error::Error::code).
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Length { .. } => 0,
+            Self::Magic(_) => 1,
+            Self::Count(_) => 2,
+            Self::ProfileRefused(_) => 3,
+            Self::NoCommonCipher => 4,
+            Self::UnknownCipher(_) => 5,
+            Self::NotOffered(_) => 6,
+            Self::BadPoint => 7,
+            Self::Decrypt => 8,
+            Self::Payload => 9,
+            Self::NothingToOffer => 11,
+            Self::Provider => 12,
+            Self::Over => 13,
+            Self::Certificate(CertificateError::Version(_)) => 0x80,
+            Self::Certificate(CertificateError::Signature) => 0x81,
+            Self::Certificate(CertificateError::NotYetValid { .. }) => 0x82,
+            Self::Certificate(CertificateError::Expired { .. }) => 0x83,
+            Self::Certificate(CertificateError::EmptyPeriod) => 0x84,
+        }
+    }
+}
+
 impl NoiseError {
     pub(crate) const fn new(act: Act, fault: Fault) -> Self {
         Self { act, fault }

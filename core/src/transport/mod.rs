@@ -46,6 +46,19 @@ pub enum TransportError {
 }
 
 impl TransportError {
+    /// See [`Error::code`](crate::error::Error::code).
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::TooShort { .. } => 0,
+            Self::Empty => 1,
+            Self::Decrypt => 2,
+            Self::Exhausted => 3,
+            Self::NoRoom { .. } => 4,
+            Self::Provider => 5,
+            Self::Incomplete => 6,
+        }
+    }
+
     /// Whether the peer, or someone on the way to it, caused this.
     #[must_use]
     pub const fn is_peers_fault(self) -> bool {

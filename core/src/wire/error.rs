@@ -1,23 +1,17 @@
 //! What can go wrong between bytes and values: small, `Copy`, without borrowed data.
 
-use core::fmt;
+use super::Revision;
 
-/// The message and the field that an error is about.
+/// The message and the field that an error is about, by their numbers. The names stand in the catalogue, so that who never prints
+/// them does not link them: [`DecodeError::message`], [`DecodeError::field`] and `Display` look them up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// Name as in the specification, `SubmitShares.Error` for one.
-    pub message: &'static str,
-    /// Name as in the specification; `None` when the error is about the message as a whole.
-    pub field: Option<&'static str>,
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.field {
-            Some(field) => write!(f, "{}.{}", self.message, field),
-            None => f.write_str(self.message),
-        }
-    }
+    /// The revision whose numbers these are.
+    pub revision: Revision,
+    /// The message's number.
+    pub msg_type: u8,
+    /// How many fields of its struct stand before; `None` when the error is about the message as a whole.
+    pub field: Option<u8>,
 }
 
 /// What is wrong with received bytes.
@@ -39,12 +33,27 @@ pub enum DecodeErrorKind {
     UnknownMessage(u8),
 }
 
+impl DecodeErrorKind {
+    /// See [`Error::code`](crate::error::Error::code).
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Truncated => 0,
+            Self::TooLong => 1,
+            Self::OptionCount => 2,
+            Self::Float => 3,
+            Self::CompactSize => 4,
+            Self::TrailingBytes => 5,
+            Self::UnknownMessage(_) => 6,
+        }
+    }
+}
+
 /// Received bytes that are not what they should be: what, in which field, where.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DecodeError {
     kind: DecodeErrorKind,
     offset: u32,
-    place: Option<&'static Place>,
+    place: Option<Place>,
 }
 
 impl DecodeError {
@@ -58,7 +67,7 @@ impl DecodeError {
     /// The same error in a known place; the first place that is set stays.
     #[must_use]
     #[cold]
-    pub const fn at(mut self, place: &'static Place) -> Self {
+    pub const fn at(mut self, place: Place) -> Self {
         if self.place.is_none() {
             self.place = Some(place);
         }
@@ -77,16 +86,10 @@ impl DecodeError {
         self.offset
     }
 
-    /// The message, where known.
+    /// The message and field, where known.
     #[must_use]
-    pub fn message(self) -> Option<&'static str> {
-        self.place.map(|place| place.message)
-    }
-
-    /// The field, where known.
-    #[must_use]
-    pub fn field(self) -> Option<&'static str> {
-        self.place.and_then(|place| place.field)
+    pub const fn place(self) -> Option<Place> {
+        self.place
     }
 
     /// Whether the message is merely unknown, and to be dropped, rather than malformed.
@@ -95,28 +98,6 @@ impl DecodeError {
         matches!(self.kind, DecodeErrorKind::UnknownMessage(_))
     }
 }
-
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = self.place {
-            write!(f, "{place}: ")?;
-        }
-        match self.kind {
-            DecodeErrorKind::Truncated => f.write_str("payload ends inside the value")?,
-            DecodeErrorKind::TooLong => f.write_str("length is larger than the type allows")?,
-            DecodeErrorKind::OptionCount => f.write_str("count of an optional value is neither 0 nor 1")?,
-            DecodeErrorKind::Float => f.write_str("number is negative, infinite or not a number")?,
-            DecodeErrorKind::CompactSize => f.write_str("compact size is not in its shortest form")?,
-            DecodeErrorKind::TrailingBytes => f.write_str("bytes follow the last field")?,
-            DecodeErrorKind::UnknownMessage(number) => {
-                return write!(f, "no message 0x{number:02x} in this direction");
-            }
-        }
-        write!(f, " (at byte {})", self.offset)
-    }
-}
-
-impl core::error::Error for DecodeError {}
 
 /// Why a value cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,7 +119,7 @@ pub enum EncodeErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EncodeError {
     kind: EncodeErrorKind,
-    place: Option<&'static Place>,
+    place: Option<Place>,
 }
 
 impl EncodeError {
@@ -152,7 +133,7 @@ impl EncodeError {
     /// The same error in a known place; the first place that is set stays.
     #[must_use]
     #[cold]
-    pub const fn at(mut self, place: &'static Place) -> Self {
+    pub const fn at(mut self, place: Place) -> Self {
         if self.place.is_none() {
             self.place = Some(place);
         }
@@ -165,63 +146,33 @@ impl EncodeError {
         self.kind
     }
 
-    /// The message, where known.
+    /// The message and field, where known.
     #[must_use]
-    pub fn message(self) -> Option<&'static str> {
-        self.place.map(|place| place.message)
-    }
-
-    /// The field, where known.
-    #[must_use]
-    pub fn field(self) -> Option<&'static str> {
-        self.place.and_then(|place| place.field)
+    pub const fn place(self) -> Option<Place> {
+        self.place
     }
 }
-
-impl fmt::Display for EncodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(place) = self.place {
-            write!(f, "{place}: ")?;
-        }
-        f.write_str(match self.kind {
-            EncodeErrorKind::NoRoom => "no room in the buffer",
-            EncodeErrorKind::TooLong => "value is longer than its type allows",
-            EncodeErrorKind::Missing => "this revision needs a value here",
-            EncodeErrorKind::Invalid => "value has no valid form on the wire",
-            EncodeErrorKind::NotInRevision => "message does not exist in this revision",
-        })
-    }
-}
-
-impl core::error::Error for EncodeError {}
 
 #[cfg(test)]
 mod tests {
-    use std::string::ToString;
-
     use super::*;
 
+    const PLACE: Place = Place { revision: Revision::Draft, msg_type: 0x1a, field: Some(3) };
+
     #[test]
-    fn errors_say_what_and_where_and_stay_small() {
-        static PLACE: Place = Place { message: "SubmitSharesStandard", field: Some("nonce") };
-        let error = DecodeError::new(DecodeErrorKind::Truncated, 12).at(&PLACE);
-        assert_eq!(error.to_string(), "SubmitSharesStandard.nonce: payload ends inside the value (at byte 12)");
-        assert_eq!((error.message(), error.field()), (Some("SubmitSharesStandard"), Some("nonce")));
-        assert!(size_of::<DecodeError>() <= 16 && size_of::<EncodeError>() <= 16);
+    fn errors_stay_small() {
+        assert!(size_of::<DecodeError>() <= 12 && size_of::<EncodeError>() <= 8);
     }
 
     #[test]
     fn the_innermost_place_is_kept() {
-        static INNER: Place = Place { message: "A", field: Some("b") };
-        static OUTER: Place = Place { message: "C", field: None };
-        let error = EncodeError::new(EncodeErrorKind::NoRoom).at(&INNER).at(&OUTER);
-        assert_eq!(error.to_string(), "A.b: no room in the buffer");
+        let outer = Place { field: None, ..PLACE };
+        assert_eq!(EncodeError::new(EncodeErrorKind::NoRoom).at(PLACE).at(outer).place(), Some(PLACE));
+        assert_eq!(DecodeError::new(DecodeErrorKind::Truncated, 0).at(PLACE).at(outer).place(), Some(PLACE));
     }
 
     #[test]
     fn an_unknown_number_is_not_a_malformed_message() {
-        let error = DecodeError::new(DecodeErrorKind::UnknownMessage(0x7f), 0);
-        assert!(error.is_unknown_message());
-        assert_eq!(error.to_string(), "no message 0x7f in this direction");
+        assert!(DecodeError::new(DecodeErrorKind::UnknownMessage(0x7f), 0).is_unknown_message());
     }
 }

@@ -77,7 +77,10 @@ impl Report {
             News::Submitted(number) => log!("share {number}"),
             News::NotSent(NotSent::Stale) => log!("share is stale"),
             News::NotSent(_) => log!("share not sent"),
-            News::Ended(why, wait) => log!("connection ended: {why}; next attempt in {} ms", wait.as_millis() as u32),
+            News::Ended(why, wait) => {
+                let (word, code) = why.brief();
+                log!("connection ended: {word} ({code:x}); next attempt in {} ms", wait.as_millis() as u32);
+            }
         }
     }
 
@@ -103,8 +106,8 @@ impl Report {
             Outcome::Rejected { error_code, .. } => log!("rejected: {error_code}"),
             Outcome::UpdateRefused { error_code } => log!("hash rate refused: {error_code}"),
             Outcome::Reconnect(endpoint) => log!("sent to {}:{}", endpoint.host(), endpoint.port()),
-            Outcome::Fatal(why) => log!("{why}"),
-            Outcome::Done => {}
+            // The connection's end says why.
+            Outcome::Fatal(_) | Outcome::Done => {}
         }
     }
 }

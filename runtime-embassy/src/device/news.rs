@@ -70,6 +70,39 @@ pub enum Ended {
     Closed,
 }
 
+impl Ended {
+    /// The reason in a word, and a number that says more: of an error [`Error::code`], of a stream's failure its
+    /// [`ErrorKind`](embedded_io_async::ErrorKind), of an expired certificate the second of its end.
+    ///
+    /// For firmware that logs little: `Display` says it in sentences, which with the names of messages take 20 KB.
+    #[must_use]
+    pub fn brief(&self) -> (&'static str, u32) {
+        match *self {
+            Self::NoServer => ("no server", 0),
+            Self::NoClock => ("no clock", 0),
+            Self::NoEntropy(NoEntropy) => ("no entropy", 0),
+            Self::Connect(ConnectError::NetworkDown) => ("network down", 0),
+            Self::Connect(ConnectError::Resolve) => ("unknown host", 0),
+            Self::Connect(ConnectError::NoAddress) => ("no address", 0),
+            Self::Connect(ConnectError::TimedOut) => ("no answer", 0),
+            Self::Connect(ConnectError::Refused(kind)) => ("refused", kind as u32),
+            Self::Expired(until) => ("expired", until.as_secs()),
+            Self::Refused => ("setup refused", 0),
+            Self::Elsewhere => ("sent elsewhere", 0),
+            Self::Link(LinkError::Connection(error)) | Self::Send(error) => ("error", error.code()),
+            Self::Link(LinkError::Read(kind)) => ("read failed", kind as u32),
+            Self::Link(LinkError::Write(kind)) => ("write failed", kind as u32),
+            Self::Link(LinkError::NotReading) => ("peer not reading", 0),
+            Self::Link(LinkError::NotWriting) => ("frame not ended", 0),
+            Self::Device(Fatal::ExtendedChannelsOnly) => ("extended channels only", 0),
+            Self::Device(Fatal::FixedVersion) => ("fixed version", 0),
+            Self::Device(Fatal::Server(violation)) => ("server violation", violation as u32),
+            Self::Device(Fatal::NoAnswer) => ("no channel", 0),
+            Self::Closed => ("closed", 0),
+        }
+    }
+}
+
 impl From<LinkError> for Ended {
     fn from(error: LinkError) -> Self {
         Self::Link(error)

@@ -1,0 +1,306 @@
+#!/usr/bin/env python3
+"""Says which bytes of the firmware's flash are whose, and what memory it takes.
+
+    size.py IMAGE            a table, one line for each group
+    size.py IMAGE --json     the same as one line of JSON
+    size.py IMAGE --check    compares with size.json beside this file; with ADIT_BLESS=1 writes it instead
+    size.py IMAGE --files G  files of group G, largest first; --functions G: its functions; --data G: its constants
+
+How a byte is counted:
+
+- An instruction belongs to the innermost inlined function that is somebody's: Adit's, the board's, embassy's (network stack included), the
+  cryptography's. What the core library or a small library (heapless, bs58) contributes inline is the caller's; as a function of its own
+  it is the library's. So a generic function counts to the crate that wrote it, whoever made the instance.
+- A constant belongs to who refers to it: instructions as above, else another constant. With several, to who refers to it most often. It goes from
+  where one reference points to where the next one does.
+- The vector table is the board's.
+
+Needs line tables in the image (profile.release.debug), its relocations (build.rs), and llvm-symbolizer (Debian: llvm-22).
+"""
+
+import bisect
+import collections
+import json
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+
+ADIT = {"adit", "adit-embassy"}
+CRYPTOGRAPHY = {
+    "blake2", "block-buffer", "chacha20", "chacha20poly1305", "aead", "cipher", "cmov", "cpubits", "cpufeatures", "crypto-common", "ctutils",
+    "curve25519-dalek", "digest", "ed25519", "ed25519-dalek", "fiat-crypto", "hmac", "hybrid-array", "inout", "poly1305", "sha2", "signature",
+    "subtle", "universal-hash", "x25519-dalek", "zeroize",
+}
+NETWORK = {"smoltcp", "managed", "cordyceps"}
+
+
+def group(crate):
+    if crate in ADIT:
+        return "adit"
+    if crate == "adit-firmware":
+        return "board"
+    if crate in CRYPTOGRAPHY:
+        return "cryptography"
+    if crate in NETWORK or crate.startswith("embassy-"):
+        return "embassy"
+    return "core" if crate in ("core", "compiler_builtins") else "other"
+
+
+OWNED = {"adit", "board", "embassy", "cryptography"}
+HERE = os.path.dirname(os.path.abspath(__file__))
+PLACES = [
+    (re.compile(r"/registry/src/[^/]+/(.+?)-\d+\.\d+[^/]*/"), None),
+    (re.compile(r"/compiler[-_]builtins"), "compiler_builtins"),
+    (re.compile(r"/library/(core|portable-simd)"), "core"),
+    (re.compile(r"/runtime-embassy/firmware/"), "adit-firmware"),
+    (re.compile(r"/runtime-embassy/src/"), "adit-embassy"),
+    (re.compile(r"/core/src/"), "adit"),
+]
+
+
+def crate_of(path):
+    for pattern, crate in PLACES:
+        found = pattern.search(path)
+        if found:
+            return crate or found.group(1)
+    return "unknown"
+
+
+class Image:
+    """The parts of an ELF file that are needed here."""
+
+    def __init__(self, path):
+        self.path = path
+        with open(path, "rb") as file:
+            self.bytes = file.read()
+        if self.bytes[:6] != b"\x7fELF\x01\x01":
+            sys.exit(f"{path}: not a 32-bit little-endian ELF file")
+        offset, = struct.unpack_from("<I", self.bytes, 0x20)
+        size, count, names = struct.unpack_from("<HHH", self.bytes, 0x2E)
+        self.sections = []
+        for at in range(count):
+            name, kind, flags, address, start, length, link, info, _, entry = struct.unpack_from("<10I", self.bytes, offset + at * size)
+            self.sections.append(dict(name=name, kind=kind, flags=flags, address=address, start=start, length=length, link=link, info=info))
+        names = self.sections[names]["start"]
+        for section in self.sections:
+            section["name"] = self.string(names + section["name"])
+
+    def string(self, at):
+        return self.bytes[at:self.bytes.index(0, at)].decode()
+
+    def section(self, name):
+        return next((it for it in self.sections if it["name"] == name), None)
+
+    def symbols(self):
+        table = next(it for it in self.sections if it["kind"] == 2)
+        names = self.sections[table["link"]]["start"]
+        for at in range(table["start"], table["start"] + table["length"], 16):
+            name, value, size, info, _, section = struct.unpack_from("<IIIBBH", self.bytes, at)
+            yield self.string(names + name), value, size, info & 15, section
+
+    def relocations(self):
+        """Address and kind of every relocation of loaded sections."""
+        for table in self.sections:
+            if table["kind"] == 9 and self.sections[table["info"]]["flags"] & 2:
+                for at in range(table["start"], table["start"] + table["length"], 8):
+                    address, info = struct.unpack_from("<II", self.bytes, at)
+                    yield address, info & 255
+
+    def read(self, address, form):
+        for section in self.sections:
+            if section["flags"] & 2 and section["kind"] != 8 and section["address"] <= address < section["address"] + section["length"]:
+                return struct.unpack_from(form, self.bytes, section["start"] + address - section["address"])
+        return (0,) * len(struct.unpack(form, bytes(struct.calcsize(form))))
+
+    def loaded(self):
+        """text, data and bss as llvm-size has them."""
+        text = data = bss = 0
+        for it in self.sections:
+            if it["flags"] & 2:
+                if it["kind"] == 8:
+                    bss += it["length"]
+                elif it["flags"] & 1:
+                    data += it["length"]
+                else:
+                    text += it["length"]
+        return text, data, bss
+
+
+def symbolizer():
+    for name in ("llvm-symbolizer-22", "llvm-symbolizer", "llvm-symbolizer-21", "llvm-symbolizer-20", "llvm-symbolizer-19"):
+        if shutil.which(name):
+            return name
+    sys.exit("size.py: llvm-symbolizer is missing (Debian: apt-get install llvm-22)")
+
+
+def owners_of_code(image):
+    """Owner of every halfword of code: (group, crate, file, function)."""
+    functions = sorted({(value & ~1, size) for name, value, size, kind, _ in image.symbols() if kind == 2 and size})
+    addresses = sorted({at for start, size in functions for at in range(start, start + size, 2)})
+    done = subprocess.run(
+        [symbolizer(), f"--obj={image.path}", "--inlines", "--output-style=GNU", "--addresses", "--demangle"],
+        input="\n".join(map(hex, addresses)), capture_output=True, text=True, check=True,
+    )
+    frames, here = {}, None
+    lines = iter(done.stdout.splitlines())
+    for line in lines:
+        if re.fullmatch(r"0x[0-9a-f]+", line):
+            here = frames.setdefault(int(line, 16), [])
+        else:
+            here.append((line, next(lines).rsplit(":", 1)[0]))
+    owners, last = {}, None
+    starts = {start for start, _ in functions}
+    for at in addresses:
+        if at in starts:
+            last = None
+        known = [(function, place, crate_of(place)) for function, place in frames[at] if crate_of(place) != "unknown"]
+        found = next((it for it in known if group(it[2]) in OWNED), known[-1] if known else None)
+        if found:
+            last = (group(found[2]), found[2], found[1], found[0])
+        elif last is None:
+            name = next((name for name, value, _, kind, _ in image.symbols() if kind == 2 and value & ~1 == at), "?")
+            crate = "compiler_builtins" if name.startswith(("__", "mem")) else "unknown"
+            last = (group(crate), crate, "", name)
+        owners[at] = last
+    return owners
+
+
+def targets(image):
+    """(address of the reference, what it points at), both as addresses."""
+    upper = collections.defaultdict(list)
+    lower = []
+    for address, kind in image.relocations():
+        if kind == 2:
+            yield address, image.read(address, "<I")[0]
+        elif kind in (47, 48):
+            first, second = image.read(address, "<HH")
+            value = (first & 15) << 12 | (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 255
+            register = second >> 8 & 15
+            if kind == 47:
+                lower.append((address, register, value))
+            else:
+                upper[register].append((address, value))
+    for places in upper.values():
+        places.sort()
+    for address, register, value in lower:
+        places = upper[register]
+        # The other half follows; now and then it was moved in front.
+        at = bisect.bisect(places, (address, 0))
+        near = min(places[max(at - 1, 0):at + 1], key=lambda it: abs(it[0] - address) + (64 if it[0] < address else 0), default=None)
+        if near:
+            yield address, near[1] << 16 | value
+
+
+def owners_of_constants(image, code):
+    """(start, length, owner) of every piece of .rodata."""
+    section = image.section(".rodata")
+    begin, end = section["address"], section["address"] + section["length"]
+    references = collections.defaultdict(list)
+    for address, target in targets(image):
+        if begin <= target < end:
+            references[target].append(address)
+    for name, value, size, kind, _ in image.symbols():
+        if kind == 1 and begin <= value < end:
+            references.setdefault(value, [])
+    starts = sorted(references)
+    if not starts or starts[0] != begin:
+        starts.insert(0, begin)
+    owner = {}
+    # Rounds: constants that only constants refer to come after those.
+    for _ in range(8):
+        for start in starts:
+            if start in owner:
+                continue
+            votes = collections.Counter()
+            for address in references.get(start, []):
+                if address in code:
+                    votes[code[address]] += 1
+                elif begin <= address < end:
+                    parent = owner.get(starts[bisect.bisect(starts, address) - 1])
+                    if parent:
+                        votes[parent] += 1
+            if votes:
+                groups = collections.Counter()
+                for who, count in votes.items():
+                    groups[who[0]] += count
+                best = groups.most_common(1)[0][0]
+                owner[start] = max((it for it in votes.items() if it[0][0] == best), key=lambda it: it[1])[0]
+    named = {value: name for name, value, size, kind, _ in image.symbols() if kind == 1}
+    for start, stop in zip(starts, starts[1:] + [end]):
+        if start in owner:
+            yield start, stop - start, owner[start]
+        else:
+            yield start, stop - start, ("other", "unknown", "", named.get(start, "constant that nothing refers to"))
+
+
+GROUPS = ["adit", "board", "embassy", "cryptography", "core", "other"]
+
+
+def main(arguments):
+    if not arguments:
+        sys.exit(__doc__)
+    image = Image(arguments[0])
+    text, data, bss = image.loaded()
+    code = owners_of_code(image)
+    constants = list(owners_of_constants(image, code))
+    flash = {name: dict(code=0, constants=0) for name in GROUPS}
+    for owner in code.values():
+        flash[owner[0]]["code"] += 2
+    for _, length, owner in constants:
+        flash[owner[0]]["constants"] += length
+    vectors = image.section(".vector_table")
+    flash["board"]["constants"] += vectors["length"]
+    # Gaps between functions.
+    flash["other"]["code"] += text - sum(it["code"] + it["constants"] for it in flash.values())
+    record = dict(text=text, data=data, bss=bss)
+    for name in GROUPS:
+        record[name] = flash[name]["code"] + flash[name]["constants"]
+
+    option = arguments[1] if len(arguments) > 1 else None
+    if option == "--json":
+        print(json.dumps(record))
+    elif option == "--check":
+        return check(record)
+    elif option in ("--files", "--functions", "--data"):
+        wanted = collections.Counter()
+        if option == "--data":
+            for start, length, owner in constants:
+                if owner[0] == arguments[2]:
+                    raw = bytes(image.read(start, f"<{length}B"))
+                    shown = "".join(chr(b) if 32 <= b < 127 else "." for b in raw[:60])
+                    wanted[f"{start:#x} {owner[1]} {owner[2].split('/src/')[-1]} {shown}"] += length
+        else:
+            for owner in code.values():
+                if owner[0] == arguments[2]:
+                    wanted[" ".join([owner[1], owner[2].split("/src/")[-1]] + ([owner[3]] if option == "--functions" else []))] += 2
+        for what, length in wanted.most_common():
+            print(f"{length:7} {what}")
+    else:
+        print(f"{'':14}{'code':>9}{'constants':>11}{'flash':>9}")
+        for name in GROUPS:
+            it = flash[name]
+            print(f"{name:14}{it['code']:9}{it['constants']:11}{it['code'] + it['constants']:9}")
+        print(f"{'together':14}{'':9}{'':11}{text:9}   data {data}, bss {bss}")
+    return 0
+
+
+def check(record):
+    path = os.path.join(HERE, "size.json")
+    if os.environ.get("ADIT_BLESS") == "1":
+        with open(path, "w") as file:
+            json.dump(record, file, indent=2)
+            file.write("\n")
+        return 0
+    with open(path) as file:
+        known = json.load(file)
+    worse = [f"{name}: {record.get(name)} now, {known[name]} in size.json" for name in known if record.get(name) != known[name]]
+    for line in worse:
+        print(line)
+    return 1 if worse else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
