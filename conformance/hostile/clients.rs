@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use adit::message::mining::ToClient;
 use adit::message::mining::{CloseChannel, SetCustomMiningJob, ToServer, UpdateChannel};
@@ -96,6 +97,42 @@ fn channels_opened_and_closed_for_ever_leave_nothing() {
         assert!(matches!(house.handle(id, &close), Ok(PoolEvent::Closed { .. })));
         house.ignore_answers();
     });
+    house.check_honest();
+}
+
+/// D-OPEN-5: opening, mining and closing as fast as a peer can, to use up the extranonce numbers, which rest once a share was accepted under
+/// them: what is above the limit is refused by name, and what is taken is bounded by time.
+#[test]
+fn extranonce_churn_is_held_to_a_pace() {
+    let limits = PoolLimits { opens_per_second: NonZeroU32::new(10), open_burst: 100, ..PoolLimits::default() };
+    let mut house = House::new(limits);
+    let id = house.connect();
+    let (mut given, mut refused) = (0, 0);
+    let begin = house.now;
+    for n in 0..100_000 {
+        house.now = house.now.saturating_add(Duration::from_micros(100));
+        match house.handle(id, &open(n, "churn")) {
+            Ok(PoolEvent::Opened { channel_id, .. }) => {
+                given += 1;
+                let job = house.hear(id).expect("there is a tip");
+                assert!(matches!(house.handle(id, &share(channel_id, job, n)), Ok(PoolEvent::Share(_))));
+                let close = ToServer::CloseChannel(CloseChannel { channel_id, reason_code: "".into() });
+                assert!(matches!(house.handle(id, &close), Ok(PoolEvent::Closed { .. })));
+                house.ignore_answers();
+            }
+            event => {
+                assert_eq!(event, Ok(PoolEvent::Refused { connection: id, why: Refusal::TooManyRequests }));
+                assert_eq!(house.answers(), ["too-many-requests"]);
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!(house.now.saturating_since(begin), Duration::from_secs(10));
+    assert_eq!(
+        (given, refused),
+        (200, 99_800),
+        "the one that is due, a hundred at once, and ten a second since the first"
+    );
     house.check_honest();
 }
 

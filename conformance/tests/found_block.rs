@@ -13,7 +13,7 @@ use adit::mining::header::Header as MiningHeader;
 use adit::mining::target::Target;
 use adit::protocol::{Initiator, Mining, Protocol, Responder, Side, TemplateDistribution, decode_incoming};
 use adit::role::ConnectionId;
-use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent, ProviderEvent};
+use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent, ProviderEvent, TemplateNews};
 use adit::role::provider::{NewTemplate, Provider};
 use adit::storage::Heap;
 use adit::template::book::Basis;
@@ -143,7 +143,7 @@ impl House {
         up.drain::<Initiator, TemplateDistribution>(|message| {
             events += usize::from(matches!(
                 pool.handle_provider(NOW, message).unwrap(),
-                ProviderEvent::Job { .. } | ProviderEvent::Tip { .. }
+                ProviderEvent::Template(TemplateNews::Job { .. } | TemplateNews::Tip { .. })
             ));
         });
         assert_eq!(events, 2);

@@ -1,5 +1,6 @@
 //! Token buckets: how often something may happen. Pure: time is an argument. What is counted must not be here.
 
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::time::Instant;
@@ -55,7 +56,7 @@ impl TokenBucket {
             return None;
         }
         if self.rate.per_second == 0 || self.rate.burst == 0 {
-            return Some(Instant::from_micros(u64::MAX));
+            return Some(Instant::END);
         }
         let micros = (ONE - self.level).div_ceil(u64::from(self.rate.per_second));
         Some(now.saturating_add(Duration::from_micros(micros)))
@@ -73,6 +74,32 @@ impl TokenBucket {
         // A token a second is one millionth of a token a microsecond.
         let gained = passed.saturating_mul(u64::from(self.rate.per_second));
         self.level = self.level.saturating_add(gained).min(u64::from(self.rate.burst) * ONE);
+    }
+}
+
+/// A token bucket of eight bytes, for peers of whom there are many: what it holds is told with each call, so that it can change.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// When the next would come, if all came at the highest rate.
+    next: Instant,
+}
+
+impl Pace {
+    /// A full bucket.
+    #[must_use]
+    pub const fn new(now: Instant) -> Self {
+        Self { next: now }
+    }
+
+    /// Whether one more is within `per_second` on average and `burst` at once beyond that; counts it when it is.
+    pub fn take(&mut self, now: Instant, per_second: NonZeroU32, burst: u32) -> bool {
+        let apart = Duration::from_secs(1) / per_second.get();
+        let ahead = self.next.saturating_since(now);
+        let within = ahead <= apart.saturating_mul(burst);
+        if within {
+            self.next = self.next.max(now).saturating_add(apart);
+        }
+        within
     }
 }
 
@@ -144,7 +171,34 @@ mod tests {
         assert_eq!(throttle.pass(Instant::from_secs(1)), Some(3));
     }
 
+    #[test]
+    fn a_pace_gives_a_burst_then_the_rate() {
+        let ten = NonZeroU32::new(10).expect("not zero");
+        let mut pace = Pace::new(Instant::ORIGIN);
+        let given = (0..100).filter(|_| pace.take(Instant::ORIGIN, ten, 5)).count();
+        assert_eq!(given, 6, "the one that is due and five");
+        assert!(!pace.take(Instant::from_micros(99_999), ten, 5));
+        assert!(pace.take(Instant::from_millis(100), ten, 5));
+        let late = Instant::from_secs(100);
+        assert_eq!((0..100).filter(|_| pace.take(late, ten, 5)).count(), 6, "no more gathers");
+    }
+
     proptest! {
+        /// The same for a pace, which may give the one that is due beyond the burst.
+        #[test]
+        fn a_pace_never_gives_more(
+            per_second in 1u32..2_000, burst in 0u32..50, steps in proptest::collection::vec(0u64..200_000, 0..200)
+        ) {
+            let mut pace = Pace::new(Instant::ORIGIN);
+            let (mut micros, mut given) = (0u64, 0u64);
+            for step in steps {
+                micros += step;
+                given += u64::from(pace.take(Instant::from_micros(micros), NonZeroU32::new(per_second).expect("not zero"), burst));
+                // Half a millisecond a second is lost to whole microseconds at most.
+                prop_assert!(given <= 1 + u64::from(burst) + (micros + micros / 500 + 1) * u64::from(per_second) / ONE);
+            }
+        }
+
         /// Whatever the pattern of asking, what was given never exceeds the burst and the rate times the time.
         #[test]
         fn never_more_than_burst_and_rate(

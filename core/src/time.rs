@@ -3,38 +3,57 @@
 //! Two clocks meet here and must not be mixed, hence two types: [`Instant`] is monotonic with an origin of the
 //! caller's choice and serves deadlines; [`UnixTime`] is wall-clock and serves certificates and block headers.
 
+use core::fmt;
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 /// A point on the caller's monotonic clock, in microseconds since an origin that the caller picks once.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Instant(u64);
+///
+/// Stored one higher, so that an `Option` of it is no larger: a connection has several deadlines, most of the time none of them.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Instant(NonZeroU64);
+
+impl Default for Instant {
+    fn default() -> Self {
+        Self::ORIGIN
+    }
+}
+
+impl fmt::Debug for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Instant").field(&self.as_micros()).finish()
+    }
+}
 
 impl Instant {
     /// The origin of the caller's clock.
-    pub const ORIGIN: Self = Self(0);
+    pub const ORIGIN: Self = Self(NonZeroU64::MIN);
 
-    /// `micros` microseconds after the origin.
+    /// The end of the range, which is never reached.
+    pub const END: Self = Self(NonZeroU64::MAX);
+
+    /// `micros` microseconds after the origin; saturates at the end of the range.
     #[must_use]
     pub const fn from_micros(micros: u64) -> Self {
-        Self(micros)
+        Self(NonZeroU64::MIN.saturating_add(micros))
     }
 
     /// `millis` milliseconds after the origin; saturates at the end of the range.
     #[must_use]
     pub const fn from_millis(millis: u64) -> Self {
-        Self(millis.saturating_mul(1_000))
+        Self::from_micros(millis.saturating_mul(1_000))
     }
 
     /// `secs` seconds after the origin; saturates at the end of the range.
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
-        Self(secs.saturating_mul(1_000_000))
+        Self::from_micros(secs.saturating_mul(1_000_000))
     }
 
     /// Microseconds since the origin.
     #[must_use]
     pub const fn as_micros(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// This point moved later by `duration`; saturates, so that an endless time limit is simply never reached.
@@ -48,7 +67,7 @@ impl Instant {
     /// Time passed since `earlier`, zero when the clock went backwards.
     #[must_use]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
-        Duration::from_micros(self.0.saturating_sub(earlier.0))
+        Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
     }
 }
 
@@ -85,9 +104,17 @@ mod tests {
 
     #[test]
     fn deadlines_saturate_instead_of_wrapping() {
-        let end = Instant::from_micros(u64::MAX - 1);
-        assert_eq!(end.saturating_add(Duration::from_secs(1)).as_micros(), u64::MAX);
-        assert_eq!(Instant::ORIGIN.saturating_add(Duration::MAX).as_micros(), u64::MAX);
+        let late = Instant::from_micros(u64::MAX - 2);
+        assert_eq!((late.as_micros(), late.saturating_add(Duration::from_secs(1))), (u64::MAX - 2, Instant::END));
+        assert_eq!(Instant::ORIGIN.saturating_add(Duration::MAX), Instant::END);
+        assert_eq!((Instant::from_micros(u64::MAX), Instant::from_secs(u64::MAX)), (Instant::END, Instant::END));
+        assert!(late < Instant::END && Instant::ORIGIN < Instant::from_micros(1));
+    }
+
+    #[test]
+    fn no_deadline_takes_no_room() {
+        assert_eq!(size_of::<Option<Instant>>(), size_of::<u64>());
+        assert_eq!((Instant::default().as_micros(), Instant::from_micros(7).as_micros()), (0, 7));
     }
 
     #[test]

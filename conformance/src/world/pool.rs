@@ -7,7 +7,7 @@ use adit::connection::{Connection, Event, InitiatorConfig, ResponderConfig};
 use adit::message::common::SetupConnection;
 use adit::message::mining::SetupFlags;
 use adit::protocol::{Initiator, Mining, Protocol, Responder, TemplateDistribution};
-use adit::role::pool::{AcceptAll, PoolConfig, PoolError, PoolEvent, ProviderEvent};
+use adit::role::pool::{AcceptAll, PoolConfig, PoolError, PoolEvent, ProviderEvent, TemplateNews};
 use adit::role::{ConnectionId, Pool};
 use adit::storage::Heap;
 use adit::template::coinbase::Payout;
@@ -114,10 +114,10 @@ impl PoolNode {
                     role.provider_connected();
                 }
                 Event::Message(message) => match role.handle_provider(now, message) {
-                    Ok(ProviderEvent::NoJob { template_id, why }) => {
+                    Ok(ProviderEvent::Template(TemplateNews::NoJob { template_id, why })) => {
                         failure.get_or_insert(format!("no job of template {template_id}: {why}"));
                     }
-                    Ok(ProviderEvent::Unusable { template_id, why }) => {
+                    Ok(ProviderEvent::Template(TemplateNews::Unusable { template_id, why })) => {
                         failure.get_or_insert(format!("template {template_id}: {why}"));
                     }
                     Ok(_) => {}

@@ -11,7 +11,7 @@ use adit::message::template::{NewTemplate, SetNewPrevHash, ToClient};
 use adit::mining::target::Target;
 use adit::protocol::{Initiator, Mining, Responder};
 use adit::role::device::{DeviceConfig, Endpoint, Outcome};
-use adit::role::pool::{AcceptAll, PoolConfig, PoolEvent, ProviderEvent};
+use adit::role::pool::{AcceptAll, PoolConfig, PoolEvent, ProviderEvent, TemplateNews};
 use adit::role::{ConnectionId, Device, Pool};
 use adit::session::Session;
 use adit::storage::Heap;
@@ -83,7 +83,7 @@ pub(crate) fn template(pool: &mut Pool<Heap>, now: Instant, template_id: u64, fu
         merkle_path: Seq0255::new(&path),
     });
     let taken = pool.handle_provider(now, message).expect("an honest provider");
-    assert_eq!(taken, ProviderEvent::Job { template_id, future });
+    assert_eq!(taken, ProviderEvent::Template(TemplateNews::Job { template_id, future }));
 }
 
 /// A new tip, on a network so hard that no share is a block.
@@ -96,7 +96,7 @@ pub(crate) fn prev_hash(pool: &mut Pool<Heap>, now: Instant, template_id: u64) {
         target: Target::from_nbits(0x1703_a30c).expect("a target").into(),
     });
     let taken = pool.handle_provider(now, message).expect("an honest provider");
-    assert!(matches!(taken, ProviderEvent::Tip { .. }), "{taken:?}");
+    assert!(matches!(taken, ProviderEvent::Template(TemplateNews::Tip { .. })), "{taken:?}");
 }
 
 impl Bench {

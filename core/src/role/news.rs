@@ -11,7 +11,7 @@ use core::net::SocketAddr;
 
 use super::ConnectionId;
 use super::device::{Fatal, Outcome};
-use super::pool::{self, JobError, PoolEvent};
+use super::pool::{PoolEvent, TemplateNews};
 use crate::connection::Outbound;
 use crate::error::{Error, Misuse};
 use crate::message::template::{RequestTransactionDataError, RequestTransactionDataSuccess};
@@ -19,7 +19,6 @@ use crate::mining::client::NotSent;
 use crate::protocol::{Responder, TemplateDistribution};
 use crate::template::server::Request;
 use crate::template::solution::{Breach, NoBlock};
-use crate::template::store::TemplateError;
 use crate::wire::{B016M, B064K, Seq064K};
 
 /// Something that happened to a device, for logs and views. Codes are the server's words, for people.
@@ -132,59 +131,6 @@ pub enum PoolNews {
     Downstream(PoolEvent),
     /// What came of the template provider's message.
     Template(TemplateNews),
-}
-
-/// What came of the template provider's message.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum TemplateNews {
-    /// A job was made of a template. With `future` it waits for a tip.
-    Job {
-        /// The template.
-        template_id: u64,
-        /// It waits for a tip.
-        future: bool,
-    },
-    /// No job could be made of a template.
-    NoJob {
-        /// The template.
-        template_id: u64,
-        /// Why.
-        why: JobError,
-    },
-    /// A template that can't be used.
-    Unusable {
-        /// The template.
-        template_id: u64,
-        /// What is wrong with it.
-        why: TemplateError,
-    },
-    /// The network moved on, and all channels with it.
-    Tip {
-        /// Hash of the block to build on, in raw SHA-256 order.
-        prev_hash: [u8; 32],
-        /// The template that is mined now.
-        template_id: u64,
-    },
-    /// The network moved on, but there is no job: nothing that is mined now counts until the next template.
-    TipWithoutJob {
-        /// Hash of the block to build on, in raw SHA-256 order.
-        prev_hash: [u8; 32],
-    },
-}
-
-impl TemplateNews {
-    /// What outlives the message; transactions do not, a pool asks for none by itself.
-    #[must_use]
-    pub fn of(event: pool::ProviderEvent<'_>) -> Option<Self> {
-        match event {
-            pool::ProviderEvent::Job { template_id, future } => Some(Self::Job { template_id, future }),
-            pool::ProviderEvent::NoJob { template_id, why } => Some(Self::NoJob { template_id, why }),
-            pool::ProviderEvent::Unusable { template_id, why } => Some(Self::Unusable { template_id, why }),
-            pool::ProviderEvent::Tip { prev_hash, template_id } => Some(Self::Tip { prev_hash, template_id }),
-            pool::ProviderEvent::TipWithoutJob { prev_hash } => Some(Self::TipWithoutJob { prev_hash }),
-            pool::ProviderEvent::Transactions(_) | pool::ProviderEvent::NoTransactions(_) => None,
-        }
-    }
 }
 
 /// A solution whose hash meets the target: to be built into a block and broadcast at once, even when a rule was broken on the way

@@ -12,7 +12,7 @@ mod upstream;
 
 use std::{fmt, sync::Arc};
 
-pub use adit::role::news::{PoolNews, TemplateNews};
+pub use adit::role::{news::PoolNews, pool::TemplateNews};
 use adit::{
     connection::{ResponderConfig, SetupPolicy},
     crypto::Provider as Crypto,

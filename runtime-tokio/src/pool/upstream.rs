@@ -9,7 +9,7 @@ use adit::{
     protocol::{Protocol, TemplateDistribution},
 };
 
-use super::{PoolNews, TemplateNews, shared::Shared};
+use super::{PoolNews, shared::Shared};
 use crate::{
     link::Turn,
     shutdown::Shutdown,
@@ -108,7 +108,7 @@ impl<P: Crypto> Provider<'_, P> {
             Event::Message(message) => {
                 let handled = self.shared.with(|state| state.pool.handle_provider(now, message));
                 let event = handled.map_err(|violation| Ended::Broken(violation.to_string()))?;
-                if let Some(news) = TemplateNews::of(event) {
+                if let Some(news) = event.news() {
                     self.shared.tell(|| PoolNews::Template(news));
                 }
             }

@@ -83,12 +83,14 @@ pub enum Refusal {
     ExtendedRefused,
     /// The connection has as many channels as it may.
     TooManyChannels,
+    /// The connection asks for channels faster than it may.
+    TooManyRequests,
     /// No extranonce prefix is free. Other channels go on.
     ExtranonceExhausted,
 }
 
 impl Refusal {
-    /// The code for the client. Beside the listed ones two of our own, for causes that the lists do not have.
+    /// The code for the client. Beside the listed ones some of our own, for causes that the lists do not have.
     #[must_use]
     pub const fn code(self) -> &'static str {
         match self {
@@ -100,6 +102,7 @@ impl Refusal {
             Self::StandardRefused => "standard-channels-not-supported",
             Self::ExtendedRefused => OpenMiningChannelError::EXTENDED_CHANNELS_NOT_SUPPORTED_FOR_STANDARD_JOBS,
             Self::TooManyChannels => "too-many-channels",
+            Self::TooManyRequests => "too-many-requests",
             Self::ExtranonceExhausted => "extranonce-space-exhausted",
         }
     }

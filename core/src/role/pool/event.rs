@@ -126,10 +126,10 @@ pub enum PoolEvent {
     },
 }
 
-/// What came of the template provider's message.
+/// What became of the template provider's jobs and tips.
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[must_use]
-pub enum ProviderEvent<'m> {
+pub enum TemplateNews {
     /// A job was made of a template. With `future` it waits for a tip.
     Job {
         /// The template.
@@ -163,10 +163,29 @@ pub enum ProviderEvent<'m> {
         /// Hash of the block to build on, in raw SHA-256 order.
         prev_hash: [u8; 32],
     },
+}
+
+/// What came of the template provider's message.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use]
+pub enum ProviderEvent<'m> {
+    /// Of a template or a tip.
+    Template(TemplateNews),
     /// Transactions that were asked for.
     Transactions(RequestTransactionDataSuccess<'m>),
     /// The provider does not have them.
     NoTransactions(RequestTransactionDataError<'m>),
+}
+
+impl ProviderEvent<'_> {
+    /// What outlives the message; transactions do not, a pool asks for none by itself.
+    #[must_use]
+    pub const fn news(&self) -> Option<TemplateNews> {
+        match self {
+            Self::Template(news) => Some(*news),
+            Self::Transactions(_) | Self::NoTransactions(_) => None,
+        }
+    }
 }
 
 /// A share whose header is to be hashed: [`Pool::conclude`](super::Pool::conclude) goes on with the hash.

@@ -17,9 +17,8 @@ mod testing;
 mod tests;
 
 use core::fmt;
-use core::time::Duration;
 
-pub use event::{Begun, Block, PendingShare, PoolError, PoolEvent, PoolStatistics, ProviderEvent, Share};
+pub use event::{Begun, Block, PendingShare, PoolError, PoolEvent, PoolStatistics, ProviderEvent, Share, TemplateNews};
 pub use policy::{AcceptAll, Known, Policy};
 pub use settings::{ConfigError, PoolConfig, PoolLimits};
 pub use users::User;
@@ -32,6 +31,7 @@ use crate::message::common::Reconnect;
 use crate::message::mining::{SetupFlags, ToServer};
 use crate::mining::extranonce::ExtranonceSpace;
 use crate::mining::server::{MiningServer, Opened, Out, Received, Refusal, Rejection, ServerConfig, Shared};
+use crate::rate::Pace;
 use crate::storage::{List, Storage};
 use crate::template::client::TemplateClient;
 use crate::time::{Instant, earliest};
@@ -46,8 +46,10 @@ struct Link<S: Storage> {
     server: MiningServer<S>,
     /// When it is given up unless it opens a channel; none while it has one.
     open_by: Option<Instant>,
-    /// When its next share would come, if all came at the highest rate that is allowed.
-    next_share: Instant,
+    /// Within [`PoolLimits::shares_per_second`].
+    shares: Pace,
+    /// Within [`PoolLimits::opens_per_second`].
+    opens: Pace,
     /// The ticket of its last share that waits for storage; 0 for none.
     waits_for: u64,
     /// The last call to leave that it was told.
@@ -148,8 +150,8 @@ impl<S: Storage> Pool<S> {
         }
         let open_by = self.limits.without_channel.map(|time| now.saturating_add(time));
         let told_reconnect = self.elsewhere.call;
-        let link =
-            Link { server: MiningServer::new(revision, flags), open_by, next_share: now, waits_for: 0, told_reconnect };
+        let (server, pace) = (MiningServer::new(revision, flags), Pace::new(now));
+        let link = Link { server, open_by, shares: pace, opens: pace, waits_for: 0, told_reconnect };
         let id = self.links.insert(|_| link).map_err(|_| PoolError::TooManyConnections)?;
         self.links.set_deadline(id, open_by);
         Ok(id)
@@ -203,7 +205,9 @@ impl<S: Storage> Pool<S> {
             Received::Share(prepared) => return Ok(Begun::Share(PendingShare { connection: id, prepared })),
             Received::Done => PoolEvent::Nothing,
             Received::Open(request) => {
-                let decision = if self.channels >= self.limits.channels {
+                let decision = if !link.may_open(now, &self.limits) {
+                    Err(Refusal::TooManyRequests)
+                } else if self.channels >= self.limits.channels {
                     Err(Refusal::TooManyChannels)
                 } else {
                     let name = request.user_identity.as_bytes();
@@ -477,13 +481,11 @@ impl<S: Storage> Pool<S> {
 impl<S: Storage> Link<S> {
     /// Whether one more share is within the limit; counts it when it is.
     fn may_share(&mut self, now: Instant, limits: &PoolLimits) -> bool {
-        let Some(rate) = limits.shares_per_second else { return true };
-        let apart = Duration::from_secs(1) / rate.get();
-        let ahead = self.next_share.saturating_since(now);
-        if ahead > apart.saturating_mul(limits.share_burst) {
-            return false;
-        }
-        self.next_share = self.next_share.max(now).saturating_add(apart);
-        true
+        limits.shares_per_second.is_none_or(|rate| self.shares.take(now, rate, limits.share_burst))
+    }
+
+    /// The same for a channel that is asked for.
+    fn may_open(&mut self, now: Instant, limits: &PoolLimits) -> bool {
+        limits.opens_per_second.is_none_or(|rate| self.opens.take(now, rate, limits.open_burst))
     }
 }

@@ -20,6 +20,12 @@ pub struct PoolLimits {
     pub shares_per_second: Option<NonZeroU32>,
     /// Shares that may come at once above that average.
     pub share_burst: u32,
+    /// Channels that one connection may ask for a second on average, opened or not. Default none. Whoever opens and closes channels without end
+    /// uses extranonce numbers up, which rest until two blocks later; what is asked for above the limit is refused, so that a proxy that
+    /// comes back with all its devices is only slowed down.
+    pub opens_per_second: Option<NonZeroU32>,
+    /// Channels that may be asked for at once above that average.
+    pub open_burst: u32,
     /// How long a connection may be without a channel (D-OPEN-2). Default a minute.
     pub without_channel: Option<Duration>,
 }
@@ -31,6 +37,8 @@ impl Default for PoolLimits {
             channels: usize::MAX,
             shares_per_second: None,
             share_burst: 100,
+            opens_per_second: None,
+            open_burst: 100,
             without_channel: Some(Duration::from_secs(60)),
         }
     }

@@ -3,7 +3,7 @@
 use std::boxed::Box;
 use std::vec::Vec;
 
-use super::{AcceptAll, Policy, Pool, PoolConfig, PoolError, PoolEvent, ProviderEvent};
+use super::{AcceptAll, Policy, Pool, PoolConfig, PoolError, PoolEvent, ProviderEvent, TemplateNews};
 use crate::message::MessageSet;
 use crate::message::mining::{OpenStandardMiningChannel, SetupFlags, SubmitSharesStandard, ToClient, ToServer};
 use crate::mining::server::ServerConfig;
@@ -114,12 +114,12 @@ impl<S: Storage> Bench<S> {
                 provider.poll_outbound(id, &mut up.out()).unwrap();
                 up.drain::<Initiator>(|message| {
                     events.push(match pool.handle_provider(*now, message).unwrap() {
-                        ProviderEvent::Job { future: true, .. } => "future job",
-                        ProviderEvent::Job { .. } => "job",
-                        ProviderEvent::Tip { .. } => "tip",
-                        ProviderEvent::TipWithoutJob { .. } => "tip without job",
-                        ProviderEvent::NoJob { .. } => "no job",
-                        ProviderEvent::Unusable { .. } => "unusable",
+                        ProviderEvent::Template(TemplateNews::Job { future: true, .. }) => "future job",
+                        ProviderEvent::Template(TemplateNews::Job { .. }) => "job",
+                        ProviderEvent::Template(TemplateNews::Tip { .. }) => "tip",
+                        ProviderEvent::Template(TemplateNews::TipWithoutJob { .. }) => "tip without job",
+                        ProviderEvent::Template(TemplateNews::NoJob { .. }) => "no job",
+                        ProviderEvent::Template(TemplateNews::Unusable { .. }) => "unusable",
                         ProviderEvent::Transactions(_) | ProviderEvent::NoTransactions(_) => "transactions",
                     });
                 });

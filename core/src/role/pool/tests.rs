@@ -1,6 +1,7 @@
 //! The pool as a whole.
 
 use core::num::NonZeroU32;
+use core::time::Duration;
 use std::vec;
 use std::vec::Vec;
 
@@ -266,10 +267,10 @@ fn templates_that_give_no_job_are_said_and_survived() {
     };
     let event = bench.pool.handle_provider(bench.now, template::ToClient::NewTemplate(rich)).unwrap();
     let why = JobError::Coinbase(CoinbaseError::ValueOutOfRange(u64::MAX));
-    assert_eq!(event, ProviderEvent::NoJob { template_id: 50, why });
+    assert_eq!(event, ProviderEvent::Template(TemplateNews::NoJob { template_id: 50, why }));
     let long = template::NewTemplate { template_id: 51, coinbase_prefix: B0255::new(&[0; 9]), ..rich };
     let event = bench.pool.handle_provider(bench.now, template::ToClient::NewTemplate(long)).unwrap();
-    assert!(matches!(event, ProviderEvent::Unusable { template_id: 51, .. }));
+    assert!(matches!(event, ProviderEvent::Template(TemplateNews::Unusable { template_id: 51, .. })));
     let tip = template::SetNewPrevHash {
         template_id: 51,
         prev_hash: U256([9; 32]),
@@ -278,10 +279,10 @@ fn templates_that_give_no_job_are_said_and_survived() {
         target: U256::ZERO,
     };
     let event = bench.pool.handle_provider(bench.now, template::ToClient::SetNewPrevHash(tip)).unwrap();
-    assert_eq!(event, ProviderEvent::TipWithoutJob { prev_hash: [9; 32] });
+    assert_eq!(event, ProviderEvent::Template(TemplateNews::TipWithoutJob { prev_hash: [9; 32] }));
     let now = template::NewTemplate { template_id: 52, future_template: false, coinbase_tx_value_remaining: 5, ..rich };
     let event = bench.pool.handle_provider(bench.now, template::ToClient::NewTemplate(now)).unwrap();
-    assert_eq!(event, ProviderEvent::Job { template_id: 52, future: false });
+    assert_eq!(event, ProviderEvent::Template(TemplateNews::Job { template_id: 52, future: false }));
     let heard = bench.heard(id);
     assert!(matches!(heard[..], [Heard::Job { future: true, .. }, Heard::PrevHash { prev: 9, .. }]), "{heard:?}");
 }
@@ -317,6 +318,24 @@ fn connections_channels_and_shares_are_limited() {
     let again = bench.connect();
     assert!(matches!(bench.open(again, "b"), Ok(PoolEvent::Opened { .. })));
     assert_eq!(bench.open(other, "gone"), Err(PoolError::UnknownConnection));
+}
+
+/// Asking for channels too fast is refused, asking later is not; who asked in time keeps what it has.
+#[test]
+fn channels_are_given_at_a_pace() {
+    let limits = PoolLimits { opens_per_second: NonZeroU32::new(2), open_burst: 1, ..PoolLimits::default() };
+    let mut bench = Bench::<Inline>::running(&PoolConfig { limits, ..config() });
+    let (id, other) = (bench.connect(), bench.connect());
+    let refused = Ok(PoolEvent::Refused { connection: id, why: Refusal::TooManyRequests });
+    for _ in 0..2 {
+        assert!(matches!(bench.open(id, "a"), Ok(PoolEvent::Opened { .. })));
+    }
+    assert_eq!(bench.open(id, "a"), refused);
+    assert!(matches!(bench.open(other, "b"), Ok(PoolEvent::Opened { .. })), "each connection has its own");
+    bench.now = bench.now.saturating_add(Duration::from_millis(500));
+    assert!(matches!(bench.open(id, "a"), Ok(PoolEvent::Opened { .. })));
+    assert_eq!(bench.open(id, "a"), refused);
+    assert_eq!(bench.pool.statistics(bench.now).channels, 4);
 }
 
 /// D-OPEN-2: who opens nothing for a minute is given up; who has a channel is not.

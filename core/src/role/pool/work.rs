@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{Pool, ProviderEvent};
+use super::{Pool, ProviderEvent, TemplateNews};
 use crate::config::{COINBASE_HEAP, COINBASE_INLINE, PAYOUTS_HEAP, PAYOUTS_INLINE, SCRIPT_HEAP, SCRIPT_INLINE};
 use crate::error::Error;
 use crate::message::template::ToClient;
@@ -150,13 +150,15 @@ impl<S: Storage> Pool<S> {
         message: ToClient<'m>,
     ) -> Result<ProviderEvent<'m>, ProviderViolation> {
         Ok(match self.templates.handle(now, message)? {
-            TemplateEvent::Template { id, future } => match self.add_job(id) {
-                Ok(()) => ProviderEvent::Job { template_id: id, future },
-                Err(why) => ProviderEvent::NoJob { template_id: id, why },
-            },
-            TemplateEvent::Unusable { id, why } => ProviderEvent::Unusable { template_id: id, why },
+            TemplateEvent::Template { id, future } => ProviderEvent::Template(match self.add_job(id) {
+                Ok(()) => TemplateNews::Job { template_id: id, future },
+                Err(why) => TemplateNews::NoJob { template_id: id, why },
+            }),
+            TemplateEvent::Unusable { id, why } => {
+                ProviderEvent::Template(TemplateNews::Unusable { template_id: id, why })
+            }
             TemplateEvent::Tip { template_id } | TemplateEvent::TipWithoutTemplate { template_id } => {
-                self.new_tip(now, template_id)
+                ProviderEvent::Template(self.new_tip(now, template_id))
             }
             TemplateEvent::Transactions(message) => ProviderEvent::Transactions(message),
             TemplateEvent::NoTransactions(message) => ProviderEvent::NoTransactions(message),
@@ -174,8 +176,8 @@ impl<S: Storage> Pool<S> {
 
     /// D-MIN-4, D-MIN-6: the job of the named template is the current one, all others are gone; each connection is told the job
     /// first, then the prevhash.
-    fn new_tip<'m>(&mut self, now: Instant, template_id: u64) -> ProviderEvent<'m> {
-        let Some((tip, _)) = self.templates.tip() else { return ProviderEvent::TipWithoutJob { prev_hash: [0; 32] } };
+    fn new_tip(&mut self, now: Instant, template_id: u64) -> TemplateNews {
+        let Some((tip, _)) = self.templates.tip() else { return TemplateNews::TipWithoutJob { prev_hash: [0; 32] } };
         let prev_hash = tip.prev_hash;
         let prev = PrevHash {
             prev_hash,
@@ -193,7 +195,7 @@ impl<S: Storage> Pool<S> {
                 .is_some_and(|known| PrevHash { min_ntime: prev.min_ntime, ..*known } == prev)
             && self.add_job(template_id).is_ok();
         if resumed {
-            return ProviderEvent::Tip { prev_hash, template_id };
+            return TemplateNews::Tip { prev_hash, template_id };
         }
         let mut outcome = self.shared.set_prev_hash(now, prev, template_id).map(|_| ()).map_err(JobError::Book);
         if outcome.is_err() {
@@ -202,8 +204,8 @@ impl<S: Storage> Pool<S> {
         }
         self.links.mark_all_dirty();
         match outcome {
-            Ok(()) => ProviderEvent::Tip { prev_hash, template_id },
-            Err(_) => ProviderEvent::TipWithoutJob { prev_hash },
+            Ok(()) => TemplateNews::Tip { prev_hash, template_id },
+            Err(_) => TemplateNews::TipWithoutJob { prev_hash },
         }
     }
 
