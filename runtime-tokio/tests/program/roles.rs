@@ -81,7 +81,9 @@ fn a_miner_with_another_authority_key_says_so_and_keeps_trying() {
         let down = miner.event("link_down", |event| event["to"] == "pool");
         let reason = down["reason"].as_str().unwrap();
         assert!(
-            reason.contains("not signed by the expected authority") && reason.contains("trying again in"),
+            reason.contains("not signed by the expected authority")
+                && reason.contains("`adit keys")
+                && reason.contains("trying again in"),
             "{reason}"
         );
     }
@@ -119,6 +121,47 @@ fn a_pool_keeps_its_devices_through_a_restart_of_the_provider() {
     miner.end().well();
     pool.end().well();
     provider.end().well();
+}
+
+/// A person watches a pool: sums of shares, not each of them; what happens seldom has its line.
+#[test]
+fn a_pool_sums_shares_up_for_people() {
+    let house = House::new(65_536);
+    let mut provider = house.provider();
+    let mut pool = Program::start(house.path(), &["pool", "--config", "pool.toml"]);
+    pool.line_that("where it listens", |line| line.starts_with("pool listens at ").then_some(()));
+    let miner = miner(&house);
+    provider.event("block_found", |_| true);
+    let number = |text: &str| text.split(' ').next().unwrap().parse::<u64>().unwrap();
+    let sum = |line: &str| line.strip_prefix("shares     ").map(number);
+    assert!(pool.line_that("a sum of shares", sum) > 0);
+    miner.end().well();
+    let pool = pool.end().well();
+    let (whole, stored) = (pool.lines.iter().rev().find_map(|line| sum(line)), house.shares());
+    assert_eq!(whole, stored.last().unwrap()["shares"].as_u64(), "the last sum is that of the whole run");
+    assert!(pool.lines.iter().any(|line| line.starts_with("link up")));
+    assert!(!pool.lines.iter().any(|line| line.starts_with("share      accepted")), "{:?}", pool.lines);
+    provider.end().well();
+}
+
+/// A miner that sends more shares than `limits.shares_per_second` allows is closed.
+#[test]
+fn a_pool_keeps_to_its_limit_on_shares() {
+    let house = House::new(NEVER);
+    house.vary(
+        "pool",
+        "pool",
+        "shares_per_second = 1000\nshare_burst = 20000",
+        "shares_per_second = 1\nshare_burst = 3",
+    );
+    let provider = house.provider();
+    let mut pool = house.pool();
+    let miner = miner(&house);
+    share(&mut pool);
+    pool.event("link_down", |event| event["to"] == "pool");
+    for role in [miner, pool, provider] {
+        role.end().well();
+    }
 }
 
 /// In whatever order they go, each ends well when it is asked to, also while its server is away.

@@ -5,6 +5,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use adit_tokio::rate::Rate;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -111,7 +112,7 @@ pub(crate) struct SharesConfig {
 }
 
 /// `[limits]`: what one process takes on.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct LimitsConfig {
     pub(crate) connections: usize,
@@ -121,6 +122,20 @@ pub(crate) struct LimitsConfig {
     /// 0: as many as are asked for.
     pub(crate) channel_opens_per_second: u32,
     pub(crate) idle_secs: u32,
+    /// 0: no limit.
+    pub(crate) messages_per_second: u32,
+    pub(crate) message_burst: u32,
+    /// 0: no limit.
+    pub(crate) shares_per_second: u32,
+    pub(crate) share_burst: u32,
+}
+
+impl LimitsConfig {
+    /// What a link takes of its peer.
+    pub(crate) fn frames(&self) -> Option<Rate> {
+        let rate = Rate { per_second: self.messages_per_second, burst: self.message_burst.max(1) };
+        (rate.per_second > 0).then_some(rate)
+    }
 }
 
 /// `adit miner`.
@@ -231,6 +246,12 @@ impl Default for LimitsConfig {
             channels_per_connection: 100,
             channel_opens_per_second: 10,
             idle_secs: 600,
+            // A share costs a pool 5 µs, so one connection may have a fiftieth of a core.
+            messages_per_second: 4_000,
+            message_burst: 8_000,
+            // A hundred times what variable difficulty aims at with all channels open. The burst is for the seconds until it has set in.
+            shares_per_second: 1_000,
+            share_burst: 20_000,
         }
     }
 }
@@ -242,13 +263,20 @@ mod tests {
     #[test]
     fn every_example_parses_and_names_all_settings() {
         let pool: PoolConfig = toml::from_str(example::POOL).unwrap();
-        assert_eq!(pool.limits.connections, 10_000);
+        assert_eq!(pool.limits, LimitsConfig::default(), "the example shows the defaults");
         assert_eq!(pool.payout.outputs.len(), 1);
         pool.payout.outputs[0].address.clone().require_network(pool.payout.network).unwrap();
         let miner: MinerConfig = toml::from_str(example::MINER).unwrap();
         assert_eq!(miner.ciphers, default_ciphers());
         let provider: ProviderConfig = toml::from_str(example::PROVIDER).unwrap();
         assert!(provider.chain.is_some() && provider.node.is_none());
+    }
+
+    #[test]
+    fn limits_can_be_lifted() {
+        let lifted: LimitsConfig = toml::from_str("messages_per_second = 0\nshares_per_second = 0").unwrap();
+        assert_eq!((lifted.frames(), lifted.shares_per_second), (None, 0));
+        assert_eq!(LimitsConfig::default().frames(), Some(Rate { per_second: 4_000, burst: 8_000 }));
     }
 
     #[test]

@@ -12,9 +12,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adit::mining::target::Target;
-use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent};
+use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent, PoolStatistics};
 use adit::storage::Heap;
 use adit::template::coinbase::Payout;
+use adit::time::Instant;
 use adit_native::crypto::Fastest;
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
@@ -38,6 +39,9 @@ const STORE_QUEUE: usize = 4_096;
 
 /// News that a watcher may be behind.
 const NEWS: usize = 4_096;
+
+/// How often shares are summed up.
+const SUM_EVERY: Duration = Duration::from_secs(10);
 
 /// Bytes at the start of every extranonce that are drawn anew at each start, so that work of before a restart is never given out again.
 const RUN_PREFIX: usize = 4;
@@ -132,14 +136,14 @@ impl PoolSettings {
         let listener = Listener::bind(self.listen, gate, clock).map_err(PoolError::Listen)?;
         let url = issuer.url(listener.address());
         let responder = issuer.start(clock, shutdown.clone()).map_err(PoolError::Identity)?;
-        let settings = Arc::new(LinkSettings::new(clock, BUFFERS));
+        let settings = LinkSettings { frames: self.limits.frames(), ..LinkSettings::new(clock, BUFFERS) };
         let upstream_links = Arc::new(LinkSettings::new(clock, 1).with_large_input());
         let provider = Upstream::new(UpstreamConfig::new(self.provider), upstream_links);
         tokio::spawn(links::watch("pool".into(), "provider".into(), provider.watch(), events.clone()));
         let setup = PoolSetup {
             listeners: vec![listener],
             responder,
-            links: settings,
+            links: Arc::new(settings),
             provider,
             software: Software::default(),
             reconnect: None,
@@ -170,6 +174,8 @@ impl PoolSettings {
         config.limits.opens_per_second = NonZeroU32::new(self.limits.channel_opens_per_second);
         // Whoever comes back with all its devices opens all its channels at once.
         config.limits.open_burst = u32::try_from(self.limits.channels_per_connection).unwrap_or(u32::MAX);
+        config.limits.shares_per_second = NonZeroU32::new(self.limits.shares_per_second);
+        config.limits.share_burst = self.limits.share_burst;
         let mut pool = Pool::new(&config).map_err(PoolError::Config)?;
         for (account, total) in store.reader().totals().map_err(PoolError::Store)? {
             if pool.restore_user(&account, total.shares, total.difficulty()).is_none() {
@@ -186,9 +192,10 @@ impl ReadyPool {
     pub(crate) async fn serve(self) -> Result<(), PoolError> {
         let Self { handle, setup, mut writer, events, shutdown, .. } = self;
         let clock = setup.links.clock;
-        let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events, clock));
+        let mut whole = Sum::begin(&handle, clock);
+        let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events.clone(), clock));
         let served = tokio::select! {
-            served = serve_pool::<Fastest, Queued>(setup, handle, writer.queue(), shutdown) => served,
+            served = serve_pool::<Fastest, Queued>(setup, handle.clone(), writer.queue(), shutdown) => served,
             // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
             ended = writer.ended() => {
                 watching.abort();
@@ -196,6 +203,7 @@ impl ReadyPool {
             }
         };
         watching.abort();
+        whole.tell(&handle, &events);
         drop(writer.finish().await.map_err(PoolError::Store)?);
         served.map_err(PoolError::Serve)
     }
@@ -256,11 +264,50 @@ impl Floods {
     }
 }
 
+/// Where a stretch of time began, over which shares are summed up. The pool's own counts are taken: news may be missed.
+struct Sum {
+    clock: Clock,
+    at: Instant,
+    before: PoolStatistics,
+}
+
+impl Sum {
+    fn begin(handle: &PoolHandle, clock: Clock) -> Self {
+        let at = clock.now();
+        Self { clock, at, before: handle.statistics(at) }
+    }
+
+    /// Tells what there was, if there was anything, and begins anew.
+    fn tell(&mut self, handle: &PoolHandle, events: &Events) {
+        let Self { at, before, .. } = std::mem::replace(self, Self::begin(handle, self.clock));
+        let (accepted, rejected) = (self.before.accepted - before.accepted, self.before.rejected - before.rejected);
+        if accepted + rejected == 0 {
+            return;
+        }
+        let (difficulty, seconds) =
+            (self.before.difficulty - before.difficulty, self.at.saturating_since(at).as_secs_f64().max(0.001));
+        let hashes_per_second = difficulty * 4_294_967_296.0 / seconds;
+        let channels = self.before.channels;
+        events.tell(Event::Shares { accepted, rejected, difficulty, hashes_per_second, channels, seconds });
+    }
+}
+
 /// Turns the pool's news into events, for as long as somebody runs it.
 async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, events: Events, clock: Clock) {
     let mut floods = Floods::new(clock);
+    let mut sum = Sum::begin(&handle, clock);
+    let mut ticks = tokio::time::interval(SUM_EVERY);
+    // The first is at once.
+    ticks.tick().await;
     loop {
-        match news.recv().await {
+        let news = tokio::select! {
+            news = news.recv() => news,
+            _ = ticks.tick() => {
+                sum.tell(&handle, &events);
+                continue;
+            }
+        };
+        match news {
             Ok(news) if floods.pass(&news, &events) => tell(&news, &handle, &events),
             Ok(_) => {}
             Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "the log is behind the pool"),

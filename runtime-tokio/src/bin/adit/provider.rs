@@ -106,7 +106,8 @@ impl ProviderSettings {
         let listener = Listener::bind(self.listen, gate, clock).map_err(ProviderError::Listen)?;
         let url = issuer.url(listener.address());
         let responder = issuer.start(clock, shutdown.clone()).map_err(ProviderError::Identity)?;
-        let links = Arc::new(LinkSettings::new(clock, BUFFERS).with_large_output());
+        let links = LinkSettings { frames: self.limits.frames(), ..LinkSettings::new(clock, BUFFERS) };
+        let links = Arc::new(links.with_large_output());
         // D-TDP-7: above every id of an earlier run, unless that one made 2^20 templates a second.
         let first_id = u64::from(clock.wall().as_secs()) << 20;
         Ok(ReadyProvider { url, listener, responder, links, source: self.source, events, shutdown, first_id })

@@ -75,6 +75,21 @@ pub(crate) enum Event {
         /// The error code of SubmitShares.Error.
         reason: String,
     },
+    /// What became of a pool's shares in a stretch of time: every few seconds in which there were some, and of the whole run at its end.
+    Shares {
+        /// Accepted ones.
+        accepted: u64,
+        /// Refused ones.
+        rejected: u64,
+        /// Sum of the difficulties of accepted ones.
+        difficulty: f64,
+        /// Hashes a second that these stand for.
+        hashes_per_second: f64,
+        /// Channels at the end of that time.
+        channels: usize,
+        /// How long it was.
+        seconds: f64,
+    },
     /// Hashes a second, measured over the last while, all devices together.
     HashRate {
         /// Hashes a second.
@@ -143,6 +158,11 @@ impl fmt::Display for Event {
                 write!(f, "share      accepted, difficulty {}, {user}", Difficulty(*difficulty))
             }
             Self::ShareRejected { user, reason } => write!(f, "share      refused, {reason}, {user}"),
+            Self::Shares { accepted, rejected, hashes_per_second, channels, seconds, .. } => write!(
+                f,
+                "shares     {accepted} accepted, {rejected} refused in {seconds:.0} s: {}, {channels} channel(s)",
+                Rate(*hashes_per_second)
+            ),
             Self::HashRate { hashes_per_second } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
             Self::BlockFound { height, hash, transactions } => {
                 write!(f, "BLOCK      height {height}, {transactions} transactions, {hash}")
@@ -269,7 +289,11 @@ impl State {
             Event::ShareRejected { user, .. } => self.shares.entry(user.clone()).or_default().1 += 1,
             Event::HashRate { hashes_per_second } => push_bounded(&mut self.hash_rate, *hashes_per_second, HASH_RATES),
             Event::BlockFound { height, hash, .. } => self.blocks.push((*height, hash.clone())),
-            Event::BlockStale { .. } | Event::BlockRefused { .. } | Event::Warning { .. } | Event::Summary(_) => {}
+            Event::Shares { .. }
+            | Event::BlockStale { .. }
+            | Event::BlockRefused { .. }
+            | Event::Warning { .. }
+            | Event::Summary(_) => {}
         }
         if !matches!(event, Event::HashRate { .. }) {
             push_bounded(&mut self.lines, event.to_string(), LINES);
@@ -433,9 +457,12 @@ impl Reporter {
         out.flush()
     }
 
+    /// Accepted shares are counted for people ([`Event::Shares`]); programs that read JSON get each.
     fn is_worth_a_line(&mut self, event: &Event) -> bool {
-        if !matches!(event, Event::HashRate { .. }) {
-            return true;
+        match event {
+            Event::ShareAccepted { .. } => return false,
+            Event::HashRate { .. } => {}
+            _ => return true,
         }
         let due = self.printed_rate.is_none_or(|at| at.elapsed() >= RATE_LINE_EVERY);
         if due {
@@ -510,6 +537,25 @@ mod tests {
                 reporter.tell(&Event::ShareRejected { user: format!("u{n}"), reason: "stale-share".into() }).unwrap();
             }
             assert_eq!(reporter.state().shares.len(), kept);
+        }
+    }
+
+    #[test]
+    fn a_share_has_no_line_of_its_own_but_its_sum_has() {
+        let mut reporter = Reporter::new(Form::Lines);
+        let share = Event::ShareAccepted { user: "a.b".into(), difficulty: 1.0 };
+        assert!((0..3).all(|_| !reporter.is_worth_a_line(&share)));
+        let (difficulty, hashes_per_second) = (30.0, 30.0 * 4_294_967_296.0 / 10.0);
+        let sum =
+            Event::Shares { accepted: 30, rejected: 1, difficulty, hashes_per_second, channels: 2, seconds: 10.0 };
+        assert!(reporter.is_worth_a_line(&sum));
+        assert_eq!(sum.to_string(), "shares     30 accepted, 1 refused in 10 s: 12.88 GH/s, 2 channel(s)");
+        for event in [
+            Event::BlockFound { height: 1, hash: "00".into(), transactions: 1 },
+            Event::LinkUp { from: "a".into(), to: "pool".into() },
+            Event::ShareRejected { user: "a.b".into(), reason: "stale-share".into() },
+        ] {
+            assert!(reporter.is_worth_a_line(&event), "{event}");
         }
     }
 

@@ -109,8 +109,8 @@ fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
     let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
     let provider = remote::server("provider", &config.provider, CipherList::default())?;
     let mut payouts = Vec::new();
-    for output in config.payout.outputs {
-        let address = output.address.require_network(config.payout.network);
+    for output in &config.payout.outputs {
+        let address = output.address.clone().require_network(config.payout.network);
         let address = address.map_err(|error| bad("payout.outputs", error.to_string()))?;
         payouts.push((address.script_pubkey().into_bytes(), u64::from(output.weight)));
     }
@@ -119,6 +119,12 @@ fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
     }
     if !config.shares.per_minute.is_finite() || config.shares.per_minute <= 0.0 {
         return Err(bad("shares.per_minute", "take a number above 0, such as 6.0").into());
+    }
+    if let Some(most) = honest_shares_beyond_limit(&config) {
+        tracing::warn!(
+            "settings `limits.shares_per_second` and `shares.per_minute`: a connection with all its channels open is wanted to send {most:.0} \
+             shares a second, and closed for it; raise the one or lower the other"
+        );
     }
     let easiest_target = Target::from_difficulty(config.shares.minimum_difficulty)
         .ok_or_else(|| bad("shares.minimum_difficulty", "take a number above 0; 1.0 is 2^32 hashes a share"))?;
@@ -137,6 +143,14 @@ fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
         easiest_target,
         limits: config.limits,
     })
+}
+
+/// The shares a second that variable difficulty aims at on one connection with all its channels, when that is more than it may send.
+fn honest_shares_beyond_limit(config: &PoolConfig) -> Option<f64> {
+    #[allow(clippy::cast_precision_loss, reason = "nobody has 2^52 channels")]
+    let most = config.shares.per_minute / 60.0 * config.limits.channels_per_connection as f64;
+    let limit = f64::from(config.limits.shares_per_second);
+    (limit > 0.0 && most > limit).then_some(most)
 }
 
 fn issuer(secret: Secret, validity: u32, profiles: Policy) -> Issuer {
@@ -258,6 +272,17 @@ mod tests {
         let settings = pool_with(|_| {}).unwrap();
         assert_eq!((settings.payouts.len(), settings.payouts[0].0.len()), (1, 22));
         assert_eq!((settings.provider.host.as_str(), settings.provider.port), ("127.0.0.1", 8442));
+    }
+
+    #[test]
+    fn a_limit_on_shares_that_honest_miners_meet_is_noticed() {
+        let beyond = |per_minute: &str, limit: &str| {
+            let text = example::POOL.replace("per_minute = 6.0", &format!("per_minute = {per_minute}"));
+            let text = text.replace("shares_per_second = 1000", &format!("shares_per_second = {limit}"));
+            honest_shares_beyond_limit(&toml::from_str(&text).unwrap())
+        };
+        assert_eq!([beyond("6.0", "1000"), beyond("6.0", "9"), beyond("6000.0", "0")], [None, Some(10.0), None]);
+        assert_eq!(beyond("6000.0", "1000"), Some(10_000.0));
     }
 
     #[test]
