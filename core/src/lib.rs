@@ -10,6 +10,7 @@
 //! - [`crypto`], [`noise`], [`transport`]: the provider seam, the handshake, the record layer.
 //! - [`address`]: pool keys and `stratum2+tcp://` URLs.
 //! - [`buffer`], [`connection`], [`session`]: handshake, setup and messages of one connection; with its buffers.
+//! - [`link`]: such a connection on a stream, as a runtime drives it.
 //! - [`template`]: template distribution.
 //! - [`mining`]: targets, jobs, shares, channels; hashing headers; both sides of the mining protocol.
 //! - [`role`]: roles of many connections.
@@ -33,6 +34,7 @@ pub mod frame;
 #[cfg(feature = "alloc")]
 pub mod gate;
 pub mod hash;
+pub mod link;
 pub mod message;
 pub mod mining;
 pub mod noise;

@@ -7,7 +7,7 @@
 //!
 //! - [`clock`], [`entropy`]: what the core takes as arguments.
 //! - [`watch`], [`queue`]: a value that is watched, a queue whose places are taken beforehand.
-//! - [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
+//! - [`shutdown`]: how everything ends.
 //! - [`stream`], [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
@@ -18,7 +18,6 @@
 pub mod clock;
 pub mod entropy;
 
-pub mod buffers;
 pub mod queue;
 pub mod shutdown;
 pub mod watch;

@@ -5,7 +5,6 @@ use std::{any::Any, collections::HashMap, fmt, future::Future, panic::AssertUnwi
 use adit::{
     connection::{Connection, ResponderConfig},
     crypto::Provider,
-    error::Error,
     protocol::{Protocol, Responder},
 };
 use async_channel::{Receiver, Sender};
@@ -15,7 +14,7 @@ use futures_lite::{FutureExt, future::or};
 use crate::{
     entropy::{EntropyError, entropy},
     gate::Admission,
-    link::{Link, LinkCause, LinkError, LinkSettings},
+    link::{Link, LinkError, LinkSettings},
     listen::{Accepted, Listener},
     shutdown::Shutdown,
     stream::Stream,
@@ -187,7 +186,7 @@ pub fn respond<Pr: Protocol, P: Provider>(
 /// Writes the end of a client's link to the log: what strangers do on a level that is off by default, what this side did wrong as an
 /// error.
 pub(crate) fn log_failure(error: &LinkError) {
-    if let LinkCause::Connection(Error::Misuse(_) | Error::Full) = error.cause() {
+    if error.is_ours() {
         tracing::error!(%error, "connection failed");
     } else {
         tracing::debug!(%error, "connection failed");

@@ -4,7 +4,7 @@
 //! clocks and fetches entropy for it. Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`clock`], [`entropy`]: what the core takes as arguments.
-//! - [`backoff`], [`rate`] (both the core's), [`shutdown`], [`buffers`]: the small mechanisms, each without I/O.
+//! - [`backoff`], [`rate`] (both the core's), [`shutdown`]: the small mechanisms, each without I/O.
 //! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
@@ -15,7 +15,6 @@
 pub mod clock;
 pub mod entropy;
 
-pub mod buffers;
 pub mod shutdown;
 pub use adit::{backoff, rate};
 

@@ -6,6 +6,8 @@
 
 mod input;
 mod output;
+#[cfg(feature = "alloc")]
+mod pool;
 
 use core::ops::Range;
 
@@ -13,6 +15,8 @@ pub use input::Input;
 pub(crate) use input::{Fit, InputView};
 pub use output::Output;
 pub(crate) use output::OutputView;
+#[cfg(feature = "alloc")]
+pub use pool::{BufferPool, Lease};
 
 /// Moves `from` down to `to`, which is not behind it. The condition is what `copy_within` would panic about; it always holds
 /// here, and written out it keeps the panic out of the firmware.

@@ -7,9 +7,10 @@ use std::{
 };
 
 use adit::{
-    connection::{Ending, InitiatorConfig, NoiseServer, Reason, ResponderConfig, Security, SetupPolicy},
+    buffer::{BufferPool, Output},
+    connection::{Ending, Event, InitiatorConfig, NoiseServer, Reason, ResponderConfig, Security, SetupPolicy},
     crypto::{RustCrypto, Secret},
-    error::{Part, PeerError},
+    error::{Error, Part, PeerError},
     frame::Header,
     message::{
         common::SetupConnection,
@@ -26,7 +27,6 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip, io::split};
 
 use super::*;
 use crate::{
-    buffers::BufferPool,
     stream::Stream,
     testing::{
         Lab, WALL,
@@ -271,7 +271,7 @@ fn a_silent_peer_is_cut_at_the_handshake_and_at_the_setup() {
         let mut silent = server(b, settings(&lab), false);
         let error = connection_error(silent.next().await);
         assert_eq!(error, Error::Peer(PeerError::TimedOut(Reason::Handshake)));
-        assert_eq!(silent.settings.clock.now(), Instant::from_secs(15));
+        assert_eq!(silent.machine.terms().clock.now(), Instant::from_secs(15));
 
         let (_silent, b) = duplex(1_024);
         let mut silent = server(b, settings(&lab), true);
@@ -328,8 +328,9 @@ fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
         });
         let error = acknowledge(&mut server).await.unwrap_err();
         assert!(matches!(error.cause(), LinkCause::Stalled(Stall::Reading)), "{error}");
-        let length = server.settings.output.length();
-        assert!(server.output.capacity() <= 2 * length && server.input.capacity() <= server.settings.input.length());
+        let length = server.machine.terms().output.length();
+        let held = server.machine.held();
+        assert!(held.1 <= 2 * length && held.0 <= server.machine.terms().input.length());
         drop(server);
         // What was taken fits into the buffers and the pipe.
         let sent = flood.await as usize;
@@ -392,7 +393,7 @@ fn unasked_messages_leave_room_for_answers() {
         let (_, answered) =
             zip(to_server.write_all(frames.filled()), lab.clock.timeout(FOREVER, acknowledge(&mut server))).await;
         assert!(matches!(answered.unwrap().unwrap_err().cause(), LinkCause::Stalled(Stall::Reading)));
-        assert_eq!(server.output.capacity(), 2 * server.settings.output.length());
+        assert_eq!(server.machine.held().1, 2 * server.machine.terms().output.length());
         assert!(server.outbound().is_none(), "no unasked message may take that room");
     });
 }
@@ -403,7 +404,7 @@ fn a_frame_that_is_begun_and_not_ended_is_cut() {
         let (a, b) = duplex(256);
         let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
         opened(&mut client, &mut server).await;
-        let begun = server.settings.clock.now();
+        let begun = server.machine.terms().clock.now();
         let mut stream = client.stream;
         let clock = lab.clock.clone();
         let trickle = lab.spawn(async move {
@@ -415,7 +416,7 @@ fn a_frame_that_is_begun_and_not_ended_is_cut() {
         });
         let error = acknowledge(&mut server).await.unwrap_err();
         assert!(matches!(error.cause(), LinkCause::Stalled(Stall::Writing)), "{error}");
-        assert_eq!(server.settings.clock.now().saturating_since(begun).as_secs(), 30);
+        assert_eq!(server.machine.terms().clock.now().saturating_since(begun).as_secs(), 30);
         drop(server);
         trickle.await;
     });
@@ -484,9 +485,9 @@ fn lingering_ends() {
         let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
         opened(&mut client, &mut server).await;
         server.close();
-        let before = server.settings.clock.now();
+        let before = server.machine.terms().clock.now();
         assert!(matches!(server.next().await, Ok(Turn::Closed)));
-        assert_eq!(server.settings.clock.now().saturating_since(before), server.settings.linger);
+        assert_eq!(server.machine.terms().clock.now().saturating_since(before), server.machine.terms().linger);
     });
 }
 
@@ -522,7 +523,7 @@ fn frames_above_the_rate_wait_and_are_not_lost() {
         let frames = Some(Rate { per_second: 10, burst: 5 });
         let (client, mut server) =
             (client(a, settings(&lab), true), server(b, LinkSettings { frames, ..settings(&lab) }, true));
-        let clock = server.settings.clock.clone();
+        let clock = server.machine.terms().clock.clone();
         let (acknowledged, shares) = zip(mine(client, 45), acknowledge(&mut server)).await;
         assert_eq!((acknowledged.unwrap(), shares.unwrap()), (45, 45));
         assert_eq!(clock.now().as_micros() / 1_000_000, 4, "five at once, forty at ten a second");
@@ -537,8 +538,8 @@ fn a_link_at_rest_holds_no_buffer_and_no_timer() {
         let (mut client, mut server) = (client(a, settings(&lab), false), server(b, settings(&lab), false));
         opened(&mut client, &mut server).await;
         assert!(lab.clock.timeout(Duration::from_millis(1), server.next()).await.is_none());
-        assert_eq!((server.input.capacity(), server.output.capacity()), (0, 0));
-        assert_eq!((server.settings.input.unused(), server.settings.output.unused()), (1, 1));
+        assert_eq!(server.machine.held(), (0, 0));
+        assert_eq!((server.machine.terms().input.unused(), server.machine.terms().output.unused()), (1, 1));
         assert!(server.timer.is_none());
         let link = size_of_val(&server);
         let future = size_of_val(&server.next());

@@ -3,9 +3,10 @@
 use std::{pin::pin, time::Duration};
 
 use adit::{
-    connection::{Ending, InitiatorConfig, NoiseServer, Reason, ResponderConfig, Security, SetupPolicy},
+    buffer::{BufferPool, Output},
+    connection::{Ending, Event, InitiatorConfig, NoiseServer, Reason, ResponderConfig, Security, SetupPolicy},
     crypto::{RustCrypto, Secret},
-    error::{Part, PeerError},
+    error::{Error, Part, PeerError},
     frame::Header,
     message::{
         common::SetupConnection,
@@ -22,7 +23,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{buffers::BufferPool, clock::Clock, rate::Rate};
+use crate::{clock::Clock, rate::Rate};
 
 type Client<T> = Link<Initiator, Mining, RustCrypto, T>;
 type Server<T> = Link<Responder, Mining, RustCrypto, T>;
@@ -257,7 +258,7 @@ async fn a_silent_peer_is_cut_at_the_handshake_and_at_the_setup() {
     let mut silent = server(b, settings(), false);
     let error = connection_error(silent.next().await);
     assert_eq!(error, Error::Peer(PeerError::TimedOut(Reason::Handshake)));
-    assert_eq!(silent.settings.clock.now(), Instant::from_secs(15));
+    assert_eq!(silent.machine.terms().clock.now(), Instant::from_secs(15));
 
     let (_silent, b) = duplex(1_024);
     let mut silent = server(b, settings(), true);
@@ -304,8 +305,9 @@ async fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
     });
     let error = acknowledge(&mut server).await.unwrap_err();
     assert!(matches!(error.cause(), LinkCause::Stalled(Stall::Reading)), "{error}");
-    let length = server.settings.output.length();
-    assert!(server.output.capacity() <= 2 * length && server.input.capacity() <= server.settings.input.length());
+    let length = server.machine.terms().output.length();
+    let (input, output) = server.machine.held();
+    assert!(output <= 2 * length && input <= server.machine.terms().input.length());
     drop(server);
     // What was taken fits into the buffers and the pipe.
     let sent = flood.await.unwrap() as usize;
@@ -362,7 +364,7 @@ async fn unasked_messages_leave_room_for_answers() {
     let (_unread, mut to_server) = tokio::io::split(client.stream);
     let (_, answered) = tokio::join!(to_server.write_all(frames.filled()), timeout(FOREVER, acknowledge(&mut server)));
     assert!(matches!(answered.unwrap().unwrap_err().cause(), LinkCause::Stalled(Stall::Reading)));
-    assert_eq!(server.output.capacity(), 2 * server.settings.output.length());
+    assert_eq!(server.machine.held().1, 2 * server.machine.terms().output.length());
     assert!(server.outbound().is_none(), "no unasked message may take that room");
 }
 
@@ -371,7 +373,7 @@ async fn a_frame_that_is_begun_and_not_ended_is_cut() {
     let (a, b) = duplex(256);
     let (mut client, mut server) = (client(a, settings(), true), server(b, settings(), true));
     opened(&mut client, &mut server).await;
-    let begun = server.settings.clock.now();
+    let begun = server.machine.terms().clock.now();
     let mut stream = client.stream;
     let trickle = tokio::spawn(async move {
         // Header of a share, then a byte now and then.
@@ -382,7 +384,7 @@ async fn a_frame_that_is_begun_and_not_ended_is_cut() {
     });
     let error = acknowledge(&mut server).await.unwrap_err();
     assert!(matches!(error.cause(), LinkCause::Stalled(Stall::Writing)), "{error}");
-    assert_eq!(server.settings.clock.now().saturating_since(begun).as_secs(), 30);
+    assert_eq!(server.machine.terms().clock.now().saturating_since(begun).as_secs(), 30);
     drop(server);
     trickle.await.unwrap();
 }
@@ -445,9 +447,9 @@ async fn lingering_ends() {
     let (mut client, mut server) = (client(a, settings(), true), server(b, settings(), true));
     opened(&mut client, &mut server).await;
     server.close();
-    let before = server.settings.clock.now();
+    let before = server.machine.terms().clock.now();
     assert!(matches!(server.next().await, Ok(Turn::Closed)));
-    assert_eq!(server.settings.clock.now().saturating_since(before), server.settings.linger);
+    assert_eq!(server.machine.terms().clock.now().saturating_since(before), server.machine.terms().linger);
 }
 
 /// A shutdown: shares that wait are not taken, answers that wait leave.
@@ -475,7 +477,7 @@ async fn frames_above_the_rate_wait_and_are_not_lost() {
     let (a, b) = duplex(4_096);
     let frames = Some(Rate { per_second: 10, burst: 5 });
     let (client, mut server) = (client(a, settings(), true), server(b, LinkSettings { frames, ..settings() }, true));
-    let clock = server.settings.clock;
+    let clock = server.machine.terms().clock;
     let (acknowledged, shares) = tokio::join!(mine(client, 45), acknowledge(&mut server));
     assert_eq!((acknowledged.unwrap(), shares.unwrap()), (45, 45));
     assert_eq!(clock.now().as_micros() / 1_000_000, 4, "five at once, forty at ten a second");
@@ -488,8 +490,8 @@ async fn a_link_at_rest_holds_no_buffer_and_no_timer() {
     let (mut client, mut server) = (client(a, settings(), false), server(b, settings(), false));
     opened(&mut client, &mut server).await;
     assert!(timeout(Duration::from_millis(1), server.next()).await.is_err());
-    assert_eq!((server.input.capacity(), server.output.capacity()), (0, 0));
-    assert_eq!((server.settings.input.unused(), server.settings.output.unused()), (1, 1));
+    assert_eq!(server.machine.held(), (0, 0));
+    assert_eq!((server.machine.terms().input.unused(), server.machine.terms().output.unused()), (1, 1));
     assert!(server.timer.is_none());
     let link = size_of_val(&server);
     let future = size_of_val(&server.next());

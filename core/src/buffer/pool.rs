@@ -1,12 +1,13 @@
 //! Buffers that connections borrow while bytes are in flight.
 //!
 //! An idle connection holds none. The pool keeps a bounded number of unused buffers; what is lent out is bounded by the
-//! number of connections, which is the listener's business.
+//! number of connections, which is the listener's business. No lock: tasks on several threads lease and give back at once.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+
+use concurrent_queue::ConcurrentQueue;
 
 /// A pool of equally long byte buffers. Clones are handles on the same pool.
 #[derive(Clone)]
@@ -16,21 +17,17 @@ pub struct BufferPool {
 
 struct Shared {
     length: usize,
-    keep: usize,
-    free: Mutex<Vec<Box<[u8]>>>,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Vec<Box<[u8]>>> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// `None` when none is kept.
+    free: Option<ConcurrentQueue<Box<[u8]>>>,
 }
 
 impl BufferPool {
     /// A pool of buffers of `length` bytes that keeps at most `keep` unused ones.
     #[must_use]
     pub fn new(length: usize, keep: usize) -> Self {
-        Self { shared: Arc::new(Shared { length, keep, free: Mutex::new(Vec::new()) }) }
+        // A queue of no places would be a panic.
+        let free = (keep > 0).then(|| ConcurrentQueue::bounded(keep));
+        Self { shared: Arc::new(Shared { length, free }) }
     }
 
     /// Bytes in each buffer.
@@ -42,7 +39,7 @@ impl BufferPool {
     /// Unused buffers that are kept at the moment.
     #[must_use]
     pub fn unused(&self) -> usize {
-        self.shared.lock().len()
+        self.shared.free.as_ref().map_or(0, ConcurrentQueue::len)
     }
 
     /// A buffer of at least `length` bytes. One of the pool's length comes from the pool, or is newly allocated when the pool
@@ -51,21 +48,21 @@ impl BufferPool {
     #[must_use]
     pub fn lease(&self, length: usize) -> Lease {
         if length > self.shared.length {
-            return Lease { bytes: vec![0; length].into_boxed_slice(), home: None };
+            return Lease { bytes: zeroed(length), home: None };
         }
-        let kept = self.shared.lock().pop();
-        let bytes = kept.unwrap_or_else(|| vec![0; self.shared.length].into_boxed_slice());
+        let kept = self.shared.free.as_ref().and_then(|free| free.pop().ok());
+        let bytes = kept.unwrap_or_else(|| zeroed(self.shared.length));
         Lease { bytes, home: Some(Arc::clone(&self.shared)) }
     }
 }
 
+fn zeroed(length: usize) -> Box<[u8]> {
+    alloc::vec![0; length].into_boxed_slice()
+}
+
 impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BufferPool")
-            .field("length", &self.shared.length)
-            .field("keep", &self.shared.keep)
-            .field("unused", &self.unused())
-            .finish()
+        f.debug_struct("BufferPool").field("length", &self.shared.length).field("unused", &self.unused()).finish()
     }
 }
 
@@ -97,17 +94,19 @@ impl fmt::Debug for Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        let Some(home) = self.home.take() else { return };
-        let bytes = std::mem::take(&mut self.bytes);
-        let mut free = home.lock();
-        if free.len() < home.keep {
-            free.push(bytes);
+        if let Some(home) = self.home.take()
+            && let Some(free) = &home.free
+        {
+            // Enough of them are kept: this one is freed.
+            let _enough = free.push(core::mem::take(&mut self.bytes));
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::vec::Vec;
+
     use super::*;
 
     #[test]
@@ -131,5 +130,8 @@ mod tests {
         assert_eq!((long.as_ref().len(), pool.unused()), (9, 2));
         drop((long, Lease::default()));
         assert_eq!(pool.unused(), 2);
+        let none = BufferPool::new(8, 0);
+        drop(none.lease(8));
+        assert_eq!(none.unused(), 0);
     }
 }
