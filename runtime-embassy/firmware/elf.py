@@ -5,6 +5,7 @@ A 32-bit little-endian ELF file and no other; nothing of Rust is known here.
 
 import bisect
 import collections
+import re
 import struct
 
 Section = collections.namedtuple("Section", "name type flags address offset size link info")
@@ -13,8 +14,9 @@ Relocation = collections.namedtuple("Relocation", "at kind symbol")
 
 WRITE, ALLOC, EXECUTE = 1, 2, 4
 PROGBITS, SYMTAB, NOBITS, REL = 1, 2, 8, 9
-FUNC, FILE = 2, 4
-ABS32 = 2  # R_ARM_ABS32
+OBJECT, FUNC, FILE = 1, 2, 4
+# R_ARM_ABS32: a whole address. R_ARM_THM_MOVW_ABS_NC, R_ARM_THM_MOVT_ABS: its halves, in two instructions.
+ABS32, MOVW, MOVT = 2, 47, 48
 
 
 class Image:
@@ -43,6 +45,9 @@ class Image:
 
     def _text(self, at):
         return self.bytes[at:self.bytes.index(b"\0", at)].decode()
+
+    def section(self, name):
+        return next(section for section in self.sections if section.name == name)
 
     def sizes(self):
         """`text`, `data` and `bss` as size(1) counts them."""
@@ -94,6 +99,30 @@ class Image:
     def word(self, address):
         bytes = self.read(address, 4)
         return None if bytes is None else int.from_bytes(bytes, "little")
+
+    def compiler(self):
+        """The compiler, as it says in the image."""
+        found = re.search(rb"rustc version [\w.-]+ \([^)]*\)", self.bytes)
+        return found.group().decode() if found else "unknown"
+
+    def references(self):
+        """(where, address) of all addresses that code and constants hold."""
+        halves = collections.defaultdict(list)
+        for relocation in self.relocations():
+            if relocation.kind == ABS32:
+                yield relocation.at, self.word(relocation.at)
+            elif relocation.kind in (MOVW, MOVT):
+                first, second = struct.unpack("<HH", self.read(relocation.at, 4))
+                value = (first & 15) << 12 | (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 255
+                halves[second >> 8 & 15].append((relocation.at, relocation.kind, value))
+        for places in halves.values():
+            places.sort()
+            upper = [(at, value) for at, kind, value in places if kind == MOVT]
+            for at, kind, value in places:
+                if kind == MOVW and upper:
+                    # The other half follows, as a rule; now and then it was moved in front.
+                    near = min(upper, key=lambda half: abs(half[0] - at) + (64 if half[0] < at else 0))
+                    yield at, near[1] << 16 | value
 
     def relocations(self):
         """All places in the image that were filled in by the linker."""

@@ -3,7 +3,6 @@
 
     size.py IMAGE            a table, one line for each group
     size.py IMAGE --json     the same as one line of JSON
-    size.py IMAGE --check    compares with size.json beside this file; with ADIT_BLESS=1 writes it instead
     size.py IMAGE --files G  files of group G, largest first; --functions G: its functions; --data G: its constants
 
 How a byte is counted:
@@ -24,9 +23,12 @@ import json
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import elf  # noqa: E402
 
 ADIT = {"adit", "adit-embassy"}
 CRYPTOGRAPHY = {
@@ -50,9 +52,8 @@ def group(crate):
 
 
 OWNED = {"adit", "board", "embassy", "cryptography"}
-HERE = os.path.dirname(os.path.abspath(__file__))
 PLACES = [
-    (re.compile(r"/registry/src/[^/]+/(.+?)-\d+\.\d+[^/]*/"), None),
+    (re.compile(r"/registry/(?:src/[^/]+/)?(.+?)-\d+\.\d+[^/]*/"), None),
     (re.compile(r"/compiler[-_]builtins"), "compiler_builtins"),
     (re.compile(r"/library/(core|portable-simd)"), "core"),
     (re.compile(r"/runtime-embassy/firmware/"), "adit-firmware"),
@@ -69,79 +70,23 @@ def crate_of(path):
     return "unknown"
 
 
-class Image:
-    """The parts of an ELF file that are needed here."""
-
-    def __init__(self, path):
-        self.path = path
-        with open(path, "rb") as file:
-            self.bytes = file.read()
-        if self.bytes[:6] != b"\x7fELF\x01\x01":
-            sys.exit(f"{path}: not a 32-bit little-endian ELF file")
-        offset, = struct.unpack_from("<I", self.bytes, 0x20)
-        size, count, names = struct.unpack_from("<HHH", self.bytes, 0x2E)
-        self.sections = []
-        for at in range(count):
-            name, kind, flags, address, start, length, link, info, _, entry = struct.unpack_from("<10I", self.bytes, offset + at * size)
-            self.sections.append(dict(name=name, kind=kind, flags=flags, address=address, start=start, length=length, link=link, info=info))
-        names = self.sections[names]["start"]
-        for section in self.sections:
-            section["name"] = self.string(names + section["name"])
-
-    def string(self, at):
-        return self.bytes[at:self.bytes.index(0, at)].decode()
-
-    def section(self, name):
-        return next((it for it in self.sections if it["name"] == name), None)
-
-    def symbols(self):
-        table = next(it for it in self.sections if it["kind"] == 2)
-        names = self.sections[table["link"]]["start"]
-        for at in range(table["start"], table["start"] + table["length"], 16):
-            name, value, size, info, _, section = struct.unpack_from("<IIIBBH", self.bytes, at)
-            yield self.string(names + name), value, size, info & 15, section
-
-    def relocations(self):
-        """Address and kind of every relocation of loaded sections."""
-        for table in self.sections:
-            if table["kind"] == 9 and self.sections[table["info"]]["flags"] & 2:
-                for at in range(table["start"], table["start"] + table["length"], 8):
-                    address, info = struct.unpack_from("<II", self.bytes, at)
-                    yield address, info & 255
-
-    def read(self, address, form):
-        for section in self.sections:
-            if section["flags"] & 2 and section["kind"] != 8 and section["address"] <= address < section["address"] + section["length"]:
-                return struct.unpack_from(form, self.bytes, section["start"] + address - section["address"])
-        return (0,) * len(struct.unpack(form, bytes(struct.calcsize(form))))
-
-    def loaded(self):
-        """text, data and bss as llvm-size has them."""
-        text = data = bss = 0
-        for it in self.sections:
-            if it["flags"] & 2:
-                if it["kind"] == 8:
-                    bss += it["length"]
-                elif it["flags"] & 1:
-                    data += it["length"]
-                else:
-                    text += it["length"]
-        return text, data, bss
+SYMBOLIZERS = ("llvm-symbolizer-22", "llvm-symbolizer", "llvm-symbolizer-21", "llvm-symbolizer-20", "llvm-symbolizer-19")
 
 
 def symbolizer():
-    for name in ("llvm-symbolizer-22", "llvm-symbolizer", "llvm-symbolizer-21", "llvm-symbolizer-20", "llvm-symbolizer-19"):
+    for name in SYMBOLIZERS:
         if shutil.which(name):
             return name
     sys.exit("size.py: llvm-symbolizer is missing (Debian: apt-get install llvm-22)")
 
 
-def owners_of_code(image):
+def owners_of_code(image, path):
     """Owner of every halfword of code: (group, crate, file, function)."""
-    functions = sorted({(value & ~1, size) for name, value, size, kind, _ in image.symbols() if kind == 2 and size})
+    names = {symbol.value & ~1: symbol.name for symbol in image.functions()}
+    functions = sorted({(symbol.value & ~1, symbol.size) for symbol in image.functions()})
     addresses = sorted({at for start, size in functions for at in range(start, start + size, 2)})
     done = subprocess.run(
-        [symbolizer(), f"--obj={image.path}", "--inlines", "--output-style=GNU", "--addresses", "--demangle"],
+        [symbolizer(), f"--obj={path}", "--inlines", "--output-style=GNU", "--addresses", "--demangle"],
         input="\n".join(map(hex, addresses)), capture_output=True, text=True, check=True,
     )
     frames, here = {}, None
@@ -161,49 +106,24 @@ def owners_of_code(image):
         if found:
             last = (group(found[2]), found[2], found[1], found[0])
         elif last is None:
-            name = next((name for name, value, _, kind, _ in image.symbols() if kind == 2 and value & ~1 == at), "?")
+            name = names.get(at, "?")
             crate = "compiler_builtins" if name.startswith(("__", "mem")) else "unknown"
             last = (group(crate), crate, "", name)
         owners[at] = last
     return owners
 
 
-def targets(image):
-    """(address of the reference, what it points at), both as addresses."""
-    upper = collections.defaultdict(list)
-    lower = []
-    for address, kind in image.relocations():
-        if kind == 2:
-            yield address, image.read(address, "<I")[0]
-        elif kind in (47, 48):
-            first, second = image.read(address, "<HH")
-            value = (first & 15) << 12 | (first >> 10 & 1) << 11 | (second >> 12 & 7) << 8 | second & 255
-            register = second >> 8 & 15
-            if kind == 47:
-                lower.append((address, register, value))
-            else:
-                upper[register].append((address, value))
-    for places in upper.values():
-        places.sort()
-    for address, register, value in lower:
-        places = upper[register]
-        # The other half follows; now and then it was moved in front.
-        at = bisect.bisect(places, (address, 0))
-        near = min(places[max(at - 1, 0):at + 1], key=lambda it: abs(it[0] - address) + (64 if it[0] < address else 0), default=None)
-        if near:
-            yield address, near[1] << 16 | value
-
-
 def owners_of_constants(image, code):
     """(start, length, owner) of every piece of .rodata."""
     section = image.section(".rodata")
-    begin, end = section["address"], section["address"] + section["length"]
+    begin, end = section.address, section.address + section.size
     references = collections.defaultdict(list)
-    for address, target in targets(image):
+    for address, target in image.references():
         if begin <= target < end:
             references[target].append(address)
-    for name, value, size, kind, _ in image.symbols():
-        if kind == 1 and begin <= value < end:
+    named = {symbol.value: symbol.name for symbol in image.symbols if symbol.kind == elf.OBJECT}
+    for value in named:
+        if begin <= value < end:
             references.setdefault(value, [])
     starts = sorted(references)
     if not starts or starts[0] != begin:
@@ -228,7 +148,6 @@ def owners_of_constants(image, code):
                     groups[who[0]] += count
                 best = groups.most_common(1)[0][0]
                 owner[start] = max((it for it in votes.items() if it[0][0] == best), key=lambda it: it[1])[0]
-    named = {value: name for name, value, size, kind, _ in image.symbols() if kind == 1}
     for start, stop in zip(starts, starts[1:] + [end]):
         if start in owner:
             yield start, stop - start, owner[start]
@@ -242,9 +161,10 @@ GROUPS = ["adit", "board", "embassy", "cryptography", "core", "other"]
 def main(arguments):
     if not arguments:
         sys.exit(__doc__)
-    image = Image(arguments[0])
-    text, data, bss = image.loaded()
-    code = owners_of_code(image)
+    image = elf.Image(arguments[0])
+    sizes = image.sizes()
+    text = sizes["text"]
+    code = owners_of_code(image, arguments[0])
     constants = list(owners_of_constants(image, code))
     flash = {name: dict(code=0, constants=0) for name in GROUPS}
     for owner in code.values():
@@ -252,24 +172,22 @@ def main(arguments):
     for _, length, owner in constants:
         flash[owner[0]]["constants"] += length
     vectors = image.section(".vector_table")
-    flash["board"]["constants"] += vectors["length"]
+    flash["board"]["constants"] += vectors.size
     # Gaps between functions.
     flash["other"]["code"] += text - sum(it["code"] + it["constants"] for it in flash.values())
-    record = dict(text=text, data=data, bss=bss)
+    record = dict(sizes)
     for name in GROUPS:
         record[name] = flash[name]["code"] + flash[name]["constants"]
 
     option = arguments[1] if len(arguments) > 1 else None
     if option == "--json":
         print(json.dumps(record))
-    elif option == "--check":
-        return check(record)
     elif option in ("--files", "--functions", "--data"):
         wanted = collections.Counter()
         if option == "--data":
             for start, length, owner in constants:
                 if owner[0] == arguments[2]:
-                    raw = bytes(image.read(start, f"<{length}B"))
+                    raw = image.read(start, length)
                     shown = "".join(chr(b) if 32 <= b < 127 else "." for b in raw[:60])
                     wanted[f"{start:#x} {owner[1]} {owner[2].split('/src/')[-1]} {shown}"] += length
         else:
@@ -283,23 +201,8 @@ def main(arguments):
         for name in GROUPS:
             it = flash[name]
             print(f"{name:14}{it['code']:9}{it['constants']:11}{it['code'] + it['constants']:9}")
-        print(f"{'together':14}{'':9}{'':11}{text:9}   data {data}, bss {bss}")
+        print(f"{'together':14}{'':9}{'':11}{text:9}   data {sizes['data']}, bss {sizes['bss']}")
     return 0
-
-
-def check(record):
-    path = os.path.join(HERE, "size.json")
-    if os.environ.get("ADIT_BLESS") == "1":
-        with open(path, "w") as file:
-            json.dump(record, file, indent=2)
-            file.write("\n")
-        return 0
-    with open(path) as file:
-        known = json.load(file)
-    worse = [f"{name}: {record.get(name)} now, {known[name]} in size.json" for name in known if record.get(name) != known[name]]
-    for line in worse:
-        print(line)
-    return 1 if worse else 0
 
 
 if __name__ == "__main__":

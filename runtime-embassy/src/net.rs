@@ -65,7 +65,12 @@ async fn addresses(stack: Stack<'_>, host: Host<'_>) -> Result<heapless::Vec<IpA
                 DnsQueryType::Aaaa,
             ] {
                 match stack.dns_query(name, kind).await {
-                    Ok(found) => addresses.extend(found.into_iter().take(2)),
+                    Ok(found) => {
+                        for address in found.into_iter().take(2) {
+                            // Two of each kind: there is room. `extend` would panic without.
+                            let _room = addresses.push(address);
+                        }
+                    }
                     Err(_) => failed = true,
                 }
             }

@@ -18,12 +18,13 @@ pub(crate) use output::OutputView;
 #[cfg(feature = "alloc")]
 pub use pool::{BufferPool, Lease};
 
-/// Moves `from` down to `to`, which is not behind it. The condition is what `copy_within` would panic about; it always holds
-/// here, and written out it keeps the panic out of the firmware.
+/// Moves `from` down to `to`, which is not behind it. The conditions are what `copy_within` would panic about; they always hold
+/// here, and written out, for a range with one end, they keep the panic out of the firmware.
 fn move_down(bytes: &mut [u8], from: Range<usize>, to: usize) {
-    let in_bounds = from.start <= from.end && from.end <= bytes.len();
-    if in_bounds && to <= from.start && to <= bytes.len() - (from.end - from.start) {
-        bytes.copy_within(from, to);
+    if let (Some(window), Some(distance)) = (bytes.get_mut(to..from.end), from.start.checked_sub(to))
+        && distance <= window.len()
+    {
+        window.copy_within(distance.., 0);
     }
 }
 

@@ -27,7 +27,9 @@ impl ExtranoncePrefix {
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut prefix = Self::EMPTY;
-        prefix.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let places = prefix.bytes.get_mut(..bytes.len())?;
+        // Pair by pair: no lengths that could differ, and so no panic in firmware.
+        places.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         prefix.len = u8::try_from(bytes.len()).ok()?;
         Some(prefix)
     }

@@ -32,22 +32,20 @@ impl Header {
     /// D-ALG-5: version, `prev_hash`, `merkle_root`, nTime, nbits, nonce; numbers little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
-        let mut bytes = [0; HEADER_LEN];
-        let parts: [&[u8]; 6] = [
-            &self.version.to_le_bytes(),
-            &self.prev_hash,
-            &self.merkle_root,
-            &self.ntime.to_le_bytes(),
-            &self.nbits.to_le_bytes(),
-            &self.nonce.to_le_bytes(),
-        ];
-        // Part by part and not byte by byte: that took longer than the hash behind it. The parts' lengths add up to 80.
-        let mut rest = bytes.as_mut_slice();
-        for part in parts {
-            let Some((to, after)) = rest.split_at_mut_checked(part.len()) else { break };
-            to.copy_from_slice(part);
-            rest = after;
+        // Arrays and not slices: byte by byte it took longer than the hash behind it, and slices leave a panic about their lengths in
+        // firmware. The parts' lengths add up to 80, so there is always room for the next.
+        fn put<const N: usize>(rest: &mut [u8], part: [u8; N]) -> &mut [u8] {
+            let Some((to, rest)) = rest.split_first_chunk_mut() else { return &mut [] };
+            *to = part;
+            rest
         }
+        let mut bytes = [0; HEADER_LEN];
+        let rest = put(&mut bytes, self.version.to_le_bytes());
+        let rest = put(rest, self.prev_hash);
+        let rest = put(rest, self.merkle_root);
+        let rest = put(rest, self.ntime.to_le_bytes());
+        let rest = put(rest, self.nbits.to_le_bytes());
+        put(rest, self.nonce.to_le_bytes());
         bytes
     }
 

@@ -163,9 +163,15 @@ impl<P: Provider> Transport<P> {
         for index in (0..chunks).rev() {
             let start = index * MAX_CHUNK;
             let shift = index * OVERHEAD;
-            if shift > 0 {
-                // Cannot panic: `end <= len`, and `needed` bytes hold every chunk before this one with its overhead.
-                buffer.copy_within(PREFIX_LEN + start..PREFIX_LEN + end, PREFIX_LEN + start + shift);
+            // Always so: `end <= len`, and `needed` bytes hold every chunk before this one with its overhead. Written out it keeps the panic of
+            // `copy_within` out of firmware.
+            let moved = end - start;
+            if shift > 0
+                && let Some(window) = buffer.get_mut(PREFIX_LEN + start..)
+                && moved <= window.len()
+                && shift <= window.len() - moved
+            {
+                window.copy_within(..moved, shift);
             }
             let record = buffer.get_mut(start + shift..).and_then(|rest| rest.get_mut(..end - start + OVERHEAD));
             let (prefix, body) =

@@ -86,7 +86,11 @@ impl Report {
 
     fn outcome(&mut self, outcome: &Outcome<'_>) {
         match outcome {
-            Outcome::Ready => self.connections += 1,
+            Outcome::Ready => {
+                self.connections += 1;
+                #[cfg(feature = "provoked")]
+                log!("{}", [0, 1][self.connections as usize]);
+            }
             Outcome::SetupRefused { error_code, .. } => log!("setup refused: {error_code}"),
             Outcome::ChannelOpened { channel_id } => log!("channel {channel_id}"),
             Outcome::OpenRefused { error_code, .. } => log!("no channel: {error_code}"),

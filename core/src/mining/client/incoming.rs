@@ -119,7 +119,8 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         if self.channels.push(channel).is_err() {
             return Ok(ClientEvent::Ignored(Ignored::NoMemory(id)));
         }
-        if let Some(behind) = self.channels.get_mut(at..) {
+        // At least the new one is there. Said again, it keeps the panic of `rotate_right` out of firmware.
+        if let Some(behind) = self.channels.get_mut(at..).filter(|behind| !behind.is_empty()) {
             behind.rotate_right(1);
         }
         Ok(ClientEvent::Opened { request_id: request.id, channel_id: id })

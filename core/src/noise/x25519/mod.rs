@@ -72,7 +72,8 @@ fn write_framed(output: &mut [u8], parts: &[&[u8]]) -> Option<usize> {
     *prefix = u16::try_from(len).ok()?.to_le_bytes();
     for part in parts {
         let (to, after) = rest.split_at_mut_checked(part.len())?;
-        to.copy_from_slice(part);
+        // Not `copy_from_slice`, whose panic would stay in firmware.
+        to.iter_mut().zip(*part).for_each(|(to, from)| *to = *from);
         rest = after;
     }
     Some(PREFIX_LEN + len)

@@ -69,7 +69,8 @@ impl<P: Provider> Initiator<P> {
         let mut s = *s;
         symmetric.decrypt_and_hash(&mut s, s_tag).map_err(|_| Fault::Decrypt)?;
         symmetric.mix_key(&P::x25519(&ephemeral, &s).map_err(|_| Fault::BadPoint)?).map_err(provider)?;
-        payload.copy_from_slice(sealed);
+        // The lengths are the same; said this way no panic about them stays in firmware.
+        payload.iter_mut().zip(sealed).for_each(|(to, from)| *to = *from);
         symmetric.decrypt_and_hash(payload, tag).map_err(|_| Fault::Decrypt)?;
         Ok((symmetric.split().map_err(provider)?, s, payload.len()))
     }

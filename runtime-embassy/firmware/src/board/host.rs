@@ -38,9 +38,17 @@ pub fn write(bytes: &[u8]) {
         console = opened;
         CONSOLE.store(console, core::sync::atomic::Ordering::Relaxed);
     }
-    let block = [console, bytes.as_ptr().expose_provenance(), bytes.len()];
-    // SAFETY: handle, address, length.
-    unsafe { call(WRITE, block.as_ptr().expose_provenance()) };
+    let mut rest = bytes;
+    // The host may be interrupted, and then takes a part or nothing; one that never takes anything is given up.
+    for _ in 0..100 {
+        let block = [console, rest.as_ptr().expose_provenance(), rest.len()];
+        // SAFETY: handle, address, length.
+        let missing = unsafe { call(WRITE, block.as_ptr().expose_provenance()) };
+        match rest.len().checked_sub(missing).and_then(|written| rest.get(written..)) {
+            Some(left) if !left.is_empty() => rest = left,
+            _ => return,
+        }
+    }
 }
 
 /// Fills `bytes` with random ones of the host's.

@@ -1,6 +1,6 @@
 //! The LAN9118 Ethernet controller, by its data sheet: FIFOs that the processor reads and writes, one frame at a time.
 
-use core::cell::RefCell;
+use core::cell::Cell;
 use core::task::{Context, Waker};
 
 use critical_section::Mutex;
@@ -37,7 +37,7 @@ const RSFL: u32 = 1 << 3;
 const MTU: usize = 1514;
 const WORDS: usize = MTU.div_ceil(4);
 
-static WAKER: Mutex<RefCell<Option<Waker>>> = Mutex::new(RefCell::new(None));
+static WAKER: Mutex<Cell<Option<Waker>>> = Mutex::new(Cell::new(None));
 
 fn read(offset: usize) -> u32 {
     // SAFETY: a register of the controller.
@@ -60,7 +60,7 @@ pub fn on_interrupt() {
     // Quiet until the FIFO has been emptied.
     write(INT_EN, 0);
     write(INT_STS, u32::MAX);
-    if let Some(waker) = critical_section::with(|cs| WAKER.borrow_ref_mut(cs).take()) {
+    if let Some(waker) = critical_section::with(|cs| WAKER.borrow(cs).take()) {
         waker.wake();
     }
 }
@@ -173,7 +173,7 @@ impl Driver for Ethernet {
             return None;
         }
         let Some(len) = self.fetch() else {
-            critical_section::with(|cs| WAKER.borrow_ref_mut(cs).replace(cx.waker().clone()));
+            critical_section::with(|cs| WAKER.borrow(cs).set(Some(cx.waker().clone())));
             write(INT_STS, RSFL);
             write(INT_EN, RSFL);
             return None;

@@ -109,7 +109,7 @@ fn register(address: usize) -> *mut u32 {
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
     // To say where costs 14 KB of paths and tables: every panic's location stays in the image only if this function looks at it.
-    if cfg!(debug_assertions) {
+    if cfg!(any(debug_assertions, feature = "locations")) {
         log!("{info}");
     } else {
         log!("panic");

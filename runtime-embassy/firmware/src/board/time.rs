@@ -127,7 +127,8 @@ pub fn on_alarm() {
 impl Clock {
     /// Wakes who is due and sets the alarm for the next.
     fn arm(&self, cs: CriticalSection<'_>) {
-        let mut queue = self.queue.borrow_ref_mut(cs);
+        // Nobody else has it: it is borrowed in critical sections only, and none of them calls another.
+        let Ok(mut queue) = self.queue.borrow(cs).try_borrow_mut() else { return };
         loop {
             let now = self.now();
             let next = queue.next_expiration(now);
@@ -151,7 +152,7 @@ impl Driver for Clock {
 
     fn schedule_wake(&self, at: u64, waker: &Waker) {
         critical_section::with(|cs| {
-            let changed = self.queue.borrow_ref_mut(cs).schedule_wake(at, waker);
+            let changed = self.queue.borrow(cs).try_borrow_mut().is_ok_and(|mut queue| queue.schedule_wake(at, waker));
             if changed {
                 self.arm(cs);
             }
