@@ -101,9 +101,10 @@ class Image:
         return None if bytes is None else int.from_bytes(bytes, "little")
 
     def compiler(self):
-        """The compiler, as it says in the image."""
+        """The compiler, as it says in the image, and where the core library came from."""
         found = re.search(rb"rustc version [\w.-]+ \([^)]*\)", self.bytes)
-        return found.group().decode() if found else "unknown"
+        ready = b"/rustc/" in self.bytes
+        return (found.group().decode() if found else "unknown") + (", its ready-made core" if ready else ", core built with the rest")
 
     def references(self):
         """(where, address) of all addresses that code and constants hold."""
