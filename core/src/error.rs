@@ -311,7 +311,7 @@ impl core::error::Error for Misuse {}
 mod tests {
     use super::*;
     use crate::noise::{Act, CertificateError, Fault};
-    use crate::wire::{DecodeErrorKind, Place, Revision};
+    use crate::wire::{DecodeErrorKind, Revision};
     use std::string::ToString;
 
     #[test]
@@ -325,8 +325,8 @@ mod tests {
 
     #[test]
     fn codes_tell_class_kind_and_detail() {
-        let place = Place { revision: Revision::Draft, msg_type: 0x1a, field: Some(3) };
-        let malformed = DecodeError::new(DecodeErrorKind::OptionCount, 12).at(place);
+        let malformed =
+            DecodeError::new(DecodeErrorKind::OptionCount, 12).in_field(3).in_message(Revision::Draft, 0x1a);
         let handshake = |fault| PeerError::Handshake(NoiseError { act: Act::Two, fault }).into();
         for (error, code) in [
             (Error::Full, 0x0100_0000),

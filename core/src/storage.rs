@@ -22,6 +22,9 @@ impl core::error::Error for NoRoom {}
 
 /// Chooses where collections live.
 pub trait Storage {
+    /// Whether lists grow past their inline places.
+    const GROWS: bool;
+
     /// A list of at most `INLINE` elements for [`Inline`], of at most `HEAP` elements for [`Heap`].
     type List<T, const INLINE: usize, const HEAP: usize>: List<T>;
     /// A set of numbers with the same two bounds. `INLINE` must be a power of two.
@@ -114,6 +117,8 @@ impl Hasher for HashBits {
 pub struct Inline;
 
 impl Storage for Inline {
+    const GROWS: bool = false;
+
     type List<T, const INLINE: usize, const HEAP: usize> = heapless::Vec<T, INLINE>;
     type Set<const INLINE: usize, const HEAP: usize> = InlineSet<INLINE>;
 }
@@ -197,6 +202,8 @@ mod heap {
     pub struct Heap;
 
     impl Storage for Heap {
+        const GROWS: bool = true;
+
         type List<T, const INLINE: usize, const HEAP: usize> = HeapList<T, HEAP>;
         type Set<const INLINE: usize, const HEAP: usize> = HeapSet<HEAP>;
     }

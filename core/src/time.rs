@@ -58,6 +58,7 @@ impl Instant {
 
     /// This point moved later by `duration`; saturates, so that an endless time limit is simply never reached.
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn saturating_add(self, duration: Duration) -> Self {
         // In 64 bits: a division of 128 is a kilobyte of firmware.
         let micros = duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into());
@@ -66,6 +67,7 @@ impl Instant {
 
     /// Time passed since `earlier`, zero when the clock went backwards.
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
     }
@@ -91,6 +93,7 @@ impl UnixTime {
 
 /// The earlier of two optional deadlines; what a parent reports that has several children with deadlines.
 #[must_use]
+#[cfg_attr(target_os = "none", inline(never))]
 pub fn earliest(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),

@@ -17,6 +17,7 @@ const SETUP_FRAME: u32 = 6 + 1291;
 ///
 /// Records are opened only while the plaintext lacks a whole frame, so it never grows beyond a frame and a record. What is
 /// missing is known as soon as the frame's header or the record's length is there, so that what can never fit is refused then.
+#[cfg_attr(target_os = "none", inline(never))]
 pub(super) fn next_frame<P: Provider>(
     transport: &mut Transport<P>,
     life: &Life,

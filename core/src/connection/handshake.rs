@@ -22,6 +22,7 @@ pub(super) enum Link<S: Endpoint, P: Provider> {
 
 impl<S: Endpoint, P: Provider> Link<S, P> {
     /// Moves the handshake on as far as both buffers allow. `Ok(None)` when the link is up.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn shake_hands(
         &mut self,
         wall: UnixTime,

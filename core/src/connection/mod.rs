@@ -154,6 +154,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     }
 
     /// Tells the time. When a limit is reached the connection fails with [`PeerError::TimedOut`]; when not, nothing happens.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
         let result = self.life.handle_timeout(now);
         self.drop_keys_when_over();
@@ -216,6 +217,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         result
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn step(
         &mut self,
         now: Instant,
@@ -238,6 +240,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     }
 
     /// Finds the next frame that means something.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn next_message(
         &mut self,
         now: Instant,
@@ -327,7 +330,8 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         Err(PeerError::Truncated(part).into())
     }
 
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     fn decode<'b>(&self, token: &Token, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
         let revision = self.life.revision;
         let Some(header) = token.header else { return Ok(Event::Secured(self.peer())) };
@@ -345,6 +349,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         })
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn fail(&mut self, error: Error) -> Error {
         self.life.fail(error);
         self.drop_keys_when_over();
@@ -352,6 +357,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     }
 
     /// Keys are wiped as soon as they are of no more use.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn drop_keys_when_over(&mut self) {
         if self.life.state().is_over() {
             self.link = Link::Down;

@@ -171,7 +171,9 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
         let frame = buffer.get_mut(before..).and_then(|rest| rest.get_mut(..length)).ok_or(Error::Full)?;
         let (head, body) = frame.split_first_chunk_mut().ok_or(Error::Full)?;
         *head = header.encode();
-        payload.encode(&mut Writer::new(body), self.revision)?;
+        payload
+            .encode(&mut Writer::new(body), self.revision)
+            .map_err(|error| error.in_message(self.revision, header.msg_type()))?;
         let offered = setup.map(|protocol| Offered::read(body, protocol, self.revision)).transpose()?;
         if let Some(seal) = &mut self.seal {
             seal.seal_frame(buffer, length).map_err(frames::fault)?;

@@ -83,10 +83,7 @@ macro_rules! message {
                 revision: $crate::wire::Revision,
             ) -> Result<(), $crate::wire::EncodeError> {
                 // One check of the room for the whole payload; the checks of the single fields fold into it.
-                let mut run = match writer.split(self.encoded_len(revision)) {
-                    Ok(run) => run,
-                    Err(error) => return Err(error.at(<Self as $crate::message::Message>::place(revision, None))),
-                };
+                let mut run = writer.split(self.encoded_len(revision))?;
                 // All failures end in one place, which knows the field by its number.
                 let mut field = 0_u8;
                 let error = 'fields: {
@@ -99,7 +96,7 @@ macro_rules! message {
                     let _ = field;
                     return Ok(());
                 };
-                Err(error.at(<Self as $crate::message::Message>::place(revision, Some(field))))
+                Err(error.in_field(field))
             }
         }
 
@@ -123,7 +120,7 @@ macro_rules! message {
                     let _ = field;
                     return Ok(message);
                 };
-                Err(error.at(<Self as $crate::message::Message>::place(revision, Some(field))))
+                Err(error.in_field(field))
             }
         }
 
@@ -217,7 +214,9 @@ macro_rules! message_set {
                 }
             };
 
-            #[inline]
+            // A server's share is read within nanoseconds; firmware has one copy of it.
+            #[cfg_attr(target_os = "none", inline(never))]
+            #[cfg_attr(not(target_os = "none"), inline)]
             fn decode_row(
                 row: $crate::message::Row,
                 payload: &$lt [u8],
@@ -225,24 +224,31 @@ macro_rules! message_set {
             ) -> Result<Self, $crate::wire::DecodeError> {
                 enum At { $($variant,)* }
                 let mut reader = $crate::wire::Reader::new(payload);
-                let message = match row.at {
-                    $(
-                        at if at == At::$variant as u8 => {
-                            let mut message = <$ty as $crate::wire::Decode<$lt>>::decode(&mut reader, revision)?;
-                            $crate::message::Message::set_variant(&mut message, usize::from(row.variant));
-                            Self::$variant(message)
+                let error = 'malformed: {
+                    let message = match row.at {
+                        $(
+                            at if at == At::$variant as u8 => {
+                                match <$ty as $crate::wire::Decode<$lt>>::decode(&mut reader, revision) {
+                                    Ok(mut message) => {
+                                        $crate::message::Message::set_variant(&mut message, usize::from(row.variant));
+                                        Self::$variant(message)
+                                    }
+                                    Err(error) => break 'malformed error,
+                                }
+                            }
+                        )*
+                        // Of another set.
+                        _ => {
+                            let unknown = $crate::wire::DecodeErrorKind::UnknownMessage(row.number.msg_type);
+                            return Err($crate::wire::DecodeError::new(unknown, 0));
                         }
-                    )*
-                    // Of another set.
-                    _ => {
-                        return Err($crate::wire::DecodeError::new(
-                            $crate::wire::DecodeErrorKind::UnknownMessage(row.number.msg_type),
-                            0,
-                        ));
+                    };
+                    match $crate::message::finish(&reader, revision) {
+                        Ok(()) => return Ok(message),
+                        Err(error) => error,
                     }
                 };
-                $crate::message::finish(&reader, row.number.msg_type, revision)?;
-                Ok(message)
+                Err(error.in_message(revision, row.number.msg_type))
             }
 
             fn entry(&self, revision: $crate::wire::Revision) -> Option<&'static $crate::message::Entry> {

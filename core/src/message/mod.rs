@@ -25,7 +25,7 @@ pub use outputs::{CoinbaseOutputs, CoinbaseOutputsIter, TxOut, TxOuts};
 
 use crate::frame::Header;
 use crate::wire::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind};
-use crate::wire::{Place, Reader, Revision, Writer};
+use crate::wire::{Reader, Revision, Writer};
 
 /// A message: its place in the catalogue, and the codec of its payload (by [`Encode`] and [`Decode`]).
 pub trait Message: Encode {
@@ -71,22 +71,6 @@ pub trait Message: Encode {
         numbers.iter().position(|number| number.is_some_and(|number| number.msg_type == msg_type))
     }
 
-    /// The place of a field for errors, or of the whole message.
-    #[must_use]
-    #[cold]
-    fn place(revision: Revision, field: Option<u8>) -> Place {
-        // A message that the revision lacks goes by the other's number.
-        let other = match revision {
-            Revision::Draft => Revision::Current,
-            Revision::Current => Revision::Draft,
-        };
-        let (revision, number) = match Self::NUMBERS.in_revision(revision)[0] {
-            Some(number) => (revision, Some(number)),
-            None => (other, Self::NUMBERS.in_revision(other)[0]),
-        };
-        Place { revision, msg_type: number.map_or(0xff, |number| number.msg_type), field }
-    }
-
     /// Whether `header` announces this message.
     #[must_use]
     #[inline]
@@ -97,12 +81,21 @@ pub trait Message: Encode {
     /// The header of this value's frame (D-FRAME-2, D-FRAME-7).
     #[inline]
     fn header(&self, revision: Revision) -> Result<Header, EncodeError> {
+        let refused = |kind, number: Option<Number>, revision| {
+            let error = EncodeError::new(kind);
+            Err(number.map_or(error, |number| error.in_message(revision, number.msg_type)))
+        };
         let Some(number) = self.number(revision) else {
-            return Err(EncodeError::new(EncodeErrorKind::NotInRevision).at(Self::place(revision, None)));
+            // It goes by the other's number.
+            let other = match revision {
+                Revision::Draft => Revision::Current,
+                Revision::Current => Revision::Draft,
+            };
+            return refused(EncodeErrorKind::NotInRevision, self.number(other), other);
         };
         match Header::new(0, number.channel_msg, number.msg_type, self.encoded_len(revision)) {
             Some(header) => Ok(header),
-            None => Err(EncodeError::new(EncodeErrorKind::TooLong).at(Self::place(revision, None))),
+            None => refused(EncodeErrorKind::TooLong, Some(number), revision),
         }
     }
 
@@ -112,9 +105,10 @@ pub trait Message: Encode {
     fn encode_frame(&self, buffer: &mut [u8], revision: Revision) -> Result<usize, EncodeError> {
         let header = self.header(revision)?;
         let mut writer = Writer::new(buffer);
-        writer.array(header.encode()).map_err(|error| error.at(Self::place(revision, None)))?;
-        self.encode(&mut writer, revision)?;
-        Ok(writer.written())
+        match writer.array(header.encode()).and_then(|()| self.encode(&mut writer, revision)) {
+            Ok(()) => Ok(writer.written()),
+            Err(error) => Err(error.in_message(revision, header.msg_type())),
+        }
     }
 
     /// Reads a whole payload that came under the number `msg_type`.
@@ -130,19 +124,21 @@ pub trait Message: Encode {
             return Err(DecodeError::new(DecodeErrorKind::UnknownMessage(msg_type), 0));
         };
         let mut reader = Reader::new(payload);
-        let mut message = Self::decode(&mut reader, revision)?;
-        finish(&reader, msg_type, revision)?;
-        message.set_variant(variant);
-        Ok(message)
+        match Self::decode(&mut reader, revision).and_then(|message| finish(&reader, revision).map(|()| message)) {
+            Ok(mut message) => {
+                message.set_variant(variant);
+                Ok(message)
+            }
+            Err(error) => Err(error.in_message(revision, msg_type)),
+        }
     }
 }
 
 /// Judges what is left behind the last field, see [`Message::from_payload`].
 #[inline]
-fn finish(reader: &Reader<'_>, msg_type: u8, revision: Revision) -> Result<(), DecodeError> {
+fn finish(reader: &Reader<'_>, revision: Revision) -> Result<(), DecodeError> {
     if revision == Revision::Draft && !reader.is_empty() {
-        let place = Place { revision, msg_type, field: None };
-        return Err(reader.error(DecodeErrorKind::TrailingBytes).at(place));
+        return Err(reader.error(DecodeErrorKind::TrailingBytes));
     }
     Ok(())
 }

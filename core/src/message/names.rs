@@ -106,10 +106,11 @@ mod tests {
     #[test]
     fn errors_say_what_and_where() {
         let place = Place { revision: Revision::Draft, msg_type: 0x1a, field: Some(3) };
-        let error = DecodeError::new(DecodeErrorKind::Truncated, 12).at(place);
+        let error = DecodeError::new(DecodeErrorKind::Truncated, 12).in_field(3).in_message(Revision::Draft, 0x1a);
+        assert_eq!(error.place(), Some(place));
         assert_eq!(error.to_string(), "SubmitSharesStandard.nonce: payload ends inside the value (at byte 12)");
         assert_eq!((error.message(), error.field()), (Some("SubmitSharesStandard"), Some("nonce")));
-        let error = EncodeError::new(EncodeErrorKind::NoRoom).at(place);
+        let error = EncodeError::new(EncodeErrorKind::NoRoom).in_field(3).in_message(Revision::Draft, 0x1a);
         assert_eq!(error.to_string(), "SubmitSharesStandard.nonce: no room in the buffer");
         let error = DecodeError::new(DecodeErrorKind::UnknownMessage(0x7f), 0);
         assert_eq!(error.to_string(), "no message 0x7f in this direction");

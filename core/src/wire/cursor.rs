@@ -43,7 +43,7 @@ impl<'a> Reader<'a> {
     /// An error of `kind` at the present position.
     #[must_use]
     #[cold]
-    pub const fn error(&self, kind: DecodeErrorKind) -> DecodeError {
+    pub fn error(&self, kind: DecodeErrorKind) -> DecodeError {
         DecodeError::new(kind, self.offset())
     }
 

@@ -119,6 +119,9 @@ pub(super) struct Channel<S: Storage, const COINBASE: usize, const PATH: usize> 
 }
 
 impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, PATH> {
+    /// Whether jobs of extended channels have a place at all. Where not, what only such channels need is left out of the program.
+    pub(super) const EXTENDED: bool = S::GROWS || COINBASE > 0;
+
     /// A channel without jobs.
     pub(super) fn new(id: u32, kind: ChannelKind, target: Target, prefix: ExtranoncePrefix) -> Self {
         Self {
@@ -137,6 +140,10 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
             sequence_number: 0,
             statistics: Statistics::default(),
         }
+    }
+
+    pub(super) fn is_extended(&self) -> bool {
+        Self::EXTENDED && self.kind == ChannelKind::Extended
     }
 
     /// The number of what is in work: another one is other work.
@@ -162,6 +169,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
     fn takes(body: &Body<'_>) -> bool {
         match body {
             Body::Root(_) => true,
+            Body::Coinbase { .. } if !Self::EXTENDED => false,
             Body::Coinbase { path, prefix, suffix } => {
                 Parts::<S, COINBASE, PATH>::default().takes(prefix.len().saturating_add(suffix.len()), path.len())
             }
@@ -195,6 +203,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         job.parts.clear();
         match &new.body {
             Body::Root(root) => job.root = *root,
+            Body::Coinbase { .. } if !Self::EXTENDED => return Err(BookError::CoinbaseTooLong),
             Body::Coinbase { path, prefix, suffix } => {
                 job.parts.push_prefix(prefix)?;
                 job.parts.push_suffix(suffix)?;
@@ -279,14 +288,14 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
     }
 
     pub(super) fn work(&self, terms: &Terms) -> Option<Work> {
-        if self.kind != ChannelKind::Standard {
+        if self.is_extended() {
             return None;
         }
         self.template(terms).map(|(work, _)| work)
     }
 
     pub(super) fn extended_work(&self, terms: &Terms) -> Option<ExtendedWork<'_, S, COINBASE, PATH>> {
-        if self.kind != ChannelKind::Extended {
+        if !self.is_extended() {
             return None;
         }
         let (work, job) = self.template(terms)?;

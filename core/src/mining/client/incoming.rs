@@ -23,6 +23,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     MiningClient<S, CHANNELS, COINBASE, PATH>
 {
     /// Takes a message of the server. After a violation the state is what it was before the message.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle<'m>(&mut self, now: Instant, message: &ToClient<'m>) -> Outcome<'m> {
         match message {
             ToClient::SubmitSharesSuccess(message) => Ok(self.accepted(message)),
@@ -86,6 +87,10 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     }
 
     fn opened_extended<'m>(&mut self, message: &OpenExtendedMiningChannelSuccess<'_>) -> Outcome<'m> {
+        if !Channel::<S, COINBASE, PATH>::EXTENDED {
+            // Never asked for.
+            return Err(ServerViolation::Request);
+        }
         let at = self.answered(message.request_id, ChannelKind::Extended)?;
         let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
         let mut channel = Channel::new(
@@ -145,7 +150,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             let unknown = ClientEvent::Ignored(Ignored::UnknownChannel(to));
             return if self.is_group(to) { Err(ServerViolation::JobKind) } else { Ok(unknown) };
         };
-        if channel.kind != ChannelKind::Standard {
+        if channel.is_extended() {
             return Err(ServerViolation::JobKind);
         }
         let job = NewJob {
@@ -163,7 +168,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     fn extended_job<'m>(&mut self, now: Instant, message: &NewExtendedMiningJob<'_>) -> Outcome<'m> {
         let to = message.channel_id;
         // D-MIN-10
-        if self.find(to).is_some_and(|channel| channel.kind == ChannelKind::Standard) {
+        if self.find(to).is_some_and(|channel| !channel.is_extended()) {
             return Err(ServerViolation::JobKind);
         }
         // D-FLAG-3
@@ -183,13 +188,12 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         let (mut known, mut added, mut changed) = (false, false, false);
         for channel in self.addressed(to) {
             known = true;
-            job.body = match channel.kind {
+            job.body = if channel.is_extended() {
+                Body::Coinbase { path: message.merkle_path, prefix, suffix }
+            } else {
                 // D-ALG-1, D-ALG-3: a group's job as this channel's, whose prefix is the whole extranonce. Nothing of the coinbase is kept.
-                ChannelKind::Standard => {
-                    let txid = merkle::coinbase_txid(prefix, channel.prefix.as_slice(), &[], suffix);
-                    Body::Root(merkle::merkle_root(txid, message.merkle_path.iter().map(|hash| hash.0)))
-                }
-                ChannelKind::Extended => Body::Coinbase { path: message.merkle_path, prefix, suffix },
+                let txid = merkle::coinbase_txid(prefix, channel.prefix.as_slice(), &[], suffix);
+                Body::Root(merkle::merkle_root(txid, message.merkle_path.iter().map(|hash| hash.0)))
             };
             let before = channel.in_work();
             added |= channel.add(now, serial, &job).is_ok();
@@ -249,7 +253,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         let draft = self.terms.revision == Revision::Draft;
         for id in message.channel_ids {
             if let Some(channel) = self.find_mut(id)
-                && (channel.kind == ChannelKind::Standard || !draft)
+                && (!channel.is_extended() || !draft)
             {
                 channel.group = Some(group);
             }

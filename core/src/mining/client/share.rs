@@ -6,7 +6,6 @@ use super::event::{ClientEvent, Ignored};
 use super::work::{Solution, max_ntime};
 use super::{MiningClient, Out};
 use crate::error::Error;
-use crate::message::ChannelKind;
 use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess};
 use crate::storage::Storage;
 use crate::time::Instant;
@@ -60,6 +59,7 @@ pub struct Statistics {
 impl Statistics {
     /// Sent and not answered yet.
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub const fn unanswered(&self) -> u64 {
         self.submitted.saturating_sub(self.accepted).saturating_sub(self.rejected).saturating_sub(self.lost)
     }
@@ -107,11 +107,8 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         let sequence_number = channel.sequence_number.wrapping_add(1);
         let (channel_id, job_id) = (channel.id, job.id);
         let Solution { version, ntime, nonce, .. } = *solution;
-        match channel.kind {
-            ChannelKind::Standard => {
-                out.send(&SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version })
-            }
-            ChannelKind::Extended => out.send(&SubmitSharesExtended {
+        if channel.is_extended() {
+            out.send(&SubmitSharesExtended {
                 channel_id,
                 sequence_number,
                 job_id,
@@ -119,7 +116,9 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
                 ntime,
                 version,
                 extranonce: extranonce.into(),
-            }),
+            })
+        } else {
+            out.send(&SubmitSharesStandard { channel_id, sequence_number, job_id, nonce, ntime, version })
         }
         .map_err(NotSent::Send)?;
         channel.sequence_number = sequence_number;

@@ -90,6 +90,7 @@ impl<T: AsRef<str>> Device<T> {
     }
 
     /// A new connection is under way to this server; the old one is gone.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn connecting(&mut self, endpoint: Endpoint) {
         self.reset();
         self.endpoint = endpoint;
@@ -105,6 +106,7 @@ impl<T: AsRef<str>> Device<T> {
 
     /// Takes an event of the session. What it leads to is sent as far as there is room; the rest waits for
     /// [`Self::poll_outbound`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle<'m>(
         &mut self,
         now: Instant,
@@ -270,6 +272,7 @@ impl<T: AsRef<str>> Device<T> {
     }
 
     /// Sends a share and gives its sequence number; see [`MiningClient::submit`].
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_>) -> Result<u32, NotSent> {
         self.client.submit(now, solution, out)
     }
@@ -287,6 +290,7 @@ impl<T: AsRef<str>> Device<T> {
 
     /// When [`Self::handle_timeout`] is due.
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = match self.stage {
             Stage::Open(Channel::Asked(at) | Channel::Resting(at)) => Some(at),
@@ -300,6 +304,7 @@ impl<T: AsRef<str>> Device<T> {
     }
 
     /// Tells the time. Afterwards there may be something to send.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle_timeout(&mut self, now: Instant) -> Outcome<'static> {
         self.client.handle_timeout(now);
         match self.stage {
