@@ -55,6 +55,12 @@ pub const SHARES_INLINE: usize = 256;
 /// table's own room 18 at most.
 pub const SHARES_HEAP: usize = 1 << 14;
 
+/// Shares that are checked together, inline: a board that serves others has no lanes.
+pub const SHARE_BATCH_INLINE: usize = 16;
+
+/// Shares that are checked together on the heap: as many as the widest processors have lanes for. Some 400 bytes each.
+pub const SHARE_BATCH_HEAP: usize = 64;
+
 /// Channels of one downstream connection inline: a board that serves a few others.
 pub const CHANNELS_INLINE: usize = 4;
 

@@ -302,13 +302,11 @@ mod heap {
 
     impl<const N: usize> Set for HeapSet<N> {
         fn insert(&mut self, value: u64) -> Result<bool, NoRoom> {
-            if self.0.contains(&value) {
-                return Ok(false);
+            // Looked up once: a large set is seldom in the processor's cache.
+            if self.0.len() < N && self.0.try_reserve(1).is_ok() {
+                return Ok(self.0.insert(value));
             }
-            if self.0.len() >= N || self.0.try_reserve(1).is_err() {
-                return Err(NoRoom);
-            }
-            Ok(self.0.insert(value))
+            if self.0.contains(&value) { Ok(false) } else { Err(NoRoom) }
         }
 
         fn contains(&self, value: u64) -> bool {

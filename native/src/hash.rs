@@ -29,6 +29,8 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use adit::mining::lanes::{self, Midstate};
+use adit::mining::merkle::merkle_root;
+use adit::wire::U256;
 
 /// A way to hash headers. All give the same results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub enum Method {
 enum Task<'a> {
     /// Put every nonce of `count` from `first` on into `found` whose hash has at most `top` as its most significant 32 bits.
     Search { midstate: &'a Midstate, top: u32, first: u32, count: u32, found: &'a mut Vec<u32> },
+    /// Fold a merkle path onto each of the coinbase ids.
+    Fold { path: &'a [U256], ids: &'a mut [[u8; 32]] },
     /// Put the hash of each header into the place beside it.
     Headers { headers: &'a [[u8; 80]], hashes: &'a mut [[u8; 32]] },
 }
@@ -103,6 +107,11 @@ impl Method {
     /// SHA-256d of each header into the place beside it, raw SHA-256 order: how a server checks the shares at hand in one go.
     pub fn hash_headers(self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]) {
         self.run(Task::Headers { headers, hashes });
+    }
+
+    /// Folds a merkle path, deepest hash first, onto each of the coinbase ids, which becomes its root.
+    pub fn fold_paths(self, path: &[U256], ids: &mut [[u8; 32]]) {
+        self.run(Task::Fold { path, ids });
     }
 
     fn run(self, task: Task<'_>) {
@@ -163,6 +172,12 @@ fn in_lanes<const N: usize, const M: usize>(task: Task<'_>) {
                 count = count.saturating_sub(N as u32);
             }
         }
+        Task::Fold { path, ids } => {
+            let wide = ids.len() / N * N;
+            let (ids, rest) = ids.split_at_mut(wide);
+            lanes::fold_paths::<N>(path, ids);
+            lanes::fold_paths::<M>(path, rest);
+        }
         Task::Headers { headers, hashes } => {
             // As many as fill wide lanes, then narrower ones.
             let wide = headers.len().min(hashes.len()) / N * N;
@@ -182,6 +197,11 @@ fn one_by_one(task: Task<'_>) {
                 let [.., a, b, c, d] = midstate.hash(*nonce);
                 u32::from_le_bytes([a, b, c, d]) <= top
             }));
+        }
+        Task::Fold { path, ids } => {
+            for id in ids {
+                *id = merkle_root(*id, path.iter().map(|node| node.0));
+            }
         }
         Task::Headers { headers, hashes } => {
             for (header, hash) in headers.iter().zip(hashes) {
@@ -239,6 +259,20 @@ mod tests {
                 let mut found = vec![];
                 method.search(&midstate, top, first, count, &mut found);
                 prop_assert_eq!(&found, &expected, "{}", method);
+            }
+        }
+
+        #[test]
+        fn methods_agree_on_paths(
+            ids in proptest::collection::vec(any::<[u8; 32]>(), 0..90), path in proptest::collection::vec(any::<[u8; 32]>(), 0..14),
+        ) {
+            let path: Vec<_> = path.into_iter().map(U256).collect();
+            let mut expected = ids.clone();
+            Method::Sha2.fold_paths(&path, &mut expected);
+            for method in Method::ALL {
+                let mut roots = ids.clone();
+                method.fold_paths(&path, &mut roots);
+                prop_assert_eq!(&roots, &expected, "{}", method);
             }
         }
 

@@ -54,6 +54,12 @@ impl<T> Sender<T> {
         Some(Place { sender: self, guard })
     }
 
+    /// A place, if one is free.
+    #[must_use]
+    pub fn try_reserve(&self) -> Option<Place<'_, T>> {
+        Some(Place { sender: self, guard: self.places.try_acquire_arc()? })
+    }
+
     /// Waits until nobody takes things out any more.
     pub async fn closed(&self) {
         self.queue.closed().await;

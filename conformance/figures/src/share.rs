@@ -14,7 +14,7 @@ use adit::{
     mining::{
         extranonce::ExtranonceSpace,
         job::{NewJob, PrevHash},
-        server::{MiningServer, Out, Prepared, Received, ServerConfig, Shared},
+        server::{MiningServer, Out, Prepared, Received, ServerConfig, ShareBatch, Shared, Submitted},
         target::Target,
         vardiff::VardiffConfig,
     },
@@ -92,9 +92,7 @@ struct Ours {
     now: Instant,
     channel: u32,
     method: Method,
-    prepared: Vec<Prepared>,
-    headers: Vec<[u8; 80]>,
-    hashes: Vec<[u8; 32]>,
+    batch: ShareBatch<Heap>,
 }
 
 impl Ours {
@@ -121,9 +119,7 @@ impl Ours {
             now,
             channel: 0,
             method: Method::fastest(),
-            prepared: Vec::with_capacity(BATCH),
-            headers: Vec::with_capacity(BATCH),
-            hashes: vec![[0; 32]; BATCH],
+            batch: ShareBatch::default(),
         };
         let open = if extended {
             ToServer::OpenExtendedMiningChannel(OpenExtendedMiningChannel {
@@ -173,17 +169,16 @@ impl Ours {
     }
 
     fn many<'m>(&mut self, messages: impl Iterator<Item = ToServer<'m>>) {
-        self.prepared.clear();
-        self.headers.clear();
+        let Self { server, shared, now, method, batch, .. } = self;
+        batch.clear();
         for message in messages {
-            let prepared = self.prepare(&message);
-            self.headers.push(prepared.header.to_bytes());
-            self.prepared.push(prepared);
+            batch.push(Submitted::of(black_box(&message)).expect("a share")).expect("room");
         }
-        self.method.hash_headers(&self.headers, &mut self.hashes);
-        for (prepared, hash) in self.prepared.iter().zip(&self.hashes) {
-            let accepted = self.server.conclude(self.now, &mut self.shared, prepared, hash);
-            black_box(accepted.expect("accepted"));
+        server.prepare_batch(*now, shared, batch);
+        batch.hash(|path, ids| method.fold_paths(path, ids), |headers, hashes| method.hash_headers(headers, hashes));
+        while let Some(hashed) = batch.next_hashed() {
+            let (prepared, hash) = hashed.expect("a good share");
+            black_box(server.conclude(*now, shared, &prepared, &hash).expect("accepted"));
         }
     }
 }

@@ -40,6 +40,12 @@ pub struct Token {
 }
 
 impl Token {
+    /// The header of the frame that is handed over with it; none for an event without a frame.
+    #[must_use]
+    pub const fn header(&self) -> Option<Header> {
+        self.header
+    }
+
     /// Bytes of the frame that is handed over with it.
     pub(super) fn lent(&self) -> usize {
         self.header.map_or(0, |header| Header::LEN + header.msg_length())

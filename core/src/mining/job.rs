@@ -126,6 +126,14 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Parts<S, COINBASE, PA
         &self.path
     }
 
+    /// Becomes a copy, in its own memory.
+    pub(crate) fn copy(&mut self, from: &Self) -> Result<(), BookError> {
+        self.clear();
+        self.push_prefix(from.prefix())?;
+        self.push_suffix(from.suffix())?;
+        self.path.extend_from_slice(from.path()).map_err(|_| BookError::PathTooLong)
+    }
+
     pub(crate) fn merkle_root(&self, extranonce_prefix: &[u8], extranonce: &[u8]) -> [u8; 32] {
         let txid = merkle::coinbase_txid(self.prefix(), extranonce_prefix, extranonce, self.suffix());
         merkle::merkle_root(txid, self.path().iter().map(|hash| hash.0))
@@ -202,6 +210,10 @@ impl<S: Storage> Job<S> {
     #[must_use]
     pub fn merkle_path(&self) -> &[U256] {
         self.parts.path()
+    }
+
+    pub(crate) const fn parts(&self) -> &Parts<S> {
+        &self.parts
     }
 
     /// D-ALG-1, D-ALG-2, D-ALG-3: the merkle root for a full extranonce given in its two parts.

@@ -1,7 +1,7 @@
 //! SHA-256d of many block headers at once, in lanes of plain arrays.
 //!
-//! Two uses: a miner tries consecutive nonces of one header ([`Midstate::top_words`]), a server checks headers of several shares
-//! ([`hash_headers`]). Everything here is portable and without `unsafe`: the compiler turns a lane-wise loop into vector instructions of
+//! Two uses: a miner tries consecutive nonces of one header ([`Midstate::top_words`]), a server checks several shares: it works out their
+//! merkle roots ([`fold_paths`]) and hashes their headers ([`hash_headers`]). Everything here is portable and without `unsafe`: the compiler turns a lane-wise loop into vector instructions of
 //! whatever the calling function may use, which is why all of it is `inline(always)`. A caller that found AVX2 or AVX-512 at run time wraps
 //! these functions in one of its own with that `target_feature`. How many lanes pay is therefore the caller's choice; with fewer than 16 LLVM
 //! unrolls the loops before it could vectorise them, so use 16 or more.
@@ -16,6 +16,8 @@
 use sha2::block_api::compress256;
 
 use crate::hash::{IV, second_hash as second_hash_of_one, sha256d_header};
+use crate::mining::merkle::merkle_root;
+use crate::wire::U256;
 
 #[rustfmt::skip]
 const K: [u32; 64] = [
@@ -231,6 +233,44 @@ fn hash_group<const N: usize>(headers: &[[u8; 80]; N], hashes: &mut [[u8; 32]; N
     }
 }
 
+/// D-ALG-3: folds a merkle path, deepest hash first, onto each of the coinbase ids, which becomes its root; `N` at a time and the rest one by
+/// one. All lanes go up the same path, so nothing is transposed but the ids and the roots.
+#[inline(always)]
+pub fn fold_paths<const N: usize>(path: &[U256], ids: &mut [[u8; 32]]) {
+    let (groups, rest) = ids.as_chunks_mut::<N>();
+    for group in groups {
+        fold_group(path, group);
+    }
+    for id in rest {
+        *id = merkle_root(*id, path.iter().map(|node| node.0));
+    }
+}
+
+#[inline(always)]
+fn fold_group<const N: usize>(path: &[U256], ids: &mut [[u8; 32]; N]) {
+    let mut state = [Lanes::<N>::ZERO; 8];
+    for (lane, id) in ids.iter().enumerate() {
+        for (word, bytes) in state.iter_mut().zip(id.as_chunks::<4>().0) {
+            // `lane` counts the N ids, and a word has N lanes.
+            word.0[lane] = u32::from_be_bytes(*bytes);
+        }
+    }
+    let zero = Lanes::ZERO;
+    let (end, bits) = (Lanes::splat(0x8000_0000), Lanes::splat(8 * 64));
+    let padding = [end, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, bits];
+    for node in path {
+        let [a, b, c, d, e, f, g, h] = state;
+        let [i, j, k, l, m, n, o, p] = words::<8>(&node.0).map(Lanes::splat);
+        let pair = compress(IV.map(Lanes::splat), [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]);
+        state = second_hash(compress(pair, padding));
+    }
+    for (lane, id) in ids.iter_mut().enumerate() {
+        for (bytes, word) in id.as_chunks_mut::<4>().0.iter_mut().zip(&state) {
+            *bytes = word.0[lane].to_be_bytes();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -307,6 +347,17 @@ mod tests {
             for (at, hash) in hashes.iter().enumerate() {
                 prop_assert_eq!(*hash, headers.get(at).map_or([0xa5; 32], reference));
             }
+        }
+
+        /// D-ALG-3
+        #[test]
+        fn paths_fold_as_they_do_one_by_one(
+            mut ids in proptest::collection::vec(any::<[u8; 32]>(), 0..40), path in proptest::collection::vec(any::<[u8; 32]>(), 0..14),
+        ) {
+            let expected: Vec<_> = ids.iter().map(|id| merkle_root(*id, path.iter().copied())).collect();
+            let path: Vec<_> = path.into_iter().map(U256).collect();
+            fold_paths::<16>(&path, &mut ids);
+            prop_assert_eq!(ids, expected);
         }
     }
 }

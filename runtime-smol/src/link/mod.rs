@@ -17,11 +17,11 @@ use std::{
 
 use adit::{
     buffer::Lease,
-    connection::{Connection, Endpoint, Outbound, Token},
+    connection::{Connection, Endpoint, Outbound, State, Token},
     crypto::Provider,
     link::{self, Outgoing, Step},
     protocol::Protocol,
-    time::Instant,
+    time::{Instant, UnixTime},
 };
 pub use adit::{
     connection::Answerable,
@@ -111,6 +111,12 @@ where
         turn.map_err(|cause| self.error(cause))
     }
 
+    /// What `next` would announce, if that needs no waiting and nothing of the stream: for owners who handle several events in one go.
+    pub fn next_buffered(&mut self) -> Option<Token> {
+        let (now, wall) = (self.clock().now(), self.wall());
+        self.machine.next_buffered(now, wall)
+    }
+
     /// The event that `next` announced, and the way to answer it. The event borrows from the input buffer; the next call of
     /// `next` takes it back.
     pub fn event(&mut self, token: Token) -> Result<Answerable<'_, S, Pr>, LinkError> {
@@ -149,10 +155,15 @@ where
         self.machine.close();
     }
 
+    /// The time for certificates, which are looked at before the connection is open.
+    fn wall(&self) -> UnixTime {
+        if self.connection().state() == State::Open { UnixTime::default() } else { self.clock().wall() }
+    }
+
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LinkCause<io::Error>>> {
         loop {
             let clock = self.clock();
-            let (now, wall) = (clock.now(), clock.wall());
+            let (now, wall) = (clock.now(), self.wall());
             let io = match self.machine.step(now, wall)? {
                 Step::Turn(turn) => return Poll::Ready(Ok(turn)),
                 Step::Io(io) => io,

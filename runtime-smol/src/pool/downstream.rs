@@ -1,19 +1,23 @@
 //! One device's or proxy's connection.
 
-use std::{net::SocketAddr, pin::pin, sync::Arc};
+use std::{cell::RefCell, net::SocketAddr, pin::pin, sync::Arc};
 
 use adit::{
+    config::{ANSWER_ROOM, SHARE_BATCH_HEAP},
     connection::{Event, ResponderConfig, State as Phase, Token},
     crypto::Provider as Crypto,
     error::Error,
     message::mining::SetupFlags,
+    mining::server::{ANSWER_LEN, ShareBatch, Submitted},
     protocol::{Mining, Responder},
     role::{
         ConnectionId,
-        pool::{Begun, PendingShare, PoolError, PoolEvent},
+        pool::{PoolError, PoolEvent},
     },
+    storage::Heap,
     wire::Revision,
 };
+use adit_native::hash::Method;
 use futures_lite::future::{or, yield_now};
 
 use super::{AcceptedShare, PoolNews, shared::Shared};
@@ -34,6 +38,20 @@ pub(super) struct Port<T> {
     pub(super) links: Arc<LinkSettings>,
     pub(super) shutdown: Shutdown,
     pub(super) reconnect: Option<(String, u16)>,
+    /// How shares are hashed.
+    pub(super) method: Method,
+}
+
+/// Where shares are checked: one for each thread, since it is in use between two waits only.
+#[derive(Default)]
+struct Bench {
+    batch: ShareBatch<Heap>,
+    /// What is to be told when the lock is free again.
+    news: Vec<PoolEvent>,
+}
+
+thread_local! {
+    static BENCH: RefCell<Bench> = RefCell::default();
 }
 
 /// A client that has finished its setup. Dropping it, however that comes about, takes it from the pool.
@@ -181,18 +199,21 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
         }
     }
 
-    /// Takes an event of the link. Only a share waits for the store, and only while its queue is full.
+    /// Takes an event of the link, and with a share those that are there behind it. Only shares wait for the store, and only while its
+    /// queue is full.
     async fn take(&mut self, token: Token) -> Result<(), Broken> {
-        let Some(pending) = self.begin(token)? else { return Ok(()) };
+        let Some(share) = self.handle(token)? else { return Ok(()) };
         let port = Arc::clone(&self.port);
         let place = port.shares.reserve().await.ok_or(Broken::Store)?;
-        let event = self.conclude(&pending, place)?;
-        port.shared.tell(|| PoolNews::Downstream(event));
-        Ok(())
+        let behind = BENCH.with_borrow_mut(|bench| self.check(share, place, &port.shares, bench))?;
+        match behind {
+            Some(token) => self.handle(token).map(drop),
+            None => Ok(()),
+        }
     }
 
-    /// All that can be done of an event without the store; what is left is a share whose header is to be hashed.
-    fn begin(&mut self, token: Token) -> Result<Option<PendingShare>, Broken> {
+    /// All that can be done of an event without the store; gives what is a share.
+    fn handle(&mut self, token: Token) -> Result<Option<Submitted>, Broken> {
         let shared = &self.port.shared;
         let (peer, now) = (self.link.peer(), self.link.clock().now());
         match self.link.event(token)? {
@@ -205,46 +226,100 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                 });
                 let registered = self.registered.insert(registered.map_err(Broken::Pool)?);
                 shared.tell(|| PoolNews::Connected { connection: registered.id, peer });
-                Ok(None)
             }
             (Event::Message(message), mut out) => {
                 let Some(registered) = &self.registered else { return Ok(None) };
-                let begun = shared
-                    .with(|state| state.pool.begin(now, registered.id, &message, &mut state.policy, &mut out))
+                if let Some(share) = Submitted::of(&message) {
+                    return Ok(Some(share));
+                }
+                let event = shared
+                    .with(|state| state.pool.handle(now, registered.id, &message, &mut state.policy, &mut out))
                     .map_err(Broken::Pool)?;
-                match begun {
-                    Begun::Share(pending) => Ok(Some(pending)),
-                    Begun::Done(event) => {
-                        if event != PoolEvent::Nothing {
-                            shared.tell(|| PoolNews::Downstream(event));
-                        }
-                        Ok(None)
-                    }
+                if event != PoolEvent::Nothing {
+                    shared.tell(|| PoolNews::Downstream(event));
                 }
             }
-            _ => Ok(None),
+            _ => {}
         }
+        Ok(None)
     }
 
-    /// The second half of a share: hashed outside of the lock; an accepted one is queued for the store under the lock that gave it its
-    /// ticket, so that tickets rise in the queue.
-    fn conclude(&mut self, pending: &PendingShare, place: queue::Place<'_, T>) -> Result<PoolEvent, Broken> {
-        let clock = self.link.clock().clone();
-        let hash = pending.header().hash();
-        let mut out = self.link.answer();
-        let concluded = self.port.shared.with(|state| {
-            let event = state.pool.conclude(clock.now(), pending, &hash, &mut out)?;
-            if let PoolEvent::Share(share) = event {
-                let user = state.name(share.account);
-                place.send(AcceptedShare { share, user, at: clock.wall() }.into());
+    /// Checks a share and those that are there behind it, in as few locks, and gives what came behind them. Their hashes are worked out in
+    /// lanes outside of the lock; accepted ones are queued for the store under the lock that gave them their tickets, so that tickets
+    /// rise in the queue.
+    fn check(
+        &mut self,
+        first: Submitted,
+        place: queue::Place<'_, T>,
+        queue: &queue::Sender<T>,
+        bench: &mut Bench,
+    ) -> Result<Option<Token>, Broken> {
+        let Some(registered) = &self.registered else { return Ok(None) };
+        let (id, clock) = (registered.id, self.link.clock().clone());
+        let Bench { batch, news } = bench;
+        batch.clear();
+        let _empty = batch.push(first);
+        let (mut behind, mut failed) = (None, None);
+        // What comes behind them must have room for its answer, too.
+        let most = SHARE_BATCH_HEAP.min(self.link.answer().room().saturating_sub(ANSWER_ROOM) / ANSWER_LEN);
+        // No memory while there is one share only.
+        let (mut place, mut places) = (Some(place), Vec::new());
+        while batch.len() < most
+            && let Some(another) = queue.try_reserve()
+            && let Some(token) = self.link.next_buffered()
+        {
+            if !token.header().is_some_and(|header| Submitted::is(header, self.revision)) {
+                behind = Some(token);
+                break;
             }
-            Ok(event)
-        });
-        let event = concluded.map_err(Broken::Pool)?;
-        if let PoolEvent::Share(share) = &event {
-            self.ticket = share.ticket;
+            match self.link.event(token) {
+                Ok((Event::Message(message), _)) => {
+                    // There is room: `most` is not above the batch's bound.
+                    let _full = Submitted::of(&message).map(|share| batch.push(share));
+                    places.push(another);
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    failed = Some(error);
+                    break;
+                }
+            }
         }
-        Ok(event)
+        let (shared, method) = (&self.port.shared, self.port.method);
+        let now = clock.now();
+        // Nobody is to be woken by this half.
+        let begun = shared.lock().pool.begin_batch(now, id, batch);
+        batch.hash(|path, ids| method.fold_paths(path, ids), |headers, hashes| method.hash_headers(headers, hashes));
+        let mut outcome = Ok(());
+        let (mut out, ticket, heard) = (self.link.answer(), &mut self.ticket, shared.is_heard());
+        shared.with(|state| {
+            let (now, at) = (clock.now(), clock.wall());
+            while let Some(concluded) = state.pool.conclude_next(now, id, batch, &mut out) {
+                match concluded {
+                    Ok(event) => {
+                        if let PoolEvent::Share(share) = event {
+                            *ticket = share.ticket;
+                            let user = state.name(share.account);
+                            if let Some(place) = place.take().or_else(|| places.pop()) {
+                                place.send(AcceptedShare { share, user, at }.into());
+                            }
+                        }
+                        if heard {
+                            news.push(event);
+                        }
+                    }
+                    Err(error) => outcome = outcome.and(Err(error)),
+                }
+            }
+        });
+        for event in news.drain(..) {
+            shared.tell(|| PoolNews::Downstream(event));
+        }
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        begun.and(outcome).map_err(Broken::Pool)?;
+        Ok(behind)
     }
 
     /// Sends what there is, and goes on with the end when that is due.

@@ -20,6 +20,7 @@ use adit::{
     storage::Heap,
     time::{Instant, UnixTime},
 };
+use adit_native::hash::Method;
 use async_executor::Executor;
 use futures_lite::future::{or, zip};
 
@@ -190,6 +191,7 @@ where
         links: Arc::clone(&links),
         shutdown: shutdown.clone(),
         reconnect,
+        method: Method::fastest(),
     });
     let downstreams = async {
         let start = |accepted| downstream::run::<P, T>(accepted, Arc::clone(&responder.borrow()), Arc::clone(&port));

@@ -169,9 +169,14 @@ impl Shared {
         });
     }
 
+    /// Whether anybody listens.
+    pub(super) fn is_heard(&self) -> bool {
+        self.news.receiver_count() > 0
+    }
+
     /// Tells everybody who listens; costs nothing when nobody does.
     pub(super) fn tell(&self, news: impl FnOnce() -> PoolNews) {
-        if self.news.receiver_count() > 0 {
+        if self.is_heard() {
             // The last one may have left meanwhile.
             let _nobody = self.news.try_broadcast(news());
         }

@@ -30,7 +30,10 @@ struct Device {
     link: Link<Initiator, Mining, RustCrypto, TcpStream>,
     channel_id: u32,
     job_id: u32,
+    nonce: u32,
     sent: u32,
+    /// Sequence numbers of rejected shares.
+    errors: Vec<u32>,
     acknowledged: u32,
     rejected: u32,
     sent_elsewhere: Option<u16>,
@@ -52,8 +55,17 @@ enum Seen {
 impl Device {
     async fn connect(address: SocketAddr) -> Self {
         let link = testing::connect(address, testing::settings()).await;
-        let mut device =
-            Self { link, channel_id: 0, job_id: 0, sent: 0, acknowledged: 0, rejected: 0, sent_elsewhere: None };
+        let mut device = Self {
+            link,
+            channel_id: 0,
+            job_id: 0,
+            nonce: 0,
+            sent: 0,
+            errors: Vec::new(),
+            acknowledged: 0,
+            rejected: 0,
+            sent_elsewhere: None,
+        };
         while device.step().await.unwrap() != Seen::Opened {}
         device
     }
@@ -81,12 +93,13 @@ impl Device {
             channel_id: self.channel_id,
             sequence_number: self.sent,
             job_id: self.job_id,
-            nonce: self.sent,
+            nonce: self.nonce,
             ntime: testing::WALL.as_secs(),
             version: 0x2000_0000,
         };
         let sent = self.link.outbound().is_some_and(|mut out| out.send(&share).is_ok());
         self.sent += u32::from(sent);
+        self.nonce = self.sent;
         sent
     }
 
@@ -122,7 +135,8 @@ impl Device {
                     self.acknowledged += success.new_submits_accepted_count;
                     Seen::Acknowledged(success.new_submits_accepted_count)
                 }
-                ToClient::SubmitSharesError(_) => {
+                ToClient::SubmitSharesError(error) => {
+                    self.errors.push(error.sequence_number);
                     self.rejected += 1;
                     Seen::Rejected
                 }
@@ -177,7 +191,7 @@ async fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
         }
     }
     // The same share again, and one of another job.
-    devices[0].sent = 0;
+    (devices[0].sent, devices[0].nonce) = (0, 0);
     assert!(devices[0].submit());
     devices[1].job_id += 100;
     assert!(devices[1].submit());
@@ -188,6 +202,41 @@ async fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
     }
     let statistics = house.handle.statistics(testing::clock().now());
     assert_eq!((statistics.accepted, statistics.rejected, statistics.connections), (10, 2, 2));
+}
+
+/// D-SHARE-6: shares that arrive together are checked together; each is answered as if it had come alone, in their order, and what came behind
+/// them is not forgotten.
+#[tokio::test]
+async fn a_burst_is_answered_in_order() {
+    let mut house = house(Options::default());
+    house.node.new_tip(1, HARD);
+    let mut device = Device::working(house.address).await;
+    let job = device.job_id;
+    for n in 0..30 {
+        // Every third share is for a job that there is not, every tenth is the first one again.
+        device.job_id = if n % 3 == 1 { job + 100 } else { job };
+        device.nonce = if n % 10 == 9 { 0 } else { n };
+        assert!(device.submit());
+    }
+    device.open();
+    device.job_id = job;
+    assert!(device.submit());
+    let mut tickets = Vec::new();
+    while tickets.len() < 19 {
+        tokio::select! {
+            stored = house.shares.recv() => tickets.push(stored.unwrap().share),
+            seen = device.step() => assert_ne!(seen.unwrap(), Seen::Closed),
+        }
+    }
+    let accepted: Vec<_> = (0..30).filter(|n| n % 3 != 1 && n % 10 != 9).chain([30]).collect();
+    assert_eq!(tickets.iter().map(|share| share.sequence_number).collect::<Vec<_>>(), accepted);
+    assert_eq!(tickets.iter().map(|share| share.ticket).collect::<Vec<_>>(), (1..=19).collect::<Vec<_>>());
+    house.handle.stored(19);
+    while device.acknowledged < 19 || device.rejected < 12 {
+        device.step().await.unwrap();
+    }
+    assert_eq!(device.errors, (0..30).filter(|n| n % 3 == 1 || n % 10 == 9).collect::<Vec<_>>());
+    assert_eq!(house.handle.statistics(testing::clock().now()).channels, 2);
 }
 
 #[tokio::test]
@@ -415,6 +464,7 @@ async fn the_task_of_a_connection_is_small() {
         links: Arc::new(testing::settings()),
         shutdown: house.shutdown.clone(),
         reconnect: None,
+        method: Method::Sha2,
     };
     let responder = Arc::clone(&testing::responder(house.handle.setup_policy()).borrow());
     let size = size_of_val(&downstream::run::<RustCrypto, _>(accepted, responder, Arc::new(port)));

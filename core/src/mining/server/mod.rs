@@ -10,6 +10,7 @@
 //! [`MiningServer::handle_timeout`] at [`MiningServer::poll_timeout`]; [`MiningServer::shut_down`] when the connection is gone.
 
 mod ack;
+mod batch;
 mod channel;
 mod custom;
 mod jobs;
@@ -33,11 +34,12 @@ use crate::storage::{List, Storage};
 use crate::time::{Instant, earliest};
 use crate::wire::Revision;
 
+pub use batch::ShareBatch;
 pub use channel::{ChannelView, Statistics};
 pub use custom::{CustomCoinbase, CustomRequest};
 pub use open::{Open, OpenRequest, Opened, Refusal};
 pub use shared::{ServerConfig, Shared};
-pub use shares::{Accepted, Prepared, Reason, Rejection, Solution, SolutionSource};
+pub use shares::{ANSWER_LEN, Accepted, Prepared, Reason, Rejection, Solution, SolutionSource, Submitted};
 
 use channel::Channel;
 use custom::CustomJob;

@@ -5,12 +5,14 @@
 
 use core::fmt;
 
+use super::batch::Fold;
 use super::channel::{Channel, JobSource, LiveJob};
 use super::custom::CustomJob;
 use super::{MiningServer, Out, Received, Shared};
 use crate::error::Error;
-use crate::message::ChannelKind;
-use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard};
+use crate::frame::Header as FrameHeader;
+use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, ToServer};
+use crate::message::{ChannelKind, Message as _};
 use crate::mining::duplicates::NotTaken;
 use crate::mining::extranonce::ExtranoncePrefix;
 use crate::mining::header::Header;
@@ -18,6 +20,7 @@ use crate::mining::job::{Job, JobId};
 use crate::mining::target::Target;
 use crate::storage::Storage;
 use crate::time::Instant;
+use crate::wire::Revision;
 
 /// Why a share is rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +85,20 @@ impl fmt::Display for Reason {
     }
 }
 
+/// Bytes that the longest answer to a share takes in an output buffer: header, ids, the longest code and what a record adds.
+pub const ANSWER_LEN: usize = {
+    let (mut longest, mut at) = (0, 0);
+    while at < REASONS {
+        // `at` is below the length of the array.
+        let len = Reason::ALL[at].code().len();
+        if len > longest {
+            longest = len;
+        }
+        at += 1;
+    }
+    6 + 4 + 4 + 1 + longest + 18
+};
+
 /// A rejected share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejection {
@@ -115,6 +132,8 @@ pub struct Prepared {
     sequence_number: u32,
     job_id: u32,
     extranonce: ExtranoncePrefix,
+    /// The merkle root is still to be worked out, by the batch that this is in.
+    pub(super) folds: bool,
 }
 
 impl Prepared {
@@ -182,8 +201,9 @@ pub(super) struct Counted {
     pub(super) difficulty: f64,
 }
 
-/// The fields that both kinds of shares have.
-struct Fields<'a> {
+/// A share as it came, of either kind of channel, without a borrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Submitted {
     channel_id: u32,
     sequence_number: u32,
     job_id: u32,
@@ -191,7 +211,57 @@ struct Fields<'a> {
     ntime: u32,
     version: u32,
     kind: ChannelKind,
-    extranonce: &'a [u8],
+    /// Of an extended channel; at most the 32 bytes that the message can carry.
+    extranonce: ExtranoncePrefix,
+}
+
+impl Submitted {
+    /// The share of a message; none of a message that is not a share.
+    #[must_use]
+    pub fn of(message: &ToServer<'_>) -> Option<Self> {
+        match message {
+            ToServer::SubmitSharesStandard(share) => Some(share.into()),
+            ToServer::SubmitSharesExtended(share) => Some(share.into()),
+            _ => None,
+        }
+    }
+
+    /// Whether a frame is a share, by its header.
+    #[must_use]
+    pub fn is(header: FrameHeader, revision: Revision) -> bool {
+        SubmitSharesStandard::is(header, revision) || SubmitSharesExtended::is(header, revision)
+    }
+}
+
+impl From<&SubmitSharesStandard> for Submitted {
+    fn from(share: &SubmitSharesStandard) -> Self {
+        Self {
+            channel_id: share.channel_id,
+            sequence_number: share.sequence_number,
+            job_id: share.job_id,
+            nonce: share.nonce,
+            ntime: share.ntime,
+            version: share.version,
+            kind: ChannelKind::Standard,
+            extranonce: ExtranoncePrefix::EMPTY,
+        }
+    }
+}
+
+impl From<&SubmitSharesExtended<'_>> for Submitted {
+    fn from(share: &SubmitSharesExtended<'_>) -> Self {
+        Self {
+            channel_id: share.channel_id,
+            sequence_number: share.sequence_number,
+            job_id: share.job_id,
+            nonce: share.nonce,
+            ntime: share.ntime,
+            version: share.version,
+            kind: ChannelKind::Extended,
+            // The type of the field holds 32 bytes at most, as a prefix does.
+            extranonce: ExtranoncePrefix::new(share.extranonce.as_bytes()).unwrap_or_default(),
+        }
+    }
 }
 
 /// What a live job builds on.
@@ -225,17 +295,7 @@ impl<S: Storage> MiningServer<S> {
         shared: &Shared<S>,
         share: &SubmitSharesStandard,
     ) -> Result<Prepared, Rejection> {
-        let fields = Fields {
-            channel_id: share.channel_id,
-            sequence_number: share.sequence_number,
-            job_id: share.job_id,
-            nonce: share.nonce,
-            ntime: share.ntime,
-            version: share.version,
-            kind: ChannelKind::Standard,
-            extranonce: &[],
-        };
-        self.prepare(now, shared, &fields)
+        self.prepare(now, shared, &share.into(), None)
     }
 
     /// Checks everything of an extended channel's share but its hash. The caller answers a rejection.
@@ -245,20 +305,17 @@ impl<S: Storage> MiningServer<S> {
         shared: &Shared<S>,
         share: &SubmitSharesExtended<'_>,
     ) -> Result<Prepared, Rejection> {
-        let fields = Fields {
-            channel_id: share.channel_id,
-            sequence_number: share.sequence_number,
-            job_id: share.job_id,
-            nonce: share.nonce,
-            ntime: share.ntime,
-            version: share.version,
-            kind: ChannelKind::Extended,
-            extranonce: share.extranonce.as_bytes(),
-        };
-        self.prepare(now, shared, &fields)
+        self.prepare(now, shared, &share.into(), None)
     }
 
-    fn prepare(&mut self, now: Instant, shared: &Shared<S>, share: &Fields<'_>) -> Result<Prepared, Rejection> {
+    /// With a `fold`, the merkle root of a share of its job is left to it.
+    pub(super) fn prepare(
+        &mut self,
+        now: Instant,
+        shared: &Shared<S>,
+        share: &Submitted,
+        fold: Option<&mut Fold<S>>,
+    ) -> Result<Prepared, Rejection> {
         let (last_job, mask) = (self.last_job, shared.config().version_mask(self.revision));
         let rejection =
             |reason| Rejection { channel_id: share.channel_id, sequence_number: share.sequence_number, reason };
@@ -267,7 +324,7 @@ impl<S: Storage> MiningServer<S> {
             .index_of(share.channel_id)
             .and_then(|index| self.slots.at_mut(index))
             .ok_or(rejection(Reason::InvalidChannel))?;
-        match check(channel, &self.custom, last_job, mask, now, shared, share) {
+        match check(channel, &self.custom, last_job, mask, now, shared, share, fold) {
             Ok(prepared) => Ok(prepared),
             Err(reason) => {
                 channel.count_rejection(reason);
@@ -406,6 +463,7 @@ fn find<S: Storage>(
     Ok((job, ground))
 }
 
+#[allow(clippy::too_many_arguments, reason = "the channel is borrowed out of the server whose parts these are")]
 fn check<S: Storage>(
     channel: &mut Channel<S>,
     custom: &[CustomJob<S>],
@@ -413,7 +471,8 @@ fn check<S: Storage>(
     mask: u32,
     now: Instant,
     shared: &Shared<S>,
-    share: &Fields<'_>,
+    share: &Submitted,
+    fold: Option<&mut Fold<S>>,
 ) -> Result<Prepared, Reason> {
     if channel.kind != share.kind {
         return Err(Reason::InvalidChannel);
@@ -430,28 +489,33 @@ fn check<S: Storage>(
         return Err(Reason::Time);
     }
     // D-SHARE-3.
-    if channel.kind == ChannelKind::Extended && share.extranonce.len() != shared.space.rollable_len() {
+    if channel.kind == ChannelKind::Extended && share.extranonce.as_slice().len() != shared.space.rollable_len() {
         return Err(Reason::ExtranonceSize);
     }
     let prefix = channel.prefix(job.generation, shared);
+    let mut folds = false;
     let merkle_root = if let Some(root) = job.root {
         root
     } else {
-        let (prefix, extranonce) = (prefix.as_slice(), share.extranonce);
-        let root = match job.source {
-            JobSource::Book(id) => shared.book().live(id).map(|live| live.merkle_root(prefix, extranonce)),
-            JobSource::Custom => custom
-                .iter()
-                .find(|custom| custom.id == job.id)
-                .map(|custom| custom.parts.merkle_root(prefix, extranonce)),
+        let parts = match job.source {
+            JobSource::Book(id) => shared.book().live(id).map(Job::parts),
+            JobSource::Custom => custom.iter().find(|custom| custom.id == job.id).map(|custom| &custom.parts),
         };
-        let root = root.ok_or(Reason::Stale)?;
-        if channel.kind == ChannelKind::Standard
-            && let Some(live) = channel.jobs.iter_mut().find(|live| live.id == job.id)
+        let parts = parts.ok_or(Reason::Stale)?;
+        if let Some(fold) = fold.filter(|_| channel.kind == ChannelKind::Extended)
+            && fold.is_of(job.source, job.id, parts)
         {
-            live.root = Some(root);
+            folds = true;
+            [0; 32]
+        } else {
+            let root = parts.merkle_root(prefix.as_slice(), share.extranonce.as_slice());
+            if channel.kind == ChannelKind::Standard
+                && let Some(live) = channel.jobs.iter_mut().find(|live| live.id == job.id)
+            {
+                live.root = Some(root);
+            }
+            root
         }
-        root
     };
     Ok(Prepared {
         header: Header {
@@ -466,7 +530,8 @@ fn check<S: Storage>(
         sequence_number: share.sequence_number,
         job_id: share.job_id,
         // Prefix and rolled part together have the full length, which is at most 32.
-        extranonce: prefix.with(share.extranonce).unwrap_or(prefix),
+        extranonce: prefix.with(share.extranonce.as_slice()).unwrap_or(prefix),
+        folds,
     })
 }
 

@@ -25,12 +25,14 @@ pub use users::User;
 pub use work::JobError;
 
 use super::connections::{ConnectionId, Connections};
-use crate::config::{ANSWER_ROOM, DOWNSTREAMS_HEAP, DOWNSTREAMS_INLINE};
+use crate::config::{DOWNSTREAMS_HEAP, DOWNSTREAMS_INLINE};
 use crate::error::Error;
 use crate::message::common::Reconnect;
 use crate::message::mining::{SetupFlags, ToServer};
 use crate::mining::extranonce::ExtranonceSpace;
-use crate::mining::server::{MiningServer, Opened, Out, Received, Refusal, Rejection, ServerConfig, Shared};
+use crate::mining::server::{
+    ANSWER_LEN, MiningServer, Opened, Out, Received, Refusal, Rejection, ServerConfig, ShareBatch, Shared,
+};
 use crate::rate::Pace;
 use crate::storage::{List, Storage};
 use crate::template::client::TemplateClient;
@@ -258,7 +260,7 @@ impl<S: Storage> Pool<S> {
     ) -> Result<PoolEvent, PoolError> {
         let id = share.connection;
         let link = self.links.get_mut(id).ok_or(PoolError::UnknownConnection)?;
-        if out.room() < ANSWER_ROOM {
+        if out.room() < ANSWER_LEN {
             // Nothing may happen when the answer to a bad share would not fit.
             return Err(Error::Full.into());
         }
@@ -300,6 +302,38 @@ impl<S: Storage> Pool<S> {
         };
         self.touched(id);
         Ok(event)
+    }
+
+    /// [`Self::begin`] for shares that came together: all but their hashes, for [`ShareBatch::hash`]. Nothing is sent here, for bad
+    /// shares are answered in their turn.
+    ///
+    /// With [`PoolError::TooManyShares`] only those are left in the batch that came before the limit: they count, so go on with
+    /// them, and close the connection then.
+    pub fn begin_batch(&mut self, now: Instant, id: ConnectionId, batch: &mut ShareBatch<S>) -> Result<(), PoolError> {
+        let link = self.links.get_mut(id).ok_or(PoolError::UnknownConnection)?;
+        let within = (0..batch.len()).take_while(|_| link.may_share(now, &self.limits)).count();
+        let all = within == batch.len();
+        batch.truncate(within);
+        link.server.prepare_batch(now, &self.shared, batch);
+        if all { Ok(()) } else { Err(PoolError::TooManyShares) }
+    }
+
+    /// [`Self::conclude`] for the next share of a batch, until there is none. There must be room for so many answers of [`ANSWER_LEN`]
+    /// bytes: a share without room for its answer is an error, and lost.
+    pub fn conclude_next(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        batch: &mut ShareBatch<S>,
+        out: &mut Out<'_>,
+    ) -> Option<Result<PoolEvent, PoolError>> {
+        Some(match batch.next_hashed()? {
+            Ok((prepared, hash)) => self.conclude(now, &PendingShare { connection: id, prepared }, &hash, out),
+            Err(rejection) => {
+                let event = self.rejected(id, rejection);
+                out.send(&rejection.answer()).map(|()| event).map_err(PoolError::Send)
+            }
+        })
     }
 
     /// The account of a name; makes room when there are too many that never earned anything.

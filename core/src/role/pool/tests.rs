@@ -141,7 +141,7 @@ fn shares_can_be_hashed_by_the_owner() {
     };
     let (first, second, third) = (begin(1), begin(2), begin(3));
     assert_eq!(first.connection(), id);
-    let mut small = Wire::<Mining>::new(100, Revision::Draft);
+    let mut small = Wire::<Mining>::new(ANSWER_LEN - 1, Revision::Draft);
     let hash = first.header().hash();
     let full = bench.pool.conclude(bench.now, &first, &hash, &mut small.out());
     assert_eq!(full, Err(PoolError::Send(Error::Full)), "a bad share's answer would not fit");
