@@ -104,7 +104,7 @@ pub(super) struct Channel<S: Storage> {
     pub(super) old_number: Option<ChannelNumber>,
     /// The client has yet to be told of its new prefix.
     pub(super) prefix_pending: bool,
-    /// Only jobs of the client's own making from now on.
+    /// Has a job of the client's own making: the pool's are told again when that is over.
     pub(super) custom: bool,
     pub(super) told: Told,
     pub(super) jobs: S::List<LiveJob, LIVE_JOBS_INLINE, LIVE_JOBS_HEAP>,

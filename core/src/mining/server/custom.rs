@@ -3,7 +3,7 @@
 //! Whether a token is good, and what the pool wants to be paid, is the owner's to say; the rest is checked here. A custom job is stored as
 //! the channel's own, within bounds. It may build on a block that the pool's own provider has not told of yet.
 
-use super::channel::{JobSource, LiveJob};
+use super::channel::{JobSource, LiveJob, Told};
 use super::{MiningServer, Out, Received, Shared};
 use crate::error::Error;
 use crate::message::ChannelKind;
@@ -210,7 +210,8 @@ impl<S: Storage> MiningServer<S> {
     }
 
     /// Accepts a custom job: stores it, and tells the client its number (D-CUST-2 to D-CUST-4). None when it could not be stored after all; the
-    /// client was told then. From now on the channel hears of no other jobs.
+    /// client was told then. As long as it can be mined the channel hears of no other jobs; a prevhash that ends it comes with
+    /// the pool's own.
     pub fn accept_custom(
         &mut self,
         now: Instant,
@@ -266,6 +267,20 @@ impl<S: Storage> MiningServer<S> {
             channel.add_job(live, shared);
         }
         Ok(Some(id))
+    }
+
+    /// D-MIN-6: channels whose last custom job was ended by a prevhash are back at the pool's jobs, so that nobody mines for nothing while
+    /// the next one is negotiated. Their client may bring one at any time.
+    pub(super) fn end_custom_work(&mut self, book: &JobBook<S>) {
+        let custom = &self.custom;
+        for channel in self.slots.iter_mut().filter(|channel| channel.custom) {
+            let id = channel.id;
+            if !custom.iter().any(|job| job.channel_id == id && job.is_live(book)) {
+                channel.custom = false;
+                channel.jobs.retain(|job| job.source != JobSource::Custom);
+                channel.told = Told::default();
+            }
+        }
     }
 
     /// A place for a job of this channel: a free one, one whose job is over, a new one, or that of the channel's own oldest job.
@@ -507,28 +522,60 @@ mod tests {
         assert_eq!(bench.submit(&extended(channel, first, 3, &[0; 5])).unwrap_err().reason, Reason::Stale);
     }
 
-    /// A job may run ahead of the pool's own prevhash, survives it, and its shares are not forgotten then; the next prevhash ends it. Its channel
-    /// hears of no other jobs.
+    /// A job may run ahead of the pool's own prevhash, survives it, and its shares are not forgotten then; its channel hears of no other jobs. The
+    /// next prevhash ends it (D-MIN-6), and the channel is told the pool's own job (D-MIN-4) until its client brings another one.
     #[test]
-    fn a_job_may_be_ahead_of_the_pool() {
+    fn a_job_may_be_ahead_of_the_pool_and_ends_with_its_block() {
         let (mut bench, channel) = bench(Revision::Current);
         let ahead = SetCustomMiningJob { prev_hash: U256([2; 32]), min_ntime: 1_700_000_002, ..request(channel) };
         let id = accept(&mut bench, &ahead, CustomCoinbase::AsGiven).unwrap();
         bench.taken();
         bench.submit(&extended(channel, id, 1, &[0; 5])).unwrap();
         bench.block(2);
-        assert!(bench.sent().is_empty());
+        assert!(bench.sent().is_empty(), "the pool has caught up");
+        bench.job(false);
+        assert!(bench.sent().is_empty(), "better templates are the client's own affair");
         assert_eq!(bench.submit(&extended(channel, id, 1, &[0; 5])).unwrap_err().reason, Reason::Duplicate);
         assert!(bench.submit(&extended(channel, id, 2, &[0; 5])).is_ok());
-        bench.block(3);
         bench.taken();
-        assert!(bench.sent().is_empty());
+
+        bench.block(3);
+        let sent = bench.sent();
+        let [ToClient::NewExtendedMiningJob(job), ToClient::SetNewPrevHash(prev)] = sent[..] else {
+            panic!("{sent:?}")
+        };
+        assert_eq!(
+            (job.channel_id, prev.channel_id, prev.job_id, prev.prev_hash),
+            (channel, channel, job.job_id, U256([3; 32]))
+        );
         assert_eq!(bench.submit(&extended(channel, id, 3, &[0; 5])).unwrap_err().reason, Reason::Stale);
-        assert_eq!(bench.server.slots.get(channel).unwrap().duplicates.len(), 2);
+        assert!(bench.server.slots.get(channel).unwrap().duplicates.is_empty(), "what is over is forgotten");
+        assert!(bench.submit(&extended(channel, job.job_id, 1, &[0; 5])).is_ok());
+        bench.taken();
+
         let next = SetCustomMiningJob { prev_hash: U256([3; 32]), ..request(channel) };
         let next = accept(&mut bench, &next, CustomCoinbase::AsGiven).unwrap();
-        assert!(bench.server.slots.get(channel).unwrap().duplicates.is_empty(), "what is over is forgotten");
         assert!(bench.submit(&extended(channel, next, 1, &[0; 5])).is_ok());
-        assert_eq!(bench.submit(&extended(channel, id, 1, &[0; 5])).unwrap_err().reason, Reason::Stale);
+        assert!(
+            bench.submit(&extended(channel, job.job_id, 2, &[0; 5])).is_ok(),
+            "late shares of the pool's job count"
+        );
+        bench.taken();
+        bench.job(false);
+        assert!(bench.sent().is_empty(), "its own job has precedence again");
+        bench.block(4);
+        assert!(matches!(bench.sent()[..], [ToClient::NewExtendedMiningJob(_), ToClient::SetNewPrevHash(_)]));
+    }
+
+    /// D-CUST-1: what one channel brings for itself does not concern the others of its connection.
+    #[test]
+    fn other_channels_go_on_with_the_pools_jobs() {
+        let (mut bench, channel) = bench(Revision::Draft);
+        let (other, _) = bench.ready(ChannelKind::Extended);
+        accept(&mut bench, &request(channel), CustomCoinbase::AsGiven).unwrap();
+        bench.taken();
+        bench.job(false);
+        let sent = bench.sent();
+        assert!(matches!(sent[..], [ToClient::NewExtendedMiningJob(job)] if job.channel_id == other), "{sent:?}");
     }
 }

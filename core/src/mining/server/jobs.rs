@@ -26,6 +26,7 @@ impl<S: Storage> MiningServer<S> {
 
     fn flush(&mut self, shared: &mut Shared<S>, out: &mut Out<'_>) -> Result<(), Error> {
         if self.seen != shared.book().changes() {
+            self.end_custom_work(shared.book());
             for at in 0..self.groups.len() {
                 if let Some(group) = self.groups.get(at).copied() {
                     self.tell_group(group, shared, out)?;
