@@ -196,6 +196,20 @@ impl Upstream {
         connected
     }
 
+    /// As [`connect`](Self::connect) during a shutdown, for what can't wait for another run: only who drops this ends it.
+    pub async fn insist<Pr: Protocol, P: Provider>(&mut self) -> Option<Connected<Pr, P>> {
+        let connected = self.attempts().await;
+        if connected.is_none() {
+            self.state.send_replace(UpstreamState::Stopped);
+        }
+        connected
+    }
+
+    /// The next attempt does not wait.
+    pub fn hurry(&mut self) {
+        self.wait = None;
+    }
+
     async fn attempts<Pr: Protocol, P: Provider>(&mut self) -> Option<Connected<Pr, P>> {
         loop {
             if let Some(until) = self.wait {

@@ -104,6 +104,23 @@ pub struct Found<'a> {
     pub witness: bool,
 }
 
+/// A found block as a provider is told of it, and what it builds on: all that is needed to tell it after a restart of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldBlock<'a> {
+    /// The template that it was made of, as the provider counted.
+    pub template_id: u64,
+    /// The block that it builds on, in raw SHA-256 order.
+    pub prev_hash: [u8; 32],
+    /// The header's version.
+    pub version: u32,
+    /// The header's time.
+    pub header_timestamp: u32,
+    /// The header's nonce.
+    pub header_nonce: u32,
+    /// The coinbase transaction, as it opens the block.
+    pub coinbase_tx: &'a [u8],
+}
+
 /// A found block that is held while it may be of use.
 struct Held<S: Storage> {
     /// What it builds on.
@@ -310,6 +327,37 @@ impl<S: Storage> TemplateClient<S> {
         }
         assemble(found.coinbase_prefix, &found.extranonce, found.coinbase_suffix, found.witness, &mut coinbase)
             .map_err(|_| NoRoom)?;
+        self.hold(Held {
+            prev_hash: found.prev_hash,
+            sent: false,
+            told: false,
+            template_id: found.template_id,
+            version: found.version,
+            header_timestamp: found.header_timestamp,
+            header_nonce: found.header_nonce,
+            coinbase,
+        })
+    }
+
+    /// Queues a block that an earlier run of the pool did not get rid of ([`Self::unsent`]), as one that was never sent. Fails as [`Self::submit`] does.
+    pub fn restore(&mut self, block: &HeldBlock<'_>) -> Result<(), NoRoom> {
+        let mut coinbase: S::List<u8, SOLUTION_COINBASE_INLINE, SOLUTION_COINBASE_HEAP> = Default::default();
+        for byte in block.coinbase_tx {
+            coinbase.push(*byte).map_err(|_| NoRoom)?;
+        }
+        self.hold(Held {
+            prev_hash: block.prev_hash,
+            sent: false,
+            told: false,
+            template_id: block.template_id,
+            version: block.version,
+            header_timestamp: block.header_timestamp,
+            header_nonce: block.header_nonce,
+            coinbase,
+        })
+    }
+
+    fn hold(&mut self, block: Held<S>) -> Result<(), NoRoom> {
         if self.held.is_full() {
             let is_idle = |found: &Held<S>| self.tip.is_some() && !self.is_due(found);
             let told = self.held.iter().position(|found| found.told);
@@ -317,18 +365,25 @@ impl<S: Storage> TemplateClient<S> {
                 self.held.remove(index);
             }
         }
-        self.held
-            .push(Held {
-                prev_hash: found.prev_hash,
-                sent: false,
-                told: false,
-                template_id: found.template_id,
-                version: found.version,
-                header_timestamp: found.header_timestamp,
-                header_nonce: found.header_nonce,
-                coinbase,
-            })
-            .map_err(|_| NoRoom)
+        self.held.push(block).map_err(|_| NoRoom)
+    }
+
+    /// Found blocks that no connection has taken yet, oldest first. Whoever ends a pool while there are some keeps them, for nobody else has them.
+    pub fn unsent(&self) -> impl Iterator<Item = HeldBlock<'_>> {
+        self.held.iter().filter(|found| !found.told).map(|found| HeldBlock {
+            template_id: found.template_id,
+            prev_hash: found.prev_hash,
+            version: found.version,
+            header_timestamp: found.header_timestamp,
+            header_nonce: found.header_nonce,
+            coinbase_tx: &found.coinbase,
+        })
+    }
+
+    /// Whether there are such blocks that the provider may yet take: at once, or when it has told its tip.
+    #[must_use]
+    pub fn owes_a_block(&self) -> bool {
+        self.held.iter().any(|found| !found.told && (self.tip.is_none() || self.is_due(found)))
     }
 
     /// Whether [`Self::poll_outbound`] has something to send.

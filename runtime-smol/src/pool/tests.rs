@@ -25,7 +25,7 @@ use crate::{
     stream::Stream,
     testing::{
         self, Lab,
-        house::{HARD, Node, Options, house},
+        house::{HARD, House, Node, Options, house},
         run, run_on_threads, run_still,
     },
     upstream::UpstreamState,
@@ -363,6 +363,51 @@ fn the_pool_finds_its_provider_again() {
         house.node = Node::start(&lab, house.node.address.port(), 1_000);
         house.node.new_tip(2, HARD);
         assert_eq!(device.prev_hash().await, [2; 32]);
+    });
+}
+
+/// A house whose device has found a block while the provider was away.
+async fn with_a_block_that_waits(lab: &Lab) -> (House, Device) {
+    let mut house = house(lab, Options::default());
+    house.node.new_tip(1, Target::MAX);
+    let mut device = Device::working(lab, house.address).await;
+    house.node.shutdown.start(Duration::from_secs(1));
+    (&mut house.node.server).await.unwrap();
+    house.provider.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
+    assert!(device.submit());
+    device.flush().await;
+    let found = house.share().await;
+    house.handle.stored(found.share.ticket);
+    (house, device)
+}
+
+/// D-TDP-17: the pool ends when the block has left, not before.
+#[test]
+fn a_shutdown_hands_a_block_over_to_a_provider_that_comes_back() {
+    run(async |lab| {
+        let (mut house, mut device) = with_a_block_that_waits(&lab).await;
+        house.shutdown.start(Duration::from_secs(60));
+        device.closed().await;
+        house.node = Node::start(&lab, house.node.address.port(), 1);
+        house.node.new_tip(1, Target::MAX);
+        while !matches!(house.node.events.recv().await, Ok(ProviderEvent::Solution(_))) {}
+        house.server.await.unwrap();
+        assert!(house.handle.with(|pool| pool.unsent_blocks().next().is_none()));
+    });
+}
+
+/// Nobody takes it: the pool ends all the same, and the block is its owner's to keep.
+#[test]
+fn a_block_that_nobody_takes_is_left_to_the_owner() {
+    run(async |lab| {
+        let (house, mut device) = with_a_block_that_waits(&lab).await;
+        house.shutdown.start(Duration::from_millis(200));
+        device.closed().await;
+        house.server.await.unwrap();
+        let told =
+            |pool: &mut Pool<Heap>| pool.unsent_blocks().map(|block| (block.template_id, block.prev_hash)).collect();
+        let unsent: Vec<_> = house.handle.with(told);
+        assert_eq!(unsent, [(1, [1; 32])]);
     });
 }
 

@@ -33,14 +33,33 @@ pub(super) async fn follow<P: Crypto>(
     software: &Software,
     shutdown: &Shutdown,
 ) {
-    while let Some(connected) = upstream.connect::<TemplateDistribution, P>(shutdown).await {
+    let mut insisted = false;
+    while let Some(connected) = connect::<P>(&mut upstream, shared, shutdown, &mut insisted).await {
         let mut provider = Provider { connected, shared, software };
         let ended = provider.run(&mut upstream, shutdown).await;
         drop(provider);
-        if !shutdown.is_started() {
+        if !shutdown.is_started() || shared.lock().pool.owes_a_block() {
             upstream.ended(ended);
         }
     }
+}
+
+/// The next connection. A shutdown ends the search, but not while there is a found block that no connection has taken: then it goes on for
+/// what is left of the grace, beginning with an attempt at once.
+async fn connect<P: Crypto>(
+    upstream: &mut Upstream,
+    shared: &Arc<Shared>,
+    shutdown: &Shutdown,
+    insisted: &mut bool,
+) -> Option<Connected<TemplateDistribution, P>> {
+    let connected = upstream.connect(shutdown).await;
+    if connected.is_some() || !shutdown.is_started() || !shared.lock().pool.owes_a_block() {
+        return connected;
+    }
+    if !std::mem::replace(insisted, true) {
+        upstream.hurry();
+    }
+    upstream.insist().await
 }
 
 /// One connection to the provider. Dropping it, however that comes about, tells the pool.
@@ -91,9 +110,11 @@ impl<P: Crypto> Provider<'_, P> {
         }
     }
 
-    /// Whether the provider has something to get from us, and can.
+    /// Whether the provider has something to get from us, and can or soon will: a found block waits for the connection to open, and for its tip.
     fn is_owed(&self) -> bool {
-        self.connected.link.connection().state() == Phase::Open && self.shared.lock().pool.provider_wants_outbound()
+        let is_open = self.connected.link.connection().state() == Phase::Open;
+        let state = self.shared.lock();
+        state.pool.owes_a_block() || is_open && state.pool.provider_wants_outbound()
     }
 
     fn take(&mut self, token: Token, upstream: &mut Upstream) -> Result<(), Ended> {

@@ -20,7 +20,7 @@ use crate::{
     provider::ProviderEvent,
     testing::{
         self,
-        house::{HARD, Node, Options, house},
+        house::{HARD, House, Node, Options, house},
     },
     upstream::UpstreamState,
 };
@@ -342,6 +342,46 @@ async fn the_pool_finds_its_provider_again() {
     house.node = Node::start(house.node.address.port(), 1_000);
     house.node.new_tip(2, HARD);
     assert_eq!(device.prev_hash().await, [2; 32]);
+}
+
+/// A house whose device has found a block while the provider was away.
+async fn with_a_block_that_waits() -> (House, Device) {
+    let mut house = house(Options::default());
+    house.node.new_tip(1, Target::MAX);
+    let mut device = Device::working(house.address).await;
+    house.node.shutdown.start(Duration::from_secs(1));
+    (&mut house.node.server).await.unwrap().unwrap();
+    house.provider.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
+    assert!(device.submit());
+    device.flush().await;
+    let found = house.share().await;
+    house.handle.stored(found.share.ticket);
+    (house, device)
+}
+
+/// D-TDP-17: the pool ends when the block has left, not before.
+#[tokio::test]
+async fn a_shutdown_hands_a_block_over_to_a_provider_that_comes_back() {
+    let (mut house, mut device) = with_a_block_that_waits().await;
+    house.shutdown.start(Duration::from_secs(60));
+    device.closed().await;
+    house.node = Node::start(house.node.address.port(), 1);
+    house.node.new_tip(1, Target::MAX);
+    while !matches!(house.node.events.recv().await, Some(ProviderEvent::Solution(_))) {}
+    house.server.await.unwrap().unwrap();
+    assert!(house.handle.with(|pool| pool.unsent_blocks().next().is_none()));
+}
+
+/// Nobody takes it: the pool ends all the same, and the block is its owner's to keep.
+#[tokio::test]
+async fn a_block_that_nobody_takes_is_left_to_the_owner() {
+    let (house, mut device) = with_a_block_that_waits().await;
+    house.shutdown.start(Duration::from_millis(200));
+    device.closed().await;
+    house.server.await.unwrap().unwrap();
+    let told = |pool: &mut Pool<Heap>| pool.unsent_blocks().map(|block| (block.template_id, block.prev_hash)).collect();
+    let unsent: Vec<_> = house.handle.with(told);
+    assert_eq!(unsent, [(1, [1; 32])]);
 }
 
 /// A slow store: nothing that a device was promised is lost, and it is told where to go.

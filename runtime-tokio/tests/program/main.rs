@@ -10,3 +10,4 @@ mod pool_killed;
 mod process;
 mod refusals;
 mod roles;
+mod wire;

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::house::{House, Keys, NEVER};
 use crate::process::{Program, run};
+use crate::wire::Wire;
 
 const USER: &str = "farm.worker-1";
 
@@ -162,6 +163,42 @@ fn a_pool_keeps_to_its_limit_on_shares() {
     for role in [miner, pool, provider] {
         role.end().well();
     }
+}
+
+/// D-TDP-17: the way to the provider is cut when a block is found, and still when the pool ends. The pool says so, keeps it, and its next run hands it
+/// over; the chain takes it.
+#[test]
+fn a_block_that_was_found_without_a_provider_outlives_the_pool() {
+    let house = House::new(65_536);
+    let wire = Wire::to(house.provider_port);
+    let port = |port: u16| format!("127.0.0.1:{port}/");
+    house.vary("pool", "pool", &port(house.provider_port), &port(wire.port));
+    let mut provider = house.provider();
+    let mut pool = house.pool();
+    pool.event("job", |event| event["new_tip"] == true);
+    wire.cut();
+    pool.event("link_down", to_provider);
+    let miner = miner(&house);
+    let is_away = |event: &Value| event["message"].as_str().unwrap().contains("the provider is away");
+    let found = pool.event("warning", is_away)["message"].as_str().unwrap().to_owned();
+    miner.end().well();
+    let unsent: Vec<Value> =
+        pool.end().well().events().into_iter().filter(|event| event["event"] == "block_unsent").collect();
+    assert!(!unsent.is_empty() && unsent[0]["coinbase_tx"].as_str().unwrap().len() > 100, "{unsent:?}");
+    let shares = house.shares();
+    let kept: Vec<_> = shares.iter().filter(|line| line["kind"] == "unsent").collect();
+    assert_eq!(kept.len(), unsent.len());
+    assert!(kept.iter().zip(&unsent).all(|(kept, told)| kept["nonce"] == told["nonce"]), "{kept:?} {unsent:?}");
+
+    wire.mend();
+    let pool = house.pool();
+    let told = |event: &Value| event["message"].as_str().is_some_and(|text| text.contains("is handed over"));
+    assert_eq!(pool.events().filter(told).count(), unsent.len());
+    let block = provider.event("block_found", |_| true);
+    assert!(found.contains(block["hash"].as_str().unwrap()), "{found}: {block}");
+    pool.end().well();
+    provider.end().well();
+    assert!(!house.shares().iter().any(|line| line["kind"] == "unsent"), "it has been handed over");
 }
 
 /// In whatever order they go, each ends well when it is asked to, also while its server is away.

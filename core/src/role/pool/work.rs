@@ -9,7 +9,7 @@ use crate::message::template::ToClient;
 use crate::mining::job::{BookError, NewJob, PrevHash};
 use crate::mining::server::{Shared, Solution, SolutionSource};
 use crate::storage::{List, NoRoom, Storage};
-use crate::template::client::{Found, ProviderViolation, TemplateEvent, ToProvider};
+use crate::template::client::{Found, HeldBlock, ProviderViolation, TemplateEvent, ToProvider};
 use crate::template::coinbase::{
     Coinbase, CoinbaseError, MAX_PREFIX_LEN, MAX_TAG, Payout, payouts_sigops, payouts_size, suffix_commits_to_witness,
 };
@@ -231,6 +231,22 @@ impl<S: Storage> Pool<S> {
     /// [`Error::Full`] call again when the buffer was drained.
     pub fn poll_provider_outbound(&mut self, out: &mut ToProvider<'_>) -> Result<(), Error> {
         self.templates.poll_outbound(out)
+    }
+
+    /// Found blocks that no connection to a provider has taken yet, oldest first: to be kept when the pool ends, for nobody else has them.
+    pub fn unsent_blocks(&self) -> impl Iterator<Item = HeldBlock<'_>> {
+        self.templates.unsent()
+    }
+
+    /// Whether the provider may yet take such a block, so that it is worth to wait for it, or to connect to it, before the pool ends.
+    #[must_use]
+    pub fn owes_a_block(&self) -> bool {
+        self.templates.owes_a_block()
+    }
+
+    /// Queues a block that an earlier run left unsent. False when there is no room for it.
+    pub fn restore_block(&mut self, block: &HeldBlock<'_>) -> bool {
+        self.templates.restore(block).is_ok()
     }
 
     /// Queues a block for the provider (D-TDP-17). False when it can't be sent: a custom job's block is its maker's to submit, or

@@ -28,14 +28,16 @@ fn template(id: u64, future: bool) -> ToClient<'static> {
     })
 }
 
+const PREV: SetNewPrevHash = SetNewPrevHash {
+    template_id: 1,
+    prev_hash: U256([1; 32]),
+    header_timestamp: 77,
+    n_bits: 0x207f_ffff,
+    target: U256::MAX,
+};
+
 fn tip(id: u64) -> ToClient<'static> {
-    ToClient::SetNewPrevHash(SetNewPrevHash {
-        template_id: id,
-        prev_hash: U256([id as u8; 32]),
-        header_timestamp: 77,
-        n_bits: 0x207f_ffff,
-        target: U256::MAX,
-    })
+    ToClient::SetNewPrevHash(SetNewPrevHash { template_id: id, prev_hash: U256([id as u8; 32]), ..PREV })
 }
 
 fn client() -> TemplateClient<Inline> {
@@ -196,6 +198,38 @@ fn a_block_that_was_never_sent_is_told_in_any_case() {
     assert_eq!(client.held.len(), 1, "only what builds on its tip is worth a wait");
     handle(&mut client, template(6, false)).expect("taken");
     assert_eq!(sends(&mut client), [6]);
+}
+
+/// D-TDP-17: what no connection took can be kept through a restart of the pool, and is told then.
+#[test]
+fn what_was_never_sent_outlives_the_client() {
+    let mut client = client();
+    assert!(!client.owes_a_block());
+    on_tip(&mut client, 4);
+    client.submit(&Found { template_id: 4, prev_hash: [4; 32], ..FOUND }).expect("room");
+    assert!(client.owes_a_block());
+    sends(&mut client);
+    assert!(!client.owes_a_block() && client.unsent().next().is_none(), "the provider may have it");
+    client.disconnected();
+    assert!(!client.owes_a_block() && client.unsent().next().is_none());
+    client.submit(&Found { template_id: 5, prev_hash: [4; 32], ..FOUND }).expect("room");
+    let kept: Vec<_> = client.unsent().collect();
+    assert!(matches!(kept[..], [HeldBlock { template_id: 5, prev_hash: [4, ..], version: 2, .. }]), "{kept:?}");
+
+    let mut next = TemplateClient::<Inline>::new(WANT);
+    next.restore(&kept[0]).expect("room");
+    assert!(next.owes_a_block(), "the provider's tip may come");
+    assert!(next.unsent().eq(kept.iter().copied()));
+    let mut later = TemplateClient::<Inline>::new(WANT);
+    later.restore(&kept[0]).expect("room");
+    on_tip(&mut next, 9);
+    assert_eq!(sends(&mut next), [5]);
+    assert!(!next.owes_a_block());
+    handle(&mut later, template(1, true)).expect("taken");
+    handle(&mut later, ToClient::SetNewPrevHash(SetNewPrevHash { prev_hash: U256([4; 32]), ..PREV })).expect("taken");
+    assert!(!later.owes_a_block() && later.unsent().count() == 1, "nothing to wait for: the provider counts anew");
+    let long = HeldBlock { coinbase_tx: &[0; SOLUTION_COINBASE_INLINE + 1], ..kept[0] };
+    assert_eq!(next.restore(&long), Err(NoRoom));
 }
 
 #[test]

@@ -14,8 +14,9 @@ use std::time::Duration;
 use adit::mining::target::Target;
 use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent, PoolStatistics};
 use adit::storage::Heap;
+use adit::template::client::HeldBlock;
 use adit::template::coinbase::Payout;
-use adit::time::Instant;
+use adit::time::{Instant, UnixTime};
 use adit_native::crypto::Fastest;
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
@@ -32,7 +33,7 @@ use crate::config::LimitsConfig;
 use crate::identity::{IdentityError, Issuer};
 use crate::links;
 use crate::report::{Event, Events, Flood};
-use crate::store::{Queued, Retention, Share, Store, StoreError, Writer};
+use crate::store::{Queued, Retention, Share, Store, StoreError, Unsent, Writer};
 
 /// Shares that may wait for the store; while as many do, their connections wait too.
 const STORE_QUEUE: usize = 4_096;
@@ -42,6 +43,9 @@ const NEWS: usize = 4_096;
 
 /// How often shares are summed up.
 const SUM_EVERY: Duration = Duration::from_secs(10);
+
+/// Seconds after which a block that was not handed over can be nothing but stale, and its template long forgotten.
+const WORTHLESS_AFTER: u32 = 86_400;
 
 /// Bytes at the start of every extranonce that are drawn anew at each start, so that work of before a restart is never given out again.
 const RUN_PREFIX: usize = 4;
@@ -122,7 +126,9 @@ impl PoolSettings {
     /// Opens the store, restores the books, listens. Needs a tokio runtime.
     pub(crate) fn start(self, clock: Clock, events: Events, shutdown: Shutdown) -> Result<ReadyPool, PoolError> {
         let store = Store::open(&self.store, Retention::default()).map_err(PoolError::Store)?;
-        let handle = PoolHandle::new(self.pool(&store)?, AcceptAll, NEWS);
+        let mut pool = self.pool(&store)?;
+        restore(&mut pool, store.unsent().map_err(PoolError::Store)?, clock.wall(), &events);
+        let handle = PoolHandle::new(pool, AcceptAll, NEWS);
         let mut issuer = self.issuer;
         issuer.setup = handle.setup_policy();
         issuer.idle = Some(Duration::from_secs(u64::from(self.limits.idle_secs)));
@@ -199,13 +205,70 @@ impl ReadyPool {
             // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
             ended = writer.ended() => {
                 watching.abort();
+                tell_unsent(&unsent(&handle), &events);
                 return ended.map(drop).map_err(PoolError::Store);
             }
         };
         watching.abort();
         whole.tell(&handle, &events);
-        drop(writer.finish().await.map_err(PoolError::Store)?);
+        let unsent = unsent(&handle);
+        tell_unsent(&unsent, &events);
+        let mut store = writer.finish().await.map_err(PoolError::Store)?;
+        if store.unsent().map_err(PoolError::Store)? != unsent {
+            store.keep_unsent(&unsent).map_err(PoolError::Store)?;
+        }
         served.map_err(PoolError::Serve)
+    }
+}
+
+/// Found blocks that no connection to the provider has taken.
+fn unsent(handle: &PoolHandle) -> Vec<Unsent> {
+    let owned = |block: HeldBlock<'_>| Unsent {
+        template_id: block.template_id,
+        prev_hash: block.prev_hash,
+        version: block.version,
+        ntime: block.header_timestamp,
+        nonce: block.header_nonce,
+        coinbase_tx: block.coinbase_tx.to_vec(),
+    };
+    handle.with(|pool| pool.unsent_blocks().map(owned).collect())
+}
+
+fn tell_unsent(blocks: &[Unsent], events: &Events) {
+    for block in blocks {
+        let mut prev_hash = block.prev_hash;
+        prev_hash.reverse();
+        events.tell(Event::BlockUnsent {
+            template_id: block.template_id,
+            prev_hash: hex::encode(prev_hash),
+            version: block.version,
+            ntime: block.ntime,
+            nonce: block.nonce,
+            coinbase_tx: hex::encode(&block.coinbase_tx),
+        });
+    }
+}
+
+/// Queues what the last run could not hand over. What is older than [`WORTHLESS_AFTER`] is told and left out.
+fn restore(pool: &mut Pool<Heap>, blocks: Vec<Unsent>, now: UnixTime, events: &Events) {
+    for block in blocks {
+        let held = HeldBlock {
+            template_id: block.template_id,
+            prev_hash: block.prev_hash,
+            version: block.version,
+            header_timestamp: block.ntime,
+            header_nonce: block.nonce,
+            coinbase_tx: &block.coinbase_tx,
+        };
+        let is_old = now.as_secs().saturating_sub(block.ntime) > WORTHLESS_AFTER;
+        let queued = !is_old && pool.restore_block(&held);
+        let fate =
+            if queued { "is handed over when the provider can be reached" } else { "is given up: it is too old" };
+        let (template, nonce) = (block.template_id, block.nonce);
+        let message = format!(
+            "a block of template {template}, nonce {nonce}, that the last run found and could not hand over {fate}"
+        );
+        events.tell(Event::Warning { message });
     }
 }
 
@@ -321,6 +384,18 @@ fn tell(news: &PoolNews, handle: &PoolHandle, events: &Events) {
         PoolNews::Downstream(PoolEvent::Share(share)) => {
             let user = handle.with(|pool| user_name(pool, share.account));
             events.tell(Event::ShareAccepted { user, difficulty: share.difficulty });
+            if let Some(block) = share.block {
+                let away = || handle.with(|pool| !pool.has_provider());
+                let why = match block.submitted {
+                    false => "too many blocks wait already, so it is lost to this pool; the share store has its header",
+                    true if away() => {
+                        "the provider is away: it is handed over as soon as it comes back, also by the next run"
+                    }
+                    true => return,
+                };
+                let hash = hex::encode(share.hash.iter().rev().copied().collect::<Vec<_>>());
+                events.tell(Event::Warning { message: format!("block {hash} is found, but {why}") });
+            }
         }
         PoolNews::Downstream(PoolEvent::Rejected { connection, rejection }) => {
             let user = handle.with(|pool| {

@@ -114,6 +114,22 @@ pub(crate) enum Event {
         /// Why.
         reason: String,
     },
+    /// A block was found, and the pool ends before the provider could be told. This is all that there is of it beside the template's
+    /// transactions, which the provider has; the share store keeps it for the next run.
+    BlockUnsent {
+        /// The provider's template.
+        template_id: u64,
+        /// The block that it builds on, as block explorers print it.
+        prev_hash: String,
+        /// The header's version.
+        version: u32,
+        /// The header's time.
+        ntime: u32,
+        /// The header's nonce.
+        nonce: u32,
+        /// The coinbase transaction in hexadecimal.
+        coinbase_tx: String,
+    },
     /// Something that the person should know and may act on.
     Warning {
         /// What happened and what to do.
@@ -169,6 +185,11 @@ impl fmt::Display for Event {
             }
             Self::BlockStale { reason } => write!(f, "block      too late: {reason}"),
             Self::BlockRefused { reason } => write!(f, "BLOCK      refused: {reason}"),
+            Self::BlockUnsent { template_id, prev_hash, version, ntime, nonce, coinbase_tx } => write!(
+                f,
+                "BLOCK      NOT HANDED OVER, for the provider can't be reached; the next run of this pool tries again: template {template_id}, \
+                 on {prev_hash}, version {version:#x}, time {ntime}, nonce {nonce}, coinbase {coinbase_tx}"
+            ),
             Self::Warning { message } => write!(f, "warning    {message}"),
             Self::Summary(summary) => summary.fmt(f),
         }
@@ -292,6 +313,7 @@ impl State {
             Event::Shares { .. }
             | Event::BlockStale { .. }
             | Event::BlockRefused { .. }
+            | Event::BlockUnsent { .. }
             | Event::Warning { .. }
             | Event::Summary(_) => {}
         }

@@ -6,7 +6,7 @@ use std::io::{self, Write as _};
 use serde::Serialize;
 
 use crate::args::SharesArguments;
-use crate::store::{Retention, Share, Store, StoreError};
+use crate::store::{Retention, Share, Store, StoreError, Unsent};
 
 /// Why the store can't be shown.
 #[derive(Debug)]
@@ -53,11 +53,20 @@ enum Line {
     Account { account: String, shares: u64, difficulty: f64 },
     /// One share of the journal.
     Share { ticket: u64, account: String, time: u32, difficulty: f64, hash: String, block: bool },
+    /// A found block that the provider has not taken; the pool hands it over when it runs.
+    Unsent { template_id: u64, prev_hash: String, version: u32, ntime: u32, nonce: u32, coinbase_tx: String },
     /// Everything together.
     Total { accounts: usize, shares: u64, difficulty: f64, blocks: usize },
 }
 
 impl Line {
+    fn unsent(block: Unsent) -> Self {
+        let Unsent { template_id, mut prev_hash, version, ntime, nonce, coinbase_tx } = block;
+        prev_hash.reverse();
+        let (prev_hash, coinbase_tx) = (hex::encode(prev_hash), hex::encode(coinbase_tx));
+        Self::Unsent { template_id, prev_hash, version, ntime, nonce, coinbase_tx }
+    }
+
     fn share(share: &Share) -> Self {
         let mut hash = share.hash;
         hash.reverse();
@@ -83,6 +92,11 @@ impl fmt::Display for Line {
                 let block = if *block { ", a block" } else { "" };
                 write!(f, "#{ticket} {time} {account} difficulty {} {hash}{block}", Difficulty(*difficulty))
             }
+            Self::Unsent { template_id, prev_hash, version, ntime, nonce, coinbase_tx } => write!(
+                f,
+                "block not handed over: template {template_id}, on {prev_hash}, version {version:#x}, time {ntime}, nonce {nonce}, coinbase \
+                 {coinbase_tx}"
+            ),
             Self::Total { accounts, shares, difficulty, blocks } => {
                 let difficulty = Difficulty(*difficulty);
                 write!(f, "{accounts} accounts, {shares} shares, difficulty {difficulty} in all, {blocks} blocks")
@@ -118,6 +132,9 @@ pub(crate) fn run(arguments: &SharesArguments) -> Result<(), SharesError> {
         difficulty += total.difficulty();
         let account = String::from_utf8_lossy(&account).into_owned();
         print(Line::Account { account, shares: total.shares, difficulty: total.difficulty() })?;
+    }
+    for block in store.unsent()? {
+        print(Line::unsent(block))?;
     }
     print(Line::Total { accounts, shares, difficulty, blocks: reader.blocks(usize::MAX)?.len() })
 }

@@ -8,6 +8,7 @@
 //!   blocks. One [`Store::append`] is one durable transaction.
 //! - [`Writer`] is the thread that owns the store and commits whatever has queued up since its last commit, so that many
 //!   shares share one flush of the disk.
+//! - [`Unsent`] is a found block that the provider has not taken yet; the store keeps it between two runs.
 //! - [`reader`] reads a consistent snapshot beside the writer.
 //!
 //! Nothing here knows a message, a connection or a clock: the pool's driver fills in shares and passes tickets back.
@@ -16,6 +17,7 @@ mod error;
 mod file;
 mod reader;
 mod share;
+mod unsent;
 mod writer;
 
 #[cfg(test)]
@@ -26,4 +28,5 @@ mod power_cut_test;
 pub(crate) use error::StoreError;
 pub(crate) use file::{Retention, Store};
 pub(crate) use share::Share;
+pub(crate) use unsent::Unsent;
 pub(crate) use writer::{Queued, Writer};
