@@ -91,10 +91,17 @@ impl Node {
         lines[lines.len().saturating_sub(40)..].join("\n")
     }
 
-    /// SIGKILL, and waits until it is gone.
-    pub(crate) fn kill(&mut self) {
+    /// Takes it away, and waits until it is gone: bcoin by SIGKILL, Core by SIGTERM, for it writes its chain to disk once an hour and when it
+    /// ends, and would begin anew like bcoin.
+    pub(crate) fn end(&mut self) {
         let mut child = self.child.take().expect("it runs");
-        child.kill().unwrap();
+        let signal = match self.kind {
+            Kind::Bcoin => "KILL",
+            Kind::Core => "TERM",
+        };
+        // The shell has `kill` built in.
+        let number = child.id().to_string();
+        assert!(Command::new("sh").args(["-c", "kill -$0 $1", signal, &number]).status().unwrap().success());
         child.wait().unwrap();
     }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use adit::mining::header::Header;
 use adit::role::provider::NewTemplate;
-use adit::template::Tip;
 use adit::template::book::{Basis, BookError};
+use adit::template::{Constraints, Tip};
 use adit_native::crypto::Fastest;
 use adit_tokio::clock::Clock;
 use adit_tokio::gate::{Gate, GateConfig};
@@ -176,8 +176,12 @@ async fn run(
                 ProviderEvent::Solution(found) => publisher.submit(found, &mut submissions),
                 event => {
                     if matches!(event, ProviderEvent::Disconnected(_)) {
-                        // What it alone wanted need not be left any more.
-                        publisher.source.set_room(publisher.handle.constraints());
+                        // What it alone wanted need not be left any more; but when nobody is left, the room is kept for who comes back, or the
+                        // first template of the next tip would have none for it and a second one be needed.
+                        let room = publisher.handle.constraints();
+                        if room != Constraints::default() {
+                            publisher.source.set_room(room);
+                        }
                     }
                     publisher.tell(&event);
                 }
