@@ -224,8 +224,17 @@ impl<S: Storage> ExtranonceSpace<S> {
 
     fn numbered(&self, number: &ChannelNumber) -> ExtranoncePrefix {
         // Highest byte first, so that prefixes sort as numbers do; the layout was checked, so everything fits.
-        let bytes = number.number.to_be_bytes();
-        let digits = bytes.get(bytes.len().saturating_sub(usize::from(self.number_len))..).unwrap_or_default();
+        let unused = 4_u8.saturating_sub(self.number_len);
+        let digits = number.number.checked_shl(8 * u32::from(unused)).unwrap_or_default().to_be_bytes();
+        let start = usize::from(self.server.len);
+        let mut prefix = self.server;
+        // All four bytes where there is room: what is behind the number is zero, and each share asks for a prefix.
+        if let Some(place) = prefix.bytes.get_mut(start..).and_then(<[u8]>::first_chunk_mut) {
+            *place = digits;
+            prefix.len = self.server.len + self.number_len;
+            return prefix;
+        }
+        let digits = digits.get(..usize::from(self.number_len)).unwrap_or_default();
         self.server.with(digits).unwrap_or_default()
     }
 

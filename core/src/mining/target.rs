@@ -10,6 +10,12 @@ use crate::wire::U256;
 
 /// 2 to the 64th.
 const TWO_64: f64 = 18_446_744_073_709_551_616.0;
+/// 2 to the 128th.
+const TWO_128: f64 = TWO_64 * TWO_64;
+/// All hashes.
+const TWO_256: f64 = TWO_128 * TWO_128;
+/// The target of difficulty 1: `0xffff << 208`.
+const DIFFICULTY_1: f64 = 65_535.0 * 65_536.0 * TWO_64 * TWO_128;
 
 /// A 256-bit number in wire order: little-endian bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,7 +98,9 @@ impl Target {
     #[must_use]
     #[allow(clippy::cast_precision_loss, reason = "rounding is what this function is for")]
     pub fn to_f64(self) -> f64 {
-        self.limbs().iter().rev().fold(0.0, |sum, limb| sum * TWO_64 + *limb as f64)
+        // Two halves that do not wait for each other: a server does this several times for a share.
+        let [first, second, third, fourth] = self.limbs().map(|limb| limb as f64);
+        (fourth * TWO_64 + third) * TWO_128 + (second * TWO_64 + first)
     }
 
     /// `value` rounded down to a whole number; zero for what is not positive, [`Self::MAX`] for what is too large.
@@ -113,13 +121,13 @@ impl Target {
     /// The difficulty as everyone shows it: the target of difficulty 1 divided by this one. Infinite for a target of zero.
     #[must_use]
     pub fn difficulty(self) -> f64 {
-        Self::DIFFICULTY_1.to_f64() / self.to_f64()
+        DIFFICULTY_1 / self.to_f64()
     }
 
     /// The target of a difficulty, rounded down. None unless the difficulty is a positive number; saturates at [`Self::MAX`].
     #[must_use]
     pub fn from_difficulty(difficulty: f64) -> Option<Self> {
-        (difficulty > 0.0).then(|| Self::from_f64(Self::DIFFICULTY_1.to_f64() / difficulty))
+        (difficulty > 0.0).then(|| Self::from_f64(DIFFICULTY_1 / difficulty))
     }
 
     /// The difficulty as a whole number, rounded down, by integer division: what one share adds to `new_shares_sum` when
@@ -161,14 +169,14 @@ impl Target {
     /// Hashes that it takes on average to find one that counts.
     #[must_use]
     pub fn expected_hashes(self) -> f64 {
-        (TWO_64 * TWO_64 * TWO_64 * TWO_64) / (self.to_f64() + 1.0)
+        TWO_256 / (self.to_f64() + 1.0)
     }
 
     /// The target that takes this many hashes on average, rounded down. None unless `hashes` is a positive number;
     /// [`Self::MAX`] for one hash or less.
     #[must_use]
     pub fn from_expected_hashes(hashes: f64) -> Option<Self> {
-        (hashes > 0.0).then(|| Self::from_f64((TWO_64 * TWO_64 * TWO_64 * TWO_64) / hashes - 1.0))
+        (hashes > 0.0).then(|| Self::from_f64(TWO_256 / hashes - 1.0))
     }
 
     /// The target at which `hash_rate` (hashes a second) finds `shares_per_minute` shares on average. None unless both are
@@ -301,6 +309,24 @@ impl PackedTarget {
     #[must_use]
     pub fn target(self) -> Target {
         Target::shifted(u64::from(self.0 & 0x00ff_ffff), (self.0 >> 24).cast_signed())
+    }
+
+    /// The same number as [`Target::to_f64`] gives, without a detour over 32 bytes: exact, since the mantissa fits and the exponent is below 256.
+    fn to_f64(self) -> f64 {
+        let power = f64::from_bits(u64::from(1_023 + (self.0 >> 24)) << 52);
+        f64::from(self.0 & 0x00ff_ffff) * power
+    }
+
+    /// [`Target::difficulty`] of this target.
+    #[must_use]
+    pub fn difficulty(self) -> f64 {
+        DIFFICULTY_1 / self.to_f64()
+    }
+
+    /// [`Target::expected_hashes`] of this target.
+    #[must_use]
+    pub fn expected_hashes(self) -> f64 {
+        TWO_256 / (self.to_f64() + 1.0)
     }
 }
 
@@ -465,6 +491,8 @@ mod tests {
             prop_assert!(packed.target() <= target);
             prop_assert!(packed.target().to_f64() >= target.to_f64() * (1.0 - 2_f64.powi(-22)));
             prop_assert_eq!(PackedTarget::floor(packed.target()), packed);
+            prop_assert_eq!(packed.difficulty().to_bits(), packed.target().difficulty().to_bits());
+            prop_assert_eq!(packed.expected_hashes().to_bits(), packed.target().expected_hashes().to_bits());
         }
     }
 }

@@ -60,9 +60,8 @@ impl Vardiff {
         Self { since: now, hashes: 0.0, squares: 0.0, searching: true }
     }
 
-    /// Counts an accepted share of a job with this target. Call [`Self::evaluate`] behind it, so that a flood ends early.
-    pub fn record(&mut self, target: Target) {
-        let hashes = target.expected_hashes();
+    /// Counts an accepted share of a job whose target takes so many hashes. Call [`Self::evaluate`] behind it, so that a flood ends early.
+    pub fn record(&mut self, hashes: f64) {
         self.hashes += hashes;
         self.squares += hashes * hashes;
     }
@@ -74,14 +73,13 @@ impl Vardiff {
         (seconds > 0.0).then(|| self.hashes / seconds)
     }
 
-    /// The target that the channel should have instead of `current`, when the difference is more than chance and worth a message.
-    /// The caller bounds it by what client and server allow. Begins a new window with each change.
-    pub fn evaluate(&mut self, now: Instant, current: Target, config: &VardiffConfig) -> Option<Target> {
-        let unit = current.expected_hashes();
+    /// The target that the channel should have instead of its present one, which takes `unit` hashes, when the difference is more than chance
+    /// and worth a message. The caller bounds it by what client and server allow. Begins a new window with each change.
+    pub fn evaluate(&mut self, now: Instant, unit: f64, config: &VardiffConfig) -> Option<Target> {
         let expected = now.saturating_since(self.since).as_secs_f64() * config.shares_per_minute / 60.0;
-        let found = self.hashes / unit;
-        let variance = (self.squares / (unit * unit)).max(expected);
-        let off = found - expected;
+        // In hashes, not in shares: divisions are what each share pays for here.
+        let off = self.hashes - expected * unit;
+        let variance = self.squares.max(expected * unit * unit);
         let noise = if self.searching { NOISE_SEARCHING } else { NOISE };
         if off * off <= noise * variance {
             if expected > WINDOW {
@@ -90,7 +88,7 @@ impl Vardiff {
             return None;
         }
         // Without time passed the ratio is infinite; the step is bounded either way. NaN can't be: then nothing is off.
-        let ratio = (found / expected).clamp(1.0 / LARGEST_STEP, LARGEST_STEP);
+        let ratio = (self.hashes / unit / expected).clamp(1.0 / LARGEST_STEP, LARGEST_STEP);
         if ratio < SMALLEST_STEP && ratio * SMALLEST_STEP > 1.0 {
             self.fade(now);
             return None;
@@ -148,7 +146,7 @@ mod tests {
         }
 
         fn evaluate(&mut self) {
-            if let Some(target) = self.vardiff.evaluate(self.now, self.target, &self.config) {
+            if let Some(target) = self.vardiff.evaluate(self.now, self.target.expected_hashes(), &self.config) {
                 self.target = target;
                 self.changes += 1;
             }
@@ -169,7 +167,7 @@ mod tests {
                 }
                 if next == share {
                     shares += 1;
-                    self.vardiff.record(self.target);
+                    self.vardiff.record(self.target.expected_hashes());
                 } else {
                     check = check.saturating_add(self.config.check_every);
                 }
@@ -256,11 +254,11 @@ mod tests {
         let start = Target::from_difficulty(1.0).unwrap();
         let mut channel = Channel::new(start);
         for _ in 0..6 {
-            channel.vardiff.record(channel.target);
+            channel.vardiff.record(channel.target.expected_hashes());
             channel.evaluate();
         }
         assert_eq!(channel.changes, 0, "six shares may be chance");
-        channel.vardiff.record(channel.target);
+        channel.vardiff.record(channel.target.expected_hashes());
         channel.evaluate();
         assert!((channel.target.difficulty() - 16.0).abs() < 1e-6);
     }
@@ -272,7 +270,7 @@ mod tests {
         let old = Target::from_difficulty(1.0).unwrap();
         for n in 1..=6_000 {
             channel.now = Instant::from_millis(n * 10);
-            channel.vardiff.record(old);
+            channel.vardiff.record(old.expected_hashes());
             channel.evaluate();
         }
         assert_eq!(channel.changes, 0);
@@ -284,7 +282,7 @@ mod tests {
     fn a_clock_that_goes_back_does_no_harm() {
         let mut vardiff = Vardiff::new(Instant::from_secs(100));
         let target = Target::DIFFICULTY_1;
-        assert_eq!(vardiff.evaluate(Instant::from_secs(50), target, &VardiffConfig::default()), None);
+        assert_eq!(vardiff.evaluate(Instant::from_secs(50), target.expected_hashes(), &VardiffConfig::default()), None);
         assert_eq!(vardiff.hash_rate(Instant::from_secs(50)), None);
     }
 }

@@ -135,10 +135,6 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    pub(super) fn live_job(&self, id: u32) -> Option<&LiveJob> {
-        self.jobs.iter().find(|job| job.id == id)
-    }
-
     /// Sets the target for later jobs: within what the client accepts (D-OPEN-5), and not easier than the pool allows. It may be harder than
     /// the network's, as on test networks whose blocks would be a flood of shares.
     pub(super) fn set_target(&mut self, target: Target, shared: &Shared<S>) {
@@ -154,10 +150,11 @@ impl<S: Storage> Channel<S> {
     /// when that is so much (either way) that a new job is due.
     pub(super) fn job_is_far_off(&self) -> Option<f64> {
         let active = self.jobs.iter().rev().find(|job| !job.future)?;
-        if active.source == JobSource::Custom {
+        // As it nearly always is, and each share asks: no arithmetic then.
+        if active.source == JobSource::Custom || active.target == self.target {
             return None;
         }
-        let times = self.target.target().expected_hashes() / active.target.target().expected_hashes();
+        let times = self.target.expected_hashes() / active.target.expected_hashes();
         (!(1.0 / WORTH_A_JOB..WORTH_A_JOB).contains(&times)).then_some(times)
     }
 

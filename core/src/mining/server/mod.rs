@@ -202,8 +202,8 @@ impl<S: Storage> MiningServer<S> {
     /// Judges a channel's rate of shares; what follows from it is told with the next [`Self::poll_outbound`].
     fn retarget(&mut self, index: u16, now: Instant, shared: &Shared<S>) {
         let Some(channel) = self.slots.at_mut(index) else { return };
-        let current = channel.target.target();
-        if let Some(target) = channel.vardiff.evaluate(now, current, &shared.config().vardiff) {
+        if let Some(target) = channel.vardiff.evaluate(now, channel.target.expected_hashes(), &shared.config().vardiff)
+        {
             channel.set_target(target, shared);
         }
         if channel.has_target_news() {

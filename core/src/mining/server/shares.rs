@@ -6,18 +6,18 @@
 use core::fmt;
 
 use super::batch::Fold;
-use super::channel::{Channel, JobSource, LiveJob};
+use super::channel::{Channel, JobSource};
 use super::custom::CustomJob;
 use super::{MiningServer, Out, Received, Shared};
 use crate::error::Error;
 use crate::frame::Header as FrameHeader;
 use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, ToServer};
 use crate::message::{ChannelKind, Message as _};
-use crate::mining::duplicates::NotTaken;
+use crate::mining::duplicates::{Generation, NotTaken};
 use crate::mining::extranonce::ExtranoncePrefix;
 use crate::mining::header::Header;
 use crate::mining::job::{Job, JobId};
-use crate::mining::target::Target;
+use crate::mining::target::{PackedTarget, Target};
 use crate::storage::Storage;
 use crate::time::Instant;
 use crate::wire::Revision;
@@ -264,12 +264,21 @@ impl From<&SubmitSharesExtended<'_>> for Submitted {
     }
 }
 
+/// What a share's job says that outlives a look at the list. The root stays there: copying a whole job for each share takes longer than finding it.
+struct Found {
+    /// Its place among the channel's jobs.
+    place: usize,
+    source: JobSource,
+    target: PackedTarget,
+    generation: Generation,
+}
+
 /// What a live job builds on.
-struct Ground {
-    prev_hash: [u8; 32],
+struct Ground<'a> {
+    prev_hash: &'a [u8; 32],
     min_ntime: u32,
     nbits: u32,
-    network_target: Target,
+    network_target: &'a Target,
     since: Instant,
     version: u32,
 }
@@ -357,6 +366,7 @@ impl<S: Storage> MiningServer<S> {
             }
         };
         let target = job.target.target();
+        let is_block = ground.network_target.is_met_by(hash);
         // D-ALG-6, D-TGT-3.
         let fault = if target.is_met_by(hash) {
             match channel.duplicates.take(hash, job.generation) {
@@ -376,17 +386,17 @@ impl<S: Storage> MiningServer<S> {
             channel.count_rejection(reason);
             return Err(rejection(reason));
         }
-        let difficulty = target.difficulty();
+        let difficulty = job.target.difficulty();
         let ticket = shared.next_ticket();
         channel.acks.add(share.sequence_number, difficulty, ticket);
         channel.count_acceptance(now, &Counted { difficulty });
-        channel.vardiff.record(target);
-        let block = ground.network_target.is_met_by(hash).then(|| Solution {
+        channel.vardiff.record(job.target.expected_hashes());
+        let block = is_block.then(|| Solution {
             source: match job.source {
                 JobSource::Book(job) => {
                     SolutionSource::Template { template_id: shared.book().live(job).map_or(0, Job::template_id), job }
                 }
-                JobSource::Custom => SolutionSource::Custom(job.id),
+                JobSource::Custom => SolutionSource::Custom(share.job_id),
             },
             header: share.header,
             extranonce: share.extranonce,
@@ -413,15 +423,16 @@ impl<S: Storage> MiningServer<S> {
 }
 
 /// Finds the job and what it builds on, or says why its shares do not count.
-fn find<S: Storage>(
+#[inline]
+fn find<'a, S: Storage>(
     channel: &Channel<S>,
-    custom: &[CustomJob<S>],
+    custom: &'a [CustomJob<S>],
     last_job: u32,
     job_id: u32,
-    shared: &Shared<S>,
-) -> Result<(LiveJob, Ground), Reason> {
+    shared: &'a Shared<S>,
+) -> Result<(Found, Ground<'a>), Reason> {
     let book = shared.book();
-    let Some(job) = channel.live_job(job_id).copied() else {
+    let Some((place, job)) = channel.jobs.iter().enumerate().find(|(_, job)| job.id == job_id) else {
         // Numbers rise, so a job that is not there any more can be told from one that never was.
         return Err(if job_id != 0 && job_id <= last_job { Reason::Stale } else { Reason::InvalidJob });
     };
@@ -439,10 +450,10 @@ fn find<S: Storage>(
                 return Err(Reason::Stale);
             };
             Ground {
-                prev_hash: prev.prev_hash,
+                prev_hash: &prev.prev_hash,
                 min_ntime: prev.min_ntime,
                 nbits: prev.nbits,
-                network_target: prev.network_target,
+                network_target: &prev.network_target,
                 since,
                 version: live.version(),
             }
@@ -451,19 +462,20 @@ fn find<S: Storage>(
             let job =
                 custom.iter().find(|job| job.id == job_id).filter(|job| job.is_live(book)).ok_or(Reason::Stale)?;
             Ground {
-                prev_hash: job.prev_hash,
+                prev_hash: &job.prev_hash,
                 min_ntime: job.min_ntime,
                 nbits: job.nbits,
-                network_target: job.network_target,
+                network_target: &job.network_target,
                 since: job.since,
                 version: job.version,
             }
         }
     };
-    Ok((job, ground))
+    Ok((Found { place, source: job.source, target: job.target, generation: job.generation }, ground))
 }
 
 #[allow(clippy::too_many_arguments, reason = "the channel is borrowed out of the server whose parts these are")]
+#[inline]
 fn check<S: Storage>(
     channel: &mut Channel<S>,
     custom: &[CustomJob<S>],
@@ -494,23 +506,23 @@ fn check<S: Storage>(
     }
     let prefix = channel.prefix(job.generation, shared);
     let mut folds = false;
-    let merkle_root = if let Some(root) = job.root {
+    let merkle_root = if let Some(root) = channel.jobs.get(job.place).and_then(|job| job.root) {
         root
     } else {
         let parts = match job.source {
             JobSource::Book(id) => shared.book().live(id).map(Job::parts),
-            JobSource::Custom => custom.iter().find(|custom| custom.id == job.id).map(|custom| &custom.parts),
+            JobSource::Custom => custom.iter().find(|custom| custom.id == share.job_id).map(|custom| &custom.parts),
         };
         let parts = parts.ok_or(Reason::Stale)?;
         if let Some(fold) = fold.filter(|_| channel.kind == ChannelKind::Extended)
-            && fold.is_of(job.source, job.id, parts)
+            && fold.is_of(job.source, share.job_id, parts)
         {
             folds = true;
             [0; 32]
         } else {
             let root = parts.merkle_root(prefix.as_slice(), share.extranonce.as_slice());
             if channel.kind == ChannelKind::Standard
-                && let Some(live) = channel.jobs.iter_mut().find(|live| live.id == job.id)
+                && let Some(live) = channel.jobs.get_mut(job.place)
             {
                 live.root = Some(root);
             }
@@ -520,7 +532,7 @@ fn check<S: Storage>(
     Ok(Prepared {
         header: Header {
             version: share.version,
-            prev_hash: ground.prev_hash,
+            prev_hash: *ground.prev_hash,
             merkle_root,
             ntime: share.ntime,
             nbits: ground.nbits,
@@ -530,7 +542,10 @@ fn check<S: Storage>(
         sequence_number: share.sequence_number,
         job_id: share.job_id,
         // Prefix and rolled part together have the full length, which is at most 32.
-        extranonce: prefix.with(share.extranonce.as_slice()).unwrap_or(prefix),
+        extranonce: match share.extranonce.as_slice() {
+            [] => prefix,
+            rolled => prefix.with(rolled).unwrap_or(prefix),
+        },
         folds,
     })
 }
