@@ -54,11 +54,12 @@ pub fn rows() -> Vec<Row> {
                 "binary_sv2 7",
                 side(|_| [0; LEN], |buffer, _| black_box(their_frame()).encode_into(black_box(buffer)).expect("room")),
             )),
-            limit: copy(),
+            limit: Some(copy()),
             most: 100_000,
             batch: 1,
             aim_limit: None,
             aim_peer: Some(20.0),
+            no_allocation: true,
         },
         Row {
             name: "decode a share's frame",
@@ -85,11 +86,12 @@ pub fn rows() -> Vec<Row> {
                     },
                 ),
             )),
-            limit: copy(),
+            limit: Some(copy()),
             most: 100_000,
             batch: 1,
             aim_limit: None,
             aim_peer: Some(50.0),
+            no_allocation: true,
         },
     ]
 }

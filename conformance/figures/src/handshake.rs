@@ -5,6 +5,7 @@ use std::hint::black_box;
 use adit::{
     crypto::{Cipher, Provider, RustCrypto, Secret},
     noise::x25519::nx,
+    transport::Transport,
 };
 use adit_native::crypto::AwsLc;
 
@@ -14,18 +15,26 @@ const PROLOGUE: &[u8] = b"CHCHCHCH";
 const PAYLOAD: [u8; 74] = [7; 74];
 const STATIC: [u8; 32] = [0x51; 32];
 const EPHEMERAL: [u8; 32] = [0x52; 32];
-pub const SUITE: &str = "Noise_NX_25519_ChaChaPoly_BLAKE2s";
+
+/// The name that snow knows a suite by.
+const fn suite(cipher: Cipher) -> &'static str {
+    match cipher {
+        Cipher::ChaChaPoly => "Noise_NX_25519_ChaChaPoly_BLAKE2s",
+        Cipher::AesGcm => "Noise_NX_25519_AESGCM_BLAKE2s",
+    }
+}
 
 pub fn rows() -> Vec<Row> {
     let both = |name, ours, limit, aim_peer| Row {
         name,
         ours,
         peer: Some(("snow 0.10", side(|_| (), |(), _| snow_both()))),
-        limit,
+        limit: Some(limit),
         most: 200,
         batch: 1,
         aim_limit: Some(1.1),
         aim_peer,
+        no_allocation: true,
     };
     let responder = |name, ours, limit, aim_peer| Row {
         name,
@@ -35,15 +44,16 @@ pub fn rows() -> Vec<Row> {
             side(
                 |_| act1::<RustCrypto>(),
                 |act1, _| {
-                    black_box(snow_responder(act1));
+                    black_box(snow_responder(Cipher::ChaChaPoly, act1));
                 },
             ),
         )),
-        limit,
+        limit: Some(limit),
         most: 200,
         batch: 1,
         aim_limit: Some(1.1),
         aim_peer,
+        no_allocation: true,
     };
     vec![
         both("handshake, both sides, RustCrypto", ours_both::<RustCrypto>(), curve::<RustCrypto>(2), None),
@@ -112,43 +122,42 @@ fn ours_both<P: Provider>() -> Side {
     )
 }
 
-fn snow_builder<'a>() -> snow::Builder<'a> {
-    snow::Builder::new(SUITE.parse().expect("a suite")).prologue(PROLOGUE).expect("a prologue")
+fn snow_builder<'a>(cipher: Cipher) -> snow::Builder<'a> {
+    snow::Builder::new(suite(cipher).parse().expect("a suite")).prologue(PROLOGUE).expect("a prologue")
 }
 
-fn snow_responder(act1: &[u8]) -> (snow::TransportState, [u8; 256], usize) {
+fn snow_responder(cipher: Cipher, act1: &[u8]) -> (snow::TransportState, [u8; 256], usize) {
     let mut out = [0; 256];
-    let mut snow = snow_builder().local_private_key(&STATIC).expect("a key").build_responder().expect("a responder");
+    let mut snow =
+        snow_builder(cipher).local_private_key(&STATIC).expect("a key").build_responder().expect("a responder");
     snow.read_message(act1, &mut []).expect("a good act 1");
     let len = snow.write_message(&PAYLOAD, &mut out).expect("room");
     (snow.into_transport_mode().expect("the end"), out, len)
 }
 
 fn snow_both() {
-    let (initiator, responder) = snow_pair();
+    let (initiator, responder) = snow_pair(Cipher::ChaChaPoly);
     black_box((initiator, responder));
 }
 
-pub fn snow_pair() -> (snow::TransportState, snow::TransportState) {
-    let mut initiator = snow_builder().build_initiator().expect("an initiator");
+pub fn snow_pair(cipher: Cipher) -> (snow::TransportState, snow::TransportState) {
+    let mut initiator = snow_builder(cipher).build_initiator().expect("an initiator");
     // It wants room for a tag even where there is none.
     let mut act1 = [0; 48];
     let len = initiator.write_message(&[], &mut act1).expect("room");
-    let (responder, act2, act2_len) = snow_responder(&act1[..len]);
+    let (responder, act2, act2_len) = snow_responder(cipher, &act1[..len]);
     initiator.read_message(&act2[..act2_len], &mut [0; 256]).expect("a good act 2");
     (initiator.into_transport_mode().expect("the end"), responder)
 }
 
 /// Both ends of a sealed link of ours.
-pub fn our_pair<P: Provider>() -> (adit::transport::Transport<P>, adit::transport::Transport<P>) {
-    use adit::transport::Transport;
+pub fn our_pair<P: Provider>(cipher: Cipher) -> (Transport<P>, Transport<P>) {
     let (mut act1, mut act2, mut payload) = ([0; 32], [0; 256], [0; 128]);
     let static_key = Secret::from_bytes(STATIC);
     let public = P::x25519_public(&static_key);
     let (initiator, _) =
-        nx::Initiator::<P>::start(Cipher::ChaChaPoly, &[PROLOGUE], Secret::from_bytes(EPHEMERAL), &[], &mut act1)
-            .expect("room");
-    let responder = nx::Responder::<P>::new(Cipher::ChaChaPoly, &[PROLOGUE]);
+        nx::Initiator::<P>::start(cipher, &[PROLOGUE], Secret::from_bytes(EPHEMERAL), &[], &mut act1).expect("room");
+    let responder = nx::Responder::<P>::new(cipher, &[PROLOGUE]);
     let ephemeral = Secret::from_bytes([0x53; 32]);
     let (theirs, len) =
         responder.finish(&act1, &ephemeral, (&static_key, &public), &PAYLOAD, &mut act2).expect("a good act 1");

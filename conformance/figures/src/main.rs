@@ -1,19 +1,24 @@
 //! Adit's figures: ours and a peer in turns in one process, with the limit that the primitives set.
 //!
 //! Each row is measured in rounds: ours, the peer, the limit, and again. The fastest round counts, since whatever else a machine does
-//! only ever makes one slower. `--json` prints one object a row, `--plot FILE` writes a drawing, `--only TEXT` takes the rows whose name
-//! contains it, `--quick` takes fewer rounds and no instructions.
+//! only ever makes one slower. `--json` prints one object a row, `--docs DIR` writes the page and the drawing, `--only TEXT` takes the rows
+//! whose name contains it, `--quick` takes fewer rounds and no instructions.
+//!
+//! The exit status is a failure when a row allocates that must not. Times never fail it: they are the machine's.
 
 mod codec;
+mod docs;
 mod handshake;
+mod lines;
 mod measure;
 mod plot;
 mod pool;
+mod primitive;
 mod record;
 mod report;
 mod share;
 
-use std::process::ExitCode;
+use std::{path::Path, process::ExitCode};
 
 use measure::{Counting, Effort};
 
@@ -22,21 +27,21 @@ static ALLOCATOR: Counting = Counting;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (mut json, mut quick, mut plot, mut only) = (false, false, None, String::new());
+    let (mut json, mut quick, mut docs, mut only) = (false, false, None, String::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--json" => json = true,
             "--quick" => quick = true,
-            "--plot" => plot = arguments.next(),
+            "--docs" => docs = arguments.next(),
             "--only" => only = arguments.next().unwrap_or_default(),
             // How this program starts itself again.
-            "--serve" => return pool::serve(arguments.next().as_deref()),
+            "--serve" => return pool::serve(arguments.next().as_deref(), arguments.next().as_deref()),
             "--operations" => {
                 let words: Vec<String> = arguments.collect();
                 return run_operations(&words);
             }
             other => {
-                eprintln!("unknown argument {other}; there are --json, --quick, --plot FILE, --only TEXT");
+                eprintln!("unknown argument {other}; there are --json, --quick, --docs DIR, --only TEXT");
                 return ExitCode::from(2);
             }
         }
@@ -63,13 +68,18 @@ fn main() -> ExitCode {
             }
         }
     }
-    if let Some(path) = plot
-        && let Err(error) = std::fs::write(&path, plot::svg(&outcomes))
+    if let Some(folder) = docs
+        && let Err(error) = docs::write(Path::new(&folder), &outcomes)
     {
-        eprintln!("can't write {path}: {error}");
+        eprintln!("can't write to {folder}: {error}");
         return ExitCode::FAILURE;
     }
-    ExitCode::SUCCESS
+    let mut status = ExitCode::SUCCESS;
+    for outcome in outcomes.iter().filter(|outcome| outcome.allocates()) {
+        eprintln!("\"{}\" allocates, which it must not", outcome.name);
+        status = ExitCode::FAILURE;
+    }
+    status
 }
 
 fn rows() -> Vec<measure::Row> {
@@ -77,6 +87,7 @@ fn rows() -> Vec<measure::Row> {
     rows.extend(record::rows());
     rows.extend(codec::rows());
     rows.extend(share::rows());
+    rows.extend(primitive::rows());
     rows
 }
 

@@ -68,7 +68,7 @@ pub struct Row {
     pub ours: Side,
     pub peer: Option<(&'static str, Side)>,
     /// The primitives alone.
-    pub limit: Side,
+    pub limit: Option<Side>,
     /// Most operations of one sample.
     pub most: usize,
     /// What `ours` does in one operation, when the peer and the limit do one: shares of a batch.
@@ -77,9 +77,12 @@ pub struct Row {
     pub aim_limit: Option<f64>,
     /// At least so many times faster than the peer.
     pub aim_peer: Option<f64>,
+    /// Whether ours must not allocate. The only aim that does not depend on the machine.
+    pub no_allocation: bool,
 }
 
 /// What a row came to. Times in nanoseconds.
+#[derive(Default)]
 pub struct Outcome {
     pub name: String,
     /// `ns`, or `bytes` for a row of memory.
@@ -95,6 +98,7 @@ pub struct Outcome {
     pub aim_peer: Option<f64>,
     /// The most that is aimed at, for rows whose aim is a number.
     pub aim_value: Option<f64>,
+    pub no_allocation: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,7 +135,9 @@ pub fn row(row: &mut Row, effort: Effort) -> Outcome {
     if let Some((_, peer)) = &mut row.peer {
         sides.push((peer, 1.0));
     }
-    sides.push((&mut row.limit, 1.0));
+    if let Some(limit) = &mut row.limit {
+        sides.push((limit, 1.0));
+    }
     let counts: Vec<usize> = sides.iter_mut().map(|(side, _)| calibrate(side, row.most)).collect();
     let mut best = vec![f64::INFINITY; sides.len()];
     let mut allocations = vec![f64::INFINITY; sides.len()];
@@ -142,14 +148,14 @@ pub fn row(row: &mut Row, effort: Effort) -> Outcome {
             allocations[at] = allocations[at].min(sample.allocations as f64 / counts[at] as f64 / *batch);
         }
     }
-    let has_peer = row.peer.is_some();
+    let (has_peer, has_limit) = (row.peer.is_some(), row.limit.is_some());
     let instructions = |side, batch| (effort == Effort::Full).then(|| instructions(row.name, side, batch)).flatten();
     Outcome {
         name: row.name.to_owned(),
         unit: "ns",
         ours: best[0],
         peer: row.peer.as_ref().map(|(name, _)| ((*name).to_owned(), best[1])),
-        limit: best.last().copied(),
+        limit: best.last().copied().filter(|_| has_limit),
         ours_allocations: Some(allocations[0]),
         peer_allocations: has_peer.then(|| allocations[1]),
         ours_instructions: instructions("ours", row.batch as u64),
@@ -157,6 +163,7 @@ pub fn row(row: &mut Row, effort: Effort) -> Outcome {
         aim_limit: row.aim_limit,
         aim_peer: row.aim_peer,
         aim_value: None,
+        no_allocation: row.no_allocation,
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::measure::Outcome;
 
-const LEFT: f64 = 380.0;
+const LEFT: f64 = 440.0;
 const WIDTH: f64 = 460.0;
 const LINE: f64 = 24.0;
 /// The scale's ends.
@@ -16,8 +16,8 @@ fn x(ratio: f64) -> f64 {
     LEFT + at * WIDTH
 }
 
-pub fn svg(outcomes: &[Outcome]) -> String {
-    let rows: Vec<_> = outcomes.iter().filter_map(|row| Some((row, row.to_peer()?))).collect();
+pub fn svg(outcomes: &[&Outcome]) -> String {
+    let rows: Vec<_> = outcomes.iter().filter_map(|row| Some((*row, row.to_peer()?))).collect();
     let bottom = 50.0 + LINE * rows.len() as f64;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {} {}\" font-family=\"sans-serif\" font-size=\"12\">\n\

@@ -50,11 +50,13 @@ pub fn rows() -> Vec<Row> {
         name,
         ours,
         peer: Some(("channels_sv2 8", peer)),
-        limit,
+        limit: Some(limit),
         most: if batch > 1 { 8 } else { SHARES },
         batch,
         aim_limit,
         aim_peer: Some(aim_peer),
+        // A channel's memory of shares grows.
+        no_allocation: false,
     };
     vec![
         row("check a standard share", standard(), their_standard(), hashes(0), 1, Some(1.3), 3.0),

@@ -1,0 +1,64 @@
+//! Lines of code of each runtime, module by module: what is neither blank, nor comment, nor test.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+/// The runtimes' folders beside this package's repository root.
+pub const RUNTIMES: [&str; 3] = ["runtime-tokio", "runtime-smol", "runtime-embassy"];
+
+/// Lines of each module (a file or folder below `src`) of a runtime. Its programs are no part of it.
+pub fn of(runtime: &str) -> io::Result<BTreeMap<String, usize>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(runtime).join("src");
+    let mut modules = BTreeMap::new();
+    for entry in fs::read_dir(root)? {
+        let path = entry?.path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        // Programs, and what tests have in common.
+        if name != "bin" && name != "testing" {
+            let lines = count(&path)?;
+            if lines > 0 {
+                modules.insert(name, lines);
+            }
+        }
+    }
+    Ok(modules)
+}
+
+fn count(path: &Path) -> io::Result<usize> {
+    if path.is_dir() {
+        let mut lines = 0;
+        for entry in fs::read_dir(path)? {
+            lines += count(&entry?.path())?;
+        }
+        return Ok(lines);
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    if !name.ends_with(".rs") || name == "tests.rs" || name == "testing.rs" {
+        return Ok(0);
+    }
+    Ok(code(&fs::read_to_string(path)?))
+}
+
+/// Lines of one file. Unit tests are its last module.
+fn code(text: &str) -> usize {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blank_lines_comments_and_tests_do_not_count() {
+        let text = "//! Docs.\n\nuse a::b;\n/// What.\nfn f() {\n    // Why.\n    g(); // here\n}\n\n#[cfg(test)]\nmod tests {\n    fn t() {}\n}\n";
+        assert_eq!(code(text), 4);
+    }
+
+    #[test]
+    fn every_runtime_has_modules() {
+        for runtime in RUNTIMES {
+            let modules = of(runtime).expect("a folder");
+            assert!(modules.contains_key("link") && !modules.contains_key("bin"), "{runtime}: {modules:?}");
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The pool on smol.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use adit::{connection::SetupPolicy, crypto::Provider, role::pool::AcceptAll};
+use adit_smol::{
+    clock::Clock,
+    gate::Gate,
+    link::LinkSettings,
+    listen::Listener,
+    pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
+    provider::{ProviderHandle, Transactions, serve_provider},
+    queue,
+    shutdown::Shutdown,
+    upstream::{Server, Software, Upstream, UpstreamConfig},
+    watch,
+};
+use async_executor::Executor;
+use futures_lite::future::{block_on, pending};
+
+use super::{Failure, QUEUE, THREADS};
+
+/// Starts provider and pool, and calls `until_end` with the pool's address.
+pub(super) fn serve<P: Provider>(until_end: fn(SocketAddr)) -> Result<(), Failure> {
+    let executor = Arc::new(Executor::new());
+    for _ in 0..THREADS {
+        let executor = Arc::clone(&executor);
+        std::thread::spawn(move || block_on(executor.run(pending::<()>())));
+    }
+    until_end(block_on(start::<P>(&executor))?);
+    // The threads end with the process.
+    Ok(())
+}
+
+fn listener() -> Result<Listener, Failure> {
+    Ok(Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Gate::new(super::gate()), Clock::start())?)
+}
+
+async fn start<P: Provider>(executor: &Arc<Executor<'static>>) -> Result<SocketAddr, Failure> {
+    let settings = Arc::new(LinkSettings::new(Clock::start(), 64));
+    let provider = template_provider::<P>(executor, &settings)?;
+    let handle = PoolHandle::new(super::pool()?, AcceptAll, 16);
+    let upstream = Server { host: provider.ip().to_string(), port: provider.port(), connection: super::initiator() };
+    let listener = listener()?;
+    let address = listener.address();
+    let setup = PoolSetup {
+        listeners: vec![listener],
+        responder: watch::channel(Arc::new(super::responder::<P>(handle.setup_policy())?)).1,
+        links: Arc::clone(&settings),
+        provider: Upstream::new(UpstreamConfig::new(upstream), Arc::clone(&settings)),
+        software: Software::default(),
+        reconnect: None,
+    };
+    let (sender, mut shares) = queue::channel::<AcceptedShare>(QUEUE);
+    let (shutdown, on, pool) = (Shutdown::new(settings.clock.clone()), Arc::clone(executor), handle.clone());
+    executor.spawn(async move { serve_pool::<P, _>(&on, setup, pool, sender, shutdown).await }).detach();
+    while handle.with(|pool| pool.shared().book().prev_hash().is_none()) {
+        settings.clock.sleep(Duration::from_millis(1)).await;
+    }
+    // A store that keeps nothing.
+    let store = async move {
+        while let Some(mut last) = shares.recv().await {
+            for _ in 1..QUEUE {
+                match shares.try_recv() {
+                    Ok(share) => last = share,
+                    Err(_) => break,
+                }
+            }
+            handle.stored(last.share.ticket);
+        }
+    };
+    executor.spawn(store).detach();
+    Ok(address)
+}
+
+fn template_provider<P: Provider>(
+    executor: &Arc<Executor<'static>>,
+    settings: &Arc<LinkSettings>,
+) -> Result<SocketAddr, Failure> {
+    let listener = listener()?;
+    let address = listener.address();
+    let (handle, events) = ProviderHandle::new(settings.clock.clone(), 1, 1_024);
+    let id = handle.new_template(&super::template(), Transactions::default()).map_err(|error| format!("{error:?}"))?;
+    handle.new_tip(id, super::tip(settings.clock.wall())).map_err(|error| format!("{error:?}"))?;
+    let responder = watch::channel(Arc::new(super::responder::<P>(SetupPolicy::new(0))?)).1;
+    executor.spawn(async move { while events.recv().await.is_ok() {} }).detach();
+    let (settings, on) = (Arc::clone(settings), Arc::clone(executor));
+    let shutdown = Shutdown::new(settings.clock.clone());
+    let provider = async move { serve_provider::<P>(&on, vec![listener], responder, settings, handle, shutdown).await };
+    executor.spawn(provider).detach();
+    Ok(address)
+}
