@@ -5,6 +5,7 @@
 //! many connections live elsewhere.
 
 pub mod client;
+mod custom;
 pub mod duplicates;
 pub mod extranonce;
 pub mod header;

@@ -4,8 +4,9 @@ use super::Terms;
 use super::share::Statistics;
 use super::work::{ExtendedWork, Work};
 use crate::config::{CLIENT_JOBS_HEAP, CLIENT_JOBS_INLINE};
-use crate::message::mining::SetNewPrevHash;
+use crate::message::mining::{SetCustomMiningJob, SetNewPrevHash};
 use crate::message::{ChannelKind, JobStart};
+use crate::mining::custom::write_coinbase;
 use crate::mining::extranonce::ExtranoncePrefix;
 use crate::mining::job::{BookError, Parts};
 use crate::mining::target::Target;
@@ -88,6 +89,15 @@ pub(super) struct NewJob<'a> {
 pub(super) enum Body<'a> {
     Root([u8; 32]),
     Coinbase { path: Seq0255<'a, U256>, prefix: &'a [u8], suffix: &'a [u8] },
+}
+
+/// A custom job that the server took.
+pub(super) struct Custom<'a> {
+    /// The number that it got.
+    pub(super) id: u32,
+    pub(super) job: &'a SetCustomMiningJob<'a>,
+    /// Its coinbase, if the server made one: prefix and suffix.
+    pub(super) coinbase: Option<(&'a [u8], &'a [u8])>,
 }
 
 /// An update to tell the server.
@@ -265,6 +275,42 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
             job.min_ntime = message.min_ntime;
             job.since = now;
         }
+    }
+
+    /// D-CUST-3: the custom job is in work when this returns. Nothing happens when it does not fit.
+    pub(super) fn start_custom(&mut self, now: Instant, serial: u64, custom: &Custom<'_>) -> Result<(), BookError> {
+        let (target, prefix, request) = (self.target, self.prefix, custom.job);
+        let full_len = prefix.as_slice().len().saturating_add(usize::from(self.extranonce_size));
+        let mut parts = Parts::default();
+        match custom.coinbase {
+            Some((before, behind)) => parts.push_prefix(before).and_then(|()| parts.push_suffix(behind))?,
+            None => write_coinbase(request, full_len, &mut parts).map_err(|_| BookError::CoinbaseTooLong)?,
+        }
+        request.merkle_path.iter().try_for_each(|hash| parts.push_path(hash))?;
+        if self.prev.is_none_or(|prev| prev.hash != request.prev_hash.0) {
+            let hash = request.prev_hash.0;
+            self.prev = Some(Prev { hash, nbits: request.nbits, min_ntime: request.min_ntime, since: now });
+            self.jobs.iter_mut().for_each(|job| job.state = State::Free);
+        }
+        let place = self.place(custom.id);
+        for job in self.jobs.iter_mut().filter(|job| job.state == State::Active) {
+            job.state = State::Past;
+        }
+        let Some(job) = self.jobs.get_mut(place) else { return Err(BookError::CoinbaseTooLong) };
+        *job = Job {
+            serial,
+            id: custom.id,
+            state: State::Active,
+            version: request.version,
+            rolling: true,
+            root: [0; 32],
+            prefix,
+            target,
+            min_ntime: request.min_ntime,
+            since: now,
+            parts,
+        };
+        Ok(())
     }
 
     fn template(&self, terms: &Terms) -> Option<(Work, &Job<S, COINBASE, PATH>)> {

@@ -88,7 +88,7 @@ pub enum ClientEvent<'m> {
         /// Why.
         reason_code: ErrorCode<'m>,
     },
-    /// A custom job that the owner asked for may be mined (D-CUST-3).
+    /// A custom job that the owner asked for may be mined (D-CUST-3): [`MiningClient::start_custom`](super::MiningClient::start_custom).
     Custom(SetCustomMiningJobSuccess<'m>),
     /// A custom job that the owner asked for is refused (D-CUST-5).
     CustomRefused(SetCustomMiningJobError<'m>),

@@ -61,7 +61,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         channels.iter_mut().filter(move |channel| channel.id == id || channel.group == Some(id))
     }
 
-    fn next_serial(&mut self) -> u64 {
+    pub(super) fn next_serial(&mut self) -> u64 {
         // Not reached by counting messages.
         self.serial = self.serial.saturating_add(1);
         self.serial

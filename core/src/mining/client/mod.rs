@@ -14,6 +14,7 @@
 //! what comes on the heap.
 
 mod channel;
+mod custom;
 mod event;
 mod incoming;
 mod request;
@@ -33,6 +34,7 @@ use crate::protocol::{Initiator, Mining};
 use crate::storage::{Inline, List, Storage};
 use crate::wire::Revision;
 
+pub use custom::NotStarted;
 pub use event::{ClientEvent, Ignored, ServerViolation};
 pub(crate) use request::is_hash_rate;
 pub use request::{Open, RequestError};

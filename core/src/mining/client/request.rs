@@ -51,6 +51,10 @@ pub enum RequestError {
     StandardRefused,
     /// This connection was set up for standard jobs only (D-FLAG-1), or jobs of extended channels have no room in this client.
     NoExtendedJobs,
+    /// Jobs of its own making are for extended channels, on connections that were set up for them (D-CUST-1, D-FLAG-2).
+    NoCustomJobs,
+    /// The coinbase's script begins with more than 8 bytes of the client's (C-CUST-4).
+    CoinbasePrefix,
     /// No such channel.
     UnknownChannel,
     /// The connection does not take it: [`Error::Full`] until the output buffer was drained.
@@ -70,6 +74,8 @@ impl fmt::Display for RequestError {
             Self::HashRate => "not a hash rate",
             Self::StandardRefused => "the server takes extended channels only (D-FLAG-6)",
             Self::NoExtendedJobs => "extended jobs are not taken on this connection",
+            Self::NoCustomJobs => "custom jobs are not taken on this channel",
+            Self::CoinbasePrefix => "the prefix of a custom job's coinbase has more than 8 bytes",
             Self::UnknownChannel => "no such channel",
             Self::Send(error) => return error.fmt(f),
         })

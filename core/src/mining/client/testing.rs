@@ -11,7 +11,9 @@ use crate::message::MessageSet;
 use crate::message::mining::{SetupFlags, ToClient, ToServer};
 use crate::mining::extranonce::ExtranonceSpace;
 use crate::mining::job::{NewJob, PrevHash};
-use crate::mining::server::{self, Accepted, MiningServer, Opened, Received, Rejection, ServerConfig, Shared};
+use crate::mining::server::{
+    self, Accepted, CustomCoinbase, MiningServer, Opened, Received, Rejection, ServerConfig, Shared,
+};
 use crate::mining::target::Target;
 use crate::protocol::{Initiator, Mining, Responder, decode_incoming};
 use crate::storage::{Inline, Storage};
@@ -46,6 +48,8 @@ pub(crate) struct Pool {
     templates: u64,
     pub(crate) accepted: Vec<Accepted>,
     pub(crate) rejected: Vec<Rejection>,
+    /// What the coinbases of custom jobs are made of.
+    pub(crate) custom: CustomCoinbase<'static>,
 }
 
 impl Pool {
@@ -60,6 +64,7 @@ impl Pool {
             templates: 0,
             accepted: Vec::new(),
             rejected: Vec::new(),
+            custom: CustomCoinbase::AsGiven,
         }
     }
 
@@ -109,7 +114,10 @@ impl Pool {
             },
             Received::Rejected(rejection) => self.rejected.push(rejection),
             Received::Done | Received::Closed(_) => {}
-            Received::Custom(request) => panic!("{request:?}"),
+            Received::Custom(request) => {
+                let taken = self.server.accept_custom(now, &mut self.shared, &request, self.custom, &mut out).unwrap();
+                assert!(taken.is_some());
+            }
         }
     }
 

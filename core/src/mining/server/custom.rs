@@ -8,25 +8,12 @@ use super::{MiningServer, Out, Received, Shared};
 use crate::error::Error;
 use crate::message::ChannelKind;
 use crate::message::mining::{SetCustomMiningJob, SetCustomMiningJobError, SetCustomMiningJobSuccess, SetupFlags};
+use crate::mining::custom::{CoinbaseFault, MAX_SCRIPT_PREFIX, write_coinbase};
 use crate::mining::job::{JobBook, Parts};
 use crate::mining::target::Target;
 use crate::storage::{List, Storage};
 use crate::time::Instant;
-use crate::wire::{B064K, CompactSize, Encode, Revision, Writer};
-
-/// Most bytes that the coinbase's script may begin with.
-const MAX_SCRIPT_PREFIX: usize = 8;
-
-/// The input of every coinbase refers to nothing.
-const NULL_OUTPOINT: [u8; 36] = {
-    let mut outpoint = [0; 36];
-    let mut at = 32;
-    while at < 36 {
-        outpoint[at] = 0xff;
-        at += 1;
-    }
-    outpoint
-};
+use crate::wire::{B064K, Revision};
 
 /// A custom job whose token is to be checked; everything else was.
 #[derive(Clone, Copy, Debug)]
@@ -126,6 +113,15 @@ enum Fault {
     FutureJob,
     NoRoom,
     TooLarge,
+}
+
+impl From<CoinbaseFault> for Fault {
+    fn from(fault: CoinbaseFault) -> Self {
+        match fault {
+            CoinbaseFault::Outputs => Self::Outputs,
+            CoinbaseFault::TooLong => Self::TooLarge,
+        }
+    }
 }
 
 impl Fault {
@@ -318,28 +314,7 @@ impl<S: Storage> MiningServer<S> {
             CustomCoinbase::Parts { prefix, suffix } => {
                 parts.push_prefix(prefix).and_then(|()| parts.push_suffix(suffix)).map_err(|_| Fault::TooLarge)?;
             }
-            CustomCoinbase::AsGiven => {
-                // C-CUST-5: one null input whose script is the prefix and the full extranonce.
-                let script = message.coinbase_prefix.as_bytes();
-                // At most 8 and 32 bytes.
-                let script_len = (script.len() + shared.space.full_len()) as u8;
-                let version = message.coinbase_tx_version.to_le_bytes();
-                let sequence = message.coinbase_tx_input_n_sequence.to_le_bytes();
-                let outputs = message.coinbase_tx_outputs.iter().count() as u64;
-                let count = compact_size(outputs);
-                let head = [&version[..], &[1], &NULL_OUTPOINT, &[script_len], script];
-                let tail = [&sequence[..], &count];
-                head.into_iter().try_for_each(|bytes| parts.push_prefix(bytes)).map_err(|_| Fault::TooLarge)?;
-                tail.into_iter().try_for_each(|bytes| parts.push_suffix(bytes)).map_err(|_| Fault::TooLarge)?;
-                for output in &message.coinbase_tx_outputs {
-                    let output = output.map_err(|_| Fault::Outputs)?;
-                    let len = compact_size(output.script_pubkey.len() as u64);
-                    let value = output.value.to_le_bytes();
-                    let bytes = [&value[..], &len, output.script_pubkey];
-                    bytes.into_iter().try_for_each(|bytes| parts.push_suffix(bytes)).map_err(|_| Fault::TooLarge)?;
-                }
-                parts.push_suffix(&message.coinbase_tx_locktime.to_le_bytes()).map_err(|_| Fault::TooLarge)?;
-            }
+            CustomCoinbase::AsGiven => write_coinbase(message, shared.space.full_len(), parts)?,
         }
         // What the answer's fields can carry.
         if parts.prefix().len().max(parts.suffix().len()) > usize::from(u16::MAX) {
@@ -347,16 +322,6 @@ impl<S: Storage> MiningServer<S> {
         }
         message.merkle_path.iter().try_for_each(|hash| parts.push_path(hash)).map_err(|_| Fault::TooLarge)
     }
-}
-
-/// A number as Bitcoin serializes lengths, at most 9 bytes.
-fn compact_size(value: u64) -> heapless::Vec<u8, 9> {
-    let mut bytes = [0; 9];
-    let mut writer = Writer::new(&mut bytes);
-    // Nine bytes are enough for every number.
-    let _ = CompactSize(value).encode(&mut writer, Revision::Current);
-    let len = writer.written();
-    bytes.iter().copied().take(len).collect()
 }
 
 #[cfg(test)]
@@ -469,7 +434,7 @@ mod tests {
         assert_eq!(prepared.header.merkle_root, sha256d(&[&txid, &[7; 32]]));
     }
 
-    /// D-FLAG-2, D-CUST-1, D-CUST-5: what is wrong whatever the token says.
+    /// D-FLAG-2, D-CUST-1, D-CUST-5, C-CUST-4: what is wrong whatever the token says.
     #[test]
     fn bad_requests_are_refused() {
         let (mut bench, channel) = bench(Revision::Draft);
