@@ -3,7 +3,8 @@
 //! Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`time`], [`error`], [`config`], [`storage`], [`hash`]: plain values that everything shares, and SHA-256d.
-//! - [`backoff`], [`rate`], `gate` (feature `alloc`): waits between attempts to connect, how often something may happen, who is let in.
+//! - [`backoff`], [`rate`], `dial`, `gate` (feature `alloc`): waits between attempts to connect, how often something may happen, which address is
+//!   tried for how long, who is let in.
 //! - [`wire`]: data types, reader, writer.
 //! - [`frame`]: the frame header.
 //! - [`message`], [`protocol`]: every message as a struct; which side of which protocol sends it.
@@ -29,6 +30,8 @@ pub mod buffer;
 pub mod config;
 pub mod connection;
 pub mod crypto;
+#[cfg(feature = "alloc")]
+pub mod dial;
 pub mod error;
 pub mod frame;
 #[cfg(feature = "alloc")]

@@ -1,78 +1,21 @@
 //! Opening a TCP connection to a host by name or address.
 
 use std::{
-    fmt, io,
+    io,
     net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
     time::Duration,
 };
 
+use adit::dial::{self, Dial};
 use async_io::Async;
 
 use crate::{clock::Clock, stream::Stream};
 
 /// Why no connection came about.
-#[derive(Debug)]
-pub struct ConnectError {
-    host: String,
-    port: u16,
-    cause: ConnectCause,
-}
+pub type ConnectError = dial::ConnectError<io::Error>;
 
 /// What went wrong.
-#[derive(Debug)]
-pub enum ConnectCause {
-    /// The name could not be resolved.
-    Resolve(io::Error),
-    /// The name resolved to no address.
-    NoAddress,
-    /// The time limit passed, while resolving when `tried` is `None`, else at this address.
-    TimedOut {
-        /// The address that did not answer.
-        tried: Option<SocketAddr>,
-    },
-    /// No address took the connection; this is what the last one said.
-    Refused {
-        /// The last address.
-        last: SocketAddr,
-        /// How many addresses were tried.
-        tried: usize,
-        /// What the last one said.
-        error: io::Error,
-    },
-}
-
-impl ConnectError {
-    /// What went wrong.
-    #[must_use]
-    pub fn cause(&self) -> &ConnectCause {
-        &self.cause
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no connection to {}:{}: ", self.host, self.port)?;
-        match &self.cause {
-            ConnectCause::Resolve(error) => write!(f, "the name does not resolve: {error}"),
-            ConnectCause::NoAddress => f.write_str("the name has no address"),
-            ConnectCause::TimedOut { tried: None } => f.write_str("no answer to the name look-up in time"),
-            ConnectCause::TimedOut { tried: Some(at) } => write!(f, "no answer from {at} in time"),
-            ConnectCause::Refused { last, tried: 1, error } => write!(f, "{last}: {error}"),
-            ConnectCause::Refused { last, tried, error } => {
-                write!(f, "none of {tried} addresses took it, the last one was {last}: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.cause {
-            ConnectCause::Resolve(error) | ConnectCause::Refused { error, .. } => Some(error),
-            ConnectCause::NoAddress | ConnectCause::TimedOut { .. } => None,
-        }
-    }
-}
+pub type ConnectCause = dial::ConnectCause<io::Error>;
 
 /// Connects to `host` (a name, an IPv4 or an IPv6 address, without brackets) within `limit`, name look-up included.
 ///
@@ -87,25 +30,22 @@ pub async fn connect(
     port: u16,
     limit: Duration,
 ) -> Result<(Stream, SocketAddr), ConnectError> {
-    let fail = |cause| ConnectError { host: host.to_owned(), port, cause };
+    let fail = |cause| ConnectError::new(host, port, cause);
     let deadline = clock.now().saturating_add(limit);
     let addresses = match clock.timeout_at(deadline, look_up(host, port)).await {
         None => return Err(fail(ConnectCause::TimedOut { tried: None })),
         Some(Err(error)) => return Err(fail(ConnectCause::Resolve(error))),
         Some(Ok(addresses)) => addresses,
     };
-    let mut cause = ConnectCause::NoAddress;
-    for (index, &address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_since(clock.now());
-        let parts = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        cause = match clock.timeout(left / parts, open(address)).await {
+    let mut dial = Dial::new(host, port, addresses);
+    while let Some((address, part)) = dial.next(deadline.saturating_since(clock.now())) {
+        match clock.timeout(part, open(address)).await {
             Some(Ok(stream)) => return Ok((stream, address)),
-            Some(Err(error)) => ConnectCause::Refused { last: address, tried: index + 1, error },
-            None => ConnectCause::TimedOut { tried: Some(address) },
-        };
+            failed => dial.failed(failed.and_then(Result::err)),
+        }
         tracing::debug!(host, port, %address, "connection attempt failed");
     }
-    Err(fail(cause))
+    Err(dial.into_error())
 }
 
 /// The addresses of a name, by the system's resolver on a thread of its own; an address is its own.

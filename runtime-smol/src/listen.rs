@@ -7,6 +7,7 @@ use std::{
 };
 
 use adit::{
+    backoff::{Backoff, BackoffConfig},
     rate::{Rate, Throttle},
     time::Instant,
 };
@@ -21,8 +22,9 @@ use crate::{
 
 /// Connections that the kernel keeps for us while we wait for a handshake slot.
 const BACKLOG: i32 = 1_024;
-/// First and longest pause after accepting failed for want of a system resource.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Pauses after accepting failed for want of a system resource: from ten milliseconds up to a second, anew after each success.
+const PAUSES: BackoffConfig =
+    BackoffConfig { first: Duration::from_millis(20), cap: Duration::from_secs(2), stable: Duration::ZERO };
 /// How often what strangers do is written to the log.
 const LOG_RATE: Rate = Rate { per_second: 1, burst: 10 };
 
@@ -65,7 +67,9 @@ pub struct Listener {
     clock: Clock,
     /// A slot that was waited for and not used yet, so that a dropped `accept` loses nothing.
     slot: Option<HandshakeSlot>,
-    pause: Pause,
+    pauses: Backoff,
+    /// Until when nothing is accepted.
+    pause: Option<Instant>,
     log: Throttle,
 }
 
@@ -75,7 +79,7 @@ impl Listener {
         let socket = bind(address).map_err(|error| ListenError { address, error })?;
         let address = socket.get_ref().local_addr().unwrap_or(address);
         let log = Throttle::new(LOG_RATE, clock.now());
-        Ok(Self { socket, address, gate, clock, slot: None, pause: Pause::default(), log })
+        Ok(Self { socket, address, gate, clock, slot: None, pauses: Backoff::new(PAUSES), pause: None, log })
     }
 
     /// The address it listens at, with the port that the system chose.
@@ -93,9 +97,9 @@ impl Listener {
     /// Cancel-safe: a dropped future has accepted nothing that it did not return.
     pub async fn accept(&mut self) -> Accepted {
         loop {
-            if let Some(until) = self.pause.until {
+            if let Some(until) = self.pause {
                 self.clock.sleep_until(until).await;
-                self.pause.until = None;
+                self.pause = None;
             }
             if self.slot.is_none() {
                 self.slot = Some(self.gate.handshake_slot().await);
@@ -104,7 +108,7 @@ impl Listener {
             let now = self.clock.now();
             match (accepted, self.slot.take()) {
                 (Ok((stream, peer)), Some(slot)) => {
-                    self.pause.reset();
+                    self.pauses.up(now);
                     match self.gate.admit(peer.ip(), slot, now) {
                         Ok(admission) => {
                             match Stream::new(stream) {
@@ -123,9 +127,11 @@ impl Listener {
                 (Ok(_), None) => unreachable!("the slot was filled a few lines above"),
                 (Err(error), slot) => {
                     self.slot = slot;
-                    if self.pause.after(&error, now)
-                        && let Some(held_back) = self.log.pass(now)
-                    {
+                    if !is_want(&error) {
+                        continue;
+                    }
+                    self.pause = Some(now.saturating_add(self.pauses.down(now, 0)));
+                    if let Some(held_back) = self.log.pass(now) {
                         tracing::error!(address = %self.address, %error, held_back, "cannot accept connections");
                     }
                 }
@@ -144,31 +150,11 @@ fn bind(address: SocketAddr) -> io::Result<Async<TcpListener>> {
     Async::new(socket.into())
 }
 
-/// Pauses after failures of the system, not of a peer.
-#[derive(Debug, Default)]
-struct Pause {
-    failures: u32,
-    until: Option<Instant>,
-}
-
-impl Pause {
-    fn reset(&mut self) {
-        self.failures = 0;
-    }
-
-    /// Decides what an accept error means: `true` and a pause if the system is short of something, `false` if the
-    /// connection died while it waited, which is the peer's doing and says nothing about the next one.
-    fn after(&mut self, error: &io::Error, now: Instant) -> bool {
-        use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-        if matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted) {
-            return false;
-        }
-        let (first, longest) = PAUSES;
-        let pause = first.saturating_mul(2u32.saturating_pow(self.failures.min(16))).min(longest);
-        self.failures = self.failures.saturating_add(1);
-        self.until = Some(now.saturating_add(pause));
-        true
-    }
+/// Whether the system is short of something. Otherwise the connection died while it waited, which is the peer's doing and says nothing
+/// about the next one.
+fn is_want(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    !matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }
 
 #[cfg(test)]
@@ -180,7 +166,7 @@ mod tests {
     use super::*;
     use crate::{
         gate::GateConfig,
-        testing::{self, run, run_still},
+        testing::{self, run},
     };
 
     #[test]
@@ -245,19 +231,12 @@ mod tests {
 
     #[test]
     fn a_shortage_pauses_longer_each_time_and_a_dead_connection_never() {
-        run_still(async |_| {
-            let mut pause = Pause::default();
-            let shortage = io::Error::from_raw_os_error(24); // EMFILE
-            let waits: Vec<_> = (0..9)
-                .map(|_| {
-                    assert!(pause.after(&shortage, Instant::ORIGIN));
-                    pause.until.unwrap().saturating_since(Instant::ORIGIN).as_millis()
-                })
-                .collect();
-            assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
-            let mut pause = Pause::default();
-            assert!(!pause.after(&io::ErrorKind::ConnectionAborted.into(), Instant::ORIGIN));
-            assert!(pause.until.is_none());
-        });
+        assert!(is_want(&io::Error::from_raw_os_error(24)), "EMFILE");
+        assert!(!is_want(&io::ErrorKind::ConnectionAborted.into()));
+        let mut pauses = Backoff::new(PAUSES);
+        let waits = [(); 9].map(|()| pauses.down(Instant::ORIGIN, 0).as_millis());
+        assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+        pauses.up(Instant::ORIGIN);
+        assert_eq!(pauses.down(Instant::ORIGIN, 0).as_millis(), 10, "anew after a success");
     }
 }

@@ -1,75 +1,18 @@
 //! Opening a TCP connection to a host by name or address.
 
-use std::{fmt, io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, time::Duration};
 
+use adit::dial::{self, Dial};
 use tokio::{
     net::{TcpSocket, TcpStream},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 /// Why no connection came about.
-#[derive(Debug)]
-pub struct ConnectError {
-    host: String,
-    port: u16,
-    cause: ConnectCause,
-}
+pub type ConnectError = dial::ConnectError<io::Error>;
 
 /// What went wrong.
-#[derive(Debug)]
-pub enum ConnectCause {
-    /// The name could not be resolved.
-    Resolve(io::Error),
-    /// The name resolved to no address.
-    NoAddress,
-    /// The time limit passed, while resolving when `tried` is `None`, else at this address.
-    TimedOut {
-        /// The address that did not answer.
-        tried: Option<SocketAddr>,
-    },
-    /// No address took the connection; this is what the last one said.
-    Refused {
-        /// The last address.
-        last: SocketAddr,
-        /// How many addresses were tried.
-        tried: usize,
-        /// What the last one said.
-        error: io::Error,
-    },
-}
-
-impl ConnectError {
-    /// What went wrong.
-    #[must_use]
-    pub fn cause(&self) -> &ConnectCause {
-        &self.cause
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no connection to {}:{}: ", self.host, self.port)?;
-        match &self.cause {
-            ConnectCause::Resolve(error) => write!(f, "the name does not resolve: {error}"),
-            ConnectCause::NoAddress => f.write_str("the name has no address"),
-            ConnectCause::TimedOut { tried: None } => f.write_str("no answer to the name look-up in time"),
-            ConnectCause::TimedOut { tried: Some(at) } => write!(f, "no answer from {at} in time"),
-            ConnectCause::Refused { last, tried: 1, error } => write!(f, "{last}: {error}"),
-            ConnectCause::Refused { last, tried, error } => {
-                write!(f, "none of {tried} addresses took it, the last one was {last}: {error}")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.cause {
-            ConnectCause::Resolve(error) | ConnectCause::Refused { error, .. } => Some(error),
-            ConnectCause::NoAddress | ConnectCause::TimedOut { .. } => None,
-        }
-    }
-}
+pub type ConnectCause = dial::ConnectCause<io::Error>;
 
 /// Connects to `host` (a name, an IPv4 or an IPv6 address, without brackets) within `limit`, name look-up included.
 ///
@@ -79,7 +22,7 @@ impl std::error::Error for ConnectError {
 ///
 /// Cancel-safe: dropping the future drops the attempt.
 pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), ConnectError> {
-    let fail = |cause| ConnectError { host: host.to_owned(), port, cause };
+    let fail = |cause| ConnectError::new(host, port, cause);
     let now = Instant::now();
     let deadline = now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(86_400));
     let addresses: Vec<SocketAddr> = match timeout_at(deadline, tokio::net::lookup_host((host, port))).await {
@@ -87,18 +30,15 @@ pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStrea
         Ok(Err(error)) => return Err(fail(ConnectCause::Resolve(error))),
         Ok(Ok(addresses)) => addresses.collect(),
     };
-    let mut cause = ConnectCause::NoAddress;
-    for (index, &address) in addresses.iter().enumerate() {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let parts = u32::try_from(addresses.len() - index).unwrap_or(u32::MAX);
-        cause = match timeout_at(Instant::now() + left / parts, open(address)).await {
+    let mut dial = Dial::new(host, port, addresses);
+    while let Some((address, part)) = dial.next(deadline.saturating_duration_since(Instant::now())) {
+        match timeout(part, open(address)).await {
             Ok(Ok(stream)) => return Ok((stream, address)),
-            Ok(Err(error)) => ConnectCause::Refused { last: address, tried: index + 1, error },
-            Err(_) => ConnectCause::TimedOut { tried: Some(address) },
-        };
+            failed => dial.failed(failed.ok().and_then(Result::err)),
+        }
         tracing::debug!(host, port, %address, "connection attempt failed");
     }
-    Err(fail(cause))
+    Err(dial.into_error())
 }
 
 async fn open(address: SocketAddr) -> io::Result<TcpStream> {

@@ -1,127 +1,32 @@
 //! A client's side of keeping a connection: connect, wait, again; until shutdown. What runs on the connection is the owner's.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, sync::Arc, time::Duration};
 
+pub use adit::role::upstream::{Server, UpstreamConfig, UpstreamState};
 use adit::{
     connection::{Connection, InitiatorConfig},
     crypto::Provider,
     protocol::{Initiator, Protocol},
-    role::{device::Endpoint, upstream::Choice},
+    role::upstream::Keeper,
     time::Instant,
 };
 use tokio::{net::TcpStream, sync::watch, time::sleep_until};
 
 use crate::{
-    backoff::{Backoff, BackoffConfig},
     connect::{ConnectError, connect},
     entropy::{EntropyError, entropy, jitter},
-    link::{Link, LinkError, LinkSettings},
+    link::{Link, LinkSettings},
     shutdown::Shutdown,
 };
 
-/// A server to connect to.
-#[derive(Clone, Debug)]
-pub struct Server {
-    /// Name or address; an IPv6 address without brackets.
-    pub host: String,
-    /// TCP port.
-    pub port: u16,
-    /// Security, revision and limits of the connection.
-    pub connection: InitiatorConfig,
-}
-
-/// How a client keeps its connection.
-#[derive(Clone, Debug)]
-pub struct UpstreamConfig {
-    /// The servers, best first. After a failed attempt the next one is tried, after a connection was lost the first one again.
-    pub servers: Vec<Server>,
-    /// For one attempt, name look-up included, before the handshake.
-    pub connect_limit: Duration,
-    /// Between attempts.
-    pub backoff: BackoffConfig,
-}
-
-impl UpstreamConfig {
-    /// One server, ten seconds for connecting, default back-off.
-    #[must_use]
-    pub fn new(server: Server) -> Self {
-        Self { servers: vec![server], connect_limit: Duration::from_secs(10), backoff: BackoffConfig::default() }
-    }
-}
-
-/// Where a client's connection stands, for those who watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum UpstreamState {
-    /// Nothing was tried yet.
-    #[default]
-    Idle,
-    /// Connecting, with the handshake and setup.
-    Connecting {
-        /// `host:port`.
-        server: String,
-    },
-    /// Open.
-    Open {
-        /// `host:port`.
-        server: String,
-    },
-    /// Waiting before the next attempt.
-    Waiting {
-        /// `host:port` of the last attempt.
-        server: String,
-        /// How long.
-        wait: Duration,
-        /// Why there is no connection.
-        why: String,
-    },
-    /// Shut down.
-    Stopped,
-}
-
 /// Why a connection ended, as far as the one who ran it knows.
-#[derive(Debug)]
-pub enum Ended {
-    /// The peer, or the one who ran it, closed it in order.
-    Closed,
-    /// The server refused the setup, with this code.
-    Refused(String),
-    /// The server asked to connect there, under the same authority key (D-RECON-4).
-    Elsewhere {
-        /// Name or address.
-        host: String,
-        /// TCP port.
-        port: u16,
-    },
-    /// The link failed.
-    Failed(LinkError),
-    /// The server broke a rule of the sub-protocol: which.
-    Broken(String),
-}
-
-impl From<LinkError> for Ended {
-    fn from(error: LinkError) -> Self {
-        Self::Failed(error)
-    }
-}
-
-impl fmt::Display for Ended {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Closed => f.write_str("closed"),
-            Self::Refused(code) => write!(f, "the server refused the setup: {code}"),
-            Self::Elsewhere { host, port } => write!(f, "sent to {host}:{port}"),
-            Self::Failed(error) => write!(f, "{error}"),
-            Self::Broken(rule) => write!(f, "the server broke a rule: {rule}"),
-        }
-    }
-}
+pub type Ended = adit::role::upstream::Ended<io::Error>;
 
 /// What an attempt ended with.
 #[derive(Debug)]
 enum Failure {
     Connect(ConnectError),
     Entropy(EntropyError),
-    Ended(Ended),
 }
 
 impl fmt::Display for Failure {
@@ -129,7 +34,6 @@ impl fmt::Display for Failure {
         match self {
             Self::Connect(error) => error.fmt(f),
             Self::Entropy(error) => error.fmt(f),
-            Self::Ended(ended) => ended.fmt(f),
         }
     }
 }
@@ -154,11 +58,9 @@ pub struct Connected<Pr: Protocol, P: Provider> {
 /// [`ended`](Self::ended) why it ended, and begin anew.
 #[derive(Debug)]
 pub struct Upstream {
-    config: UpstreamConfig,
+    keeper: Keeper,
     settings: Arc<LinkSettings>,
     state: watch::Sender<UpstreamState>,
-    backoff: Backoff,
-    choice: Choice,
     /// Until when no attempt is made.
     wait: Option<Instant>,
 }
@@ -167,9 +69,7 @@ impl Upstream {
     /// Nothing is done before the first [`connect`](Self::connect).
     #[must_use]
     pub fn new(config: UpstreamConfig, settings: Arc<LinkSettings>) -> Self {
-        let backoff = Backoff::new(config.backoff);
-        let state = watch::Sender::default();
-        Self { config, settings, state, backoff, choice: Choice::default(), wait: None }
+        Self { keeper: Keeper::new(config), settings, state: watch::Sender::default(), wait: None }
     }
 
     /// Where the connection stands, now and from now on.
@@ -214,58 +114,44 @@ impl Upstream {
                 sleep_until(self.settings.clock.to_tokio(until)).await;
                 self.wait = None;
             }
-            let (host, port, config) = self.next()?;
+            let (host, port, config) = self.keeper.next()?;
             self.state.send_replace(UpstreamState::Connecting { server: format!("{host}:{port}") });
-            match attempt(&host, port, &config, self.config.connect_limit, &self.settings).await {
+            match attempt(&host, port, &config, self.keeper.connect_limit(), &self.settings).await {
                 Ok(link) => return Some(Connected { link, host, port }),
-                Err(failure) => self.failed(&failure),
+                Err(failure) => {
+                    let waits = self.keeper.failed(&failure, self.settings.clock.now(), spread());
+                    self.wait(waits);
+                }
             }
         }
     }
 
     /// The setup has succeeded: from now on the connection counts as up.
     pub fn opened(&mut self) {
-        self.backoff.up(self.settings.clock.now());
-        let server = self.server();
-        tracing::info!(%server, "connection open");
-        self.state.send_replace(UpstreamState::Open { server });
+        let state = self.keeper.opened(self.settings.clock.now());
+        tracing::info!(server = %self.keeper.server(), "connection open");
+        self.state.send_replace(state);
     }
 
     /// The connection has ended; the next one waits accordingly.
+    #[allow(clippy::needless_pass_by_value, reason = "the end of a connection is told once")]
     pub fn ended(&mut self, why: Ended) {
-        self.failed(&Failure::Ended(why));
+        let waits = self.keeper.ended(&why, self.settings.clock.now(), spread());
+        self.wait(waits);
     }
 
-    fn failed(&mut self, failure: &Failure) {
-        let server = self.server();
-        let place = match failure {
-            Failure::Ended(Ended::Elsewhere { host, port }) => Endpoint::new(host, *port).ok(),
-            _ => None,
-        };
-        match place {
-            Some(place) => self.choice.sent(place),
-            None => self.choice.ended(self.backoff.is_up()),
+    fn wait(&mut self, (until, state): (Instant, UpstreamState)) {
+        if let UpstreamState::Waiting { server, wait, why } = &state {
+            tracing::warn!(%server, %why, ?wait, "no connection");
         }
-        let now = self.settings.clock.now();
-        // Without entropy the wait is the shortest of its range, which is still a wait.
-        let wait = self.backoff.down(now, jitter().unwrap_or(0));
-        tracing::warn!(%server, why = %failure, ?wait, "no connection");
-        self.state.send_replace(UpstreamState::Waiting { server, wait, why: failure.to_string() });
-        self.wait = Some(now.saturating_add(wait));
+        self.state.send_replace(state);
+        self.wait = Some(until);
     }
+}
 
-    /// Host, port and configuration of the present attempt.
-    fn next(&self) -> Option<(String, u16, InitiatorConfig)> {
-        let server = self.config.servers.get(self.choice.index(self.config.servers.len())?)?;
-        let place = self.choice.elsewhere().map(|place| (place.host().to_owned(), place.port()));
-        let (host, port) = place.unwrap_or_else(|| (server.host.clone(), server.port));
-        Some((host, port, server.connection))
-    }
-
-    /// `host:port` of the present attempt.
-    fn server(&self) -> String {
-        self.next().map_or_else(String::new, |(host, port, _)| format!("{host}:{port}"))
-    }
+/// Without entropy the wait is the shortest of its range, which is still a wait.
+fn spread() -> u64 {
+    jitter().unwrap_or(0)
 }
 
 async fn attempt<Pr: Protocol, P: Provider>(
@@ -286,6 +172,7 @@ mod tests {
     use std::net::SocketAddr;
 
     use adit::{
+        backoff::BackoffConfig,
         connection::{Event, ResponderConfig, Security, SetupPolicy, reconnect_target},
         crypto::RustCrypto,
         message::common::Reconnect,

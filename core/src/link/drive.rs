@@ -51,9 +51,9 @@ where
                 }
                 Err(error) => return Err(error.into()),
             },
-            End::Shutdown { until, .. } => return Ok(Step::Io(Io { read: false, wake: Some(until) })),
-            End::Linger { until } => return Ok(Step::Io(Io { read: true, wake: Some(until) })),
-            End::Done => {
+            End::Shutdown { until, .. } if T::ENDS => return Ok(Step::Io(Io { read: false, wake: Some(until) })),
+            End::Linger { until } if T::ENDS => return Ok(Step::Io(Io { read: true, wake: Some(until) })),
+            End::Shutdown { .. } | End::Linger { .. } | End::Done => {
                 self.rest();
                 return Ok(Step::Turn(Turn::Closed));
             }
@@ -65,6 +65,10 @@ where
         if self.session.output().is_empty() {
             match (starved, self.room) {
                 (Starved::Over, _) if !self.flags.unflushed => {
+                    if !T::ENDS {
+                        self.end = End::Done;
+                        return Ok(Step::Turn(Turn::Closed));
+                    }
                     self.drop_input();
                     let until = now.saturating_add(self.terms.linger());
                     self.end = End::Shutdown { until, peer_ended: self.end == End::PeerEnded };
@@ -97,7 +101,7 @@ where
             Outgoing::Bytes
         } else if self.flags.unflushed {
             Outgoing::Flush
-        } else if matches!(self.end, End::Shutdown { .. }) {
+        } else if T::ENDS && matches!(self.end, End::Shutdown { .. }) {
             Outgoing::End
         } else {
             Outgoing::Nothing
@@ -125,7 +129,9 @@ where
 
     /// Reports a read: so many bytes are in [`space`](Self::space), none at the end of the peer's stream.
     pub fn read<E>(&mut self, result: Result<usize, E>, now: Instant) -> Result<(), LinkCause<E>> {
-        if let End::Linger { .. } = self.end {
+        if T::ENDS
+            && let End::Linger { .. } = self.end
+        {
             match result {
                 // Nobody looks at what is there, so nothing is committed.
                 Ok(1..) => {}
@@ -143,7 +149,10 @@ where
             return Ok(());
         }
         self.session.commit_input(read).map_err(misuse)?;
-        if let Some((since, bytes)) = &mut self.partial {
+        // A buffer that is kept is shorter than that.
+        if T::LEASED
+            && let Some((since, bytes)) = &mut self.partial
+        {
             *bytes = bytes.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
             if *bytes >= PART {
                 (*since, *bytes) = (now, 0);
@@ -192,13 +201,13 @@ where
         let passed = |at: Option<Instant>| at.is_some_and(|at| at <= now);
         match self.end {
             End::Open | End::PeerEnded => {}
-            End::Shutdown { until, .. } | End::Linger { until } => {
+            End::Shutdown { until, .. } | End::Linger { until } if T::ENDS => {
                 if until <= now {
                     self.end = End::Done;
                 }
                 return Ok(());
             }
-            End::Done => return Ok(()),
+            End::Shutdown { .. } | End::Linger { .. } | End::Done => return Ok(()),
         }
         let (reading, writing) = self.stalls();
         if passed(reading) {
@@ -236,7 +245,7 @@ where
     fn advance(&mut self, now: Instant, wall: UnixTime) -> Result<Result<Turn, Starved>, Error> {
         loop {
             let open = self.session.connection().state() == State::Open;
-            if open && self.flags.deaf {
+            if T::PACED && open && self.flags.deaf {
                 return Ok(Err(Starved::Deaf));
             }
             if T::PACED

@@ -227,13 +227,13 @@ where
     }
 
     /// From now on there are no events, except the end of the connection, and nothing is read; what waits still leaves. For
-    /// a shutdown that takes no new work and delivers what is done.
+    /// a shutdown that takes no new work and delivers what is done. For links of [paced](Terms::PACED) terms.
     pub const fn stop_listening(&mut self) {
         self.flags.deaf = true;
     }
 
-    /// Ends the connection in order: nothing more is sent after what waits. [`Turn::Closed`] comes when that has left
-    /// and the peer has ended its half, or had time to.
+    /// Ends the connection in order: nothing more is sent after what waits. [`Turn::Closed`] comes when that has left and, if the link
+    /// [ends](Terms::ENDS) the stream, the peer has ended its half too or had time to.
     pub fn close(&mut self) {
         self.flags.deaf = false;
         self.session.close();

@@ -7,10 +7,12 @@ use crate::rate::Rate;
 /// Limits of a link, and buffers for it with storage `I` and `O`.
 pub trait Terms<I, O> {
     /// Buffers are leased while bytes are in flight; otherwise the link keeps those that it began with, and the calls for buffers are
-    /// never made.
+    /// never made. What is not asked for takes no place in firmware.
     const LEASED: bool = false;
-    /// [`frames`](Self::frames) is looked at. What is not asked for takes no place in firmware.
+    /// [`frames`](Self::frames) is looked at, and so is [`Link::stop_listening`](super::Link::stop_listening).
     const PACED: bool = false;
+    /// The link ends its half of the stream and waits for the peer to end the other one. Otherwise both are its owner's.
+    const ENDS: bool = false;
 
     /// How long a peer may stand still.
     fn limits(&self) -> Limits;
@@ -168,6 +170,7 @@ mod leased {
     impl<C> Terms<Lease, Lease> for Arc<LinkSettings<C>> {
         const LEASED: bool = true;
         const PACED: bool = true;
+        const ENDS: bool = true;
 
         fn limits(&self) -> Limits {
             Limits { write_stall: self.write_stall, frame_stall: self.frame_stall }

@@ -58,6 +58,7 @@ impl Lender {
 impl Terms<Vec<u8>, Vec<u8>> for Lender {
     const LEASED: bool = true;
     const PACED: bool = true;
+    const ENDS: bool = true;
 
     fn limits(&self) -> Limits {
         Limits::DEFAULT
@@ -365,7 +366,8 @@ where
                 }
                 _ => {}
             },
-            Driven::Turn(Turn::Closed) => ours_over = true,
+            // A board's owner ends the stream itself.
+            Driven::Turn(Turn::Closed) => (ours_over, pair.up.ended) = (true, true),
             Driven::Turn(Turn::Room) | Driven::Waits(_) => {}
         }
         while sent < shares && pair.client.connection().state() == State::Open {
@@ -383,7 +385,7 @@ where
                     seen += 1;
                 }
             }
-            Driven::Turn(Turn::Closed) => theirs_over = true,
+            Driven::Turn(Turn::Closed) => (theirs_over, pair.down.ended) = (true, true),
             Driven::Turn(Turn::Room) | Driven::Waits(_) => {}
         }
         let after = (sent, acknowledged, seen, pair.up.passed, pair.down.passed);
@@ -501,6 +503,22 @@ fn a_board_keeps_room_for_answers() {
     pair.up.capacity = waits;
     assert_eq!(pair.client().unwrap(), Driven::Turn(Turn::Room));
     assert!(pair.client.outbound().is_some());
+}
+
+/// On a board the end of the stream is the owner's: what waits leaves, and that is all.
+#[test]
+fn a_board_leaves_the_streams_end_to_its_owner() {
+    let board = (Limits::DEFAULT, DEVICE_INPUT);
+    let mut pair = Pair::new(board, board, true, (10, 10)).opened();
+    pair.client.outbound().unwrap().send(&share(0)).unwrap();
+    pair.client.close();
+    for _ in 1..SHARE / 10 {
+        assert!(matches!(pair.client().unwrap(), Driven::Waits(Some(_))));
+        pair.up.bytes.clear();
+    }
+    assert_eq!(pair.client().unwrap(), Driven::Turn(Turn::Closed));
+    assert_eq!(pair.client().unwrap(), Driven::Turn(Turn::Closed), "and stays so");
+    assert!(!pair.up.ended);
 }
 
 #[test]

@@ -5,13 +5,14 @@
 use alloc::{
     borrow::ToOwned,
     string::{String, ToString},
+    sync::Arc,
     vec::Vec,
 };
 use core::net::SocketAddr;
 
 use super::ConnectionId;
 use super::device::{Fatal, Outcome};
-use super::pool::{PoolEvent, TemplateNews};
+use super::pool::{PoolEvent, Share, TemplateNews};
 use crate::connection::Outbound;
 use crate::error::{Error, Misuse};
 use crate::message::template::{RequestTransactionDataError, RequestTransactionDataSuccess};
@@ -19,6 +20,7 @@ use crate::mining::client::NotSent;
 use crate::protocol::{Responder, TemplateDistribution};
 use crate::template::server::Request;
 use crate::template::solution::{Breach, NoBlock};
+use crate::time::UnixTime;
 use crate::wire::{B016M, B064K, Seq064K};
 
 /// Something that happened to a device, for logs and views. Codes are the server's words, for people.
@@ -131,6 +133,17 @@ pub enum PoolNews {
     Downstream(PoolEvent),
     /// What came of the template provider's message.
     Template(TemplateNews),
+}
+
+/// An accepted share on its way to the store.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AcceptedShare {
+    /// The share.
+    pub share: Share,
+    /// Whose it is: `user_identity` as it came, at most 255 bytes of anything.
+    pub user: Arc<[u8]>,
+    /// When it was accepted.
+    pub at: UnixTime,
 }
 
 /// A solution whose hash meets the target: to be built into a block and broadcast at once, even when a rule was broken on the way

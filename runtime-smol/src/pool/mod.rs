@@ -12,13 +12,16 @@ mod upstream;
 
 use std::{fmt, sync::Arc};
 
-pub use adit::role::{news::PoolNews, pool::TemplateNews};
+pub use adit::role::{
+    news::{AcceptedShare, PoolNews},
+    pool::TemplateNews,
+};
 use adit::{
     connection::{ResponderConfig, SetupPolicy},
     crypto::Provider as Crypto,
-    role::pool::{Policy, Pool, PoolStatistics, Share},
+    role::pool::{Policy, Pool, PoolStatistics},
     storage::Heap,
-    time::{Instant, UnixTime},
+    time::Instant,
 };
 use adit_native::hash::Method;
 use async_executor::Executor;
@@ -34,17 +37,6 @@ use crate::{
     watch,
 };
 use shared::{Shared, State};
-
-/// An accepted share on its way to the store.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AcceptedShare {
-    /// The share.
-    pub share: Share,
-    /// Whose it is: `user_identity` as it came, at most 255 bytes of anything.
-    pub user: Arc<[u8]>,
-    /// When it was accepted.
-    pub at: UnixTime,
-}
 
 /// The owner's side of a pool: clones are handles on the same one.
 #[derive(Clone)]

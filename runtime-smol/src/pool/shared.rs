@@ -7,7 +7,6 @@ use std::{
 };
 
 use adit::{
-    mining::server::{CustomCoinbase, CustomRequest, OpenRequest, Refusal},
     role::{
         ConnectionId,
         pool::{Policy, Pool},
@@ -27,7 +26,7 @@ use crate::{
 /// What the mutex guards.
 pub(super) struct State {
     pub(super) pool: Pool<Heap>,
-    pub(super) policy: Boxed,
+    pub(super) policy: Box<dyn Policy + Send>,
     pub(super) tasks: Tasks,
     /// Names by account, so that a share takes its user's along without an allocation.
     names: HashMap<u64, Arc<[u8]>>,
@@ -39,28 +38,11 @@ pub(super) struct State {
     armed: Option<Instant>,
 }
 
-/// The owner's policy, whatever it is.
-pub(super) struct Boxed(Box<dyn Policy + Send>);
-
-impl Policy for Boxed {
-    fn authorize(&mut self, connection: ConnectionId, request: &OpenRequest<'_>) -> Result<(), Refusal> {
-        self.0.authorize(connection, request)
-    }
-
-    fn custom_job(
-        &mut self,
-        connection: ConnectionId,
-        request: &CustomRequest<'_>,
-    ) -> Result<CustomCoinbase<'_>, &'static str> {
-        self.0.custom_job(connection, request)
-    }
-}
-
 impl State {
     pub(super) fn new(pool: Pool<Heap>, policy: Box<dyn Policy + Send>) -> Self {
         let stored = pool.shared().last_ticket();
         let (tasks, names) = (Tasks::default(), HashMap::new());
-        Self { pool, policy: Boxed(policy), tasks, names, stored, left: false, armed: None }
+        Self { pool, policy, tasks, names, stored, left: false, armed: None }
     }
 
     /// Whether the share with this ticket is stored, and everybody told who waits for it.

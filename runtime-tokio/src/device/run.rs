@@ -6,12 +6,11 @@ use adit::{
     connection::{State as Phase, Token},
     crypto::Provider as Crypto,
     error::Error,
-    mining::client::NotSent,
     protocol::Mining,
-    role::device::{Endpoint, Outcome},
+    role::device::{Endpoint, Leaving, Outcome},
     time::{Instant, earliest},
 };
-use tokio::time::sleep_until;
+use tokio::{sync::broadcast, time::sleep_until};
 
 use super::{DeviceNews, DeviceTask};
 use crate::{
@@ -23,13 +22,6 @@ use crate::{
 
 /// How long a device that is sent elsewhere waits for the answers to its shares.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
-
-/// A connection that is about to end: why, and until when answers are waited for.
-struct Leaving {
-    why: Ended,
-    until: Option<Instant>,
-    closing: bool,
-}
 
 impl<T: AsRef<str>> DeviceTask<T> {
     pub(super) async fn connections<P: Crypto>(&mut self, shutdown: &Shutdown) {
@@ -51,22 +43,21 @@ impl<T: AsRef<str>> DeviceTask<T> {
 
     async fn connection<P: Crypto>(&mut self, connected: &mut Connected<Mining, P>, shutdown: &Shutdown) -> Ended {
         let clock = connected.link.clock();
-        let mut leaving: Option<Leaving> = None;
+        let mut leaving: Option<Leaving<Ended>> = None;
         loop {
             self.publish(leaving.is_some());
+            let open = connected.link.connection().state() == Phase::Open;
             if let Some(leaving) = &mut leaving
-                && !leaving.closing
-                && self.has_left(leaving, connected, clock.now())
+                && leaving.is_time_to_close(open, self.owes(), clock.now())
             {
-                leaving.closing = true;
                 connected.link.close();
             }
-            let until = leaving.as_ref().filter(|leaving| !leaving.closing).and_then(|leaving| leaving.until);
+            let until = leaving.as_ref().and_then(Leaving::deadline);
             let deadline = earliest(self.device.poll_timeout(), until);
             let step = tokio::select! {
                 biased;
                 () = shutdown.started(), if leaving.is_none() => {
-                    leaving = Some(Leaving { why: Ended::Closed, until: None, closing: false });
+                    leaving = Some(Leaving::new(Ended::Closed, None));
                     Ok(())
                 }
                 Ok(()) = self.hash_rate.changed() => {
@@ -84,17 +75,17 @@ impl<T: AsRef<str>> DeviceTask<T> {
                 }
                 turn = connected.link.next() => match turn {
                     Ok(Turn::Event(token)) => match self.take(token, connected) {
-                        Ok(Some(Ended::Elsewhere { host, port })) if leaving.is_none() => {
+                        Ok(Some(elsewhere)) if leaving.is_none() => {
                             let until = Some(clock.now().saturating_add(LAST_ANSWERS));
-                            leaving = Some(Leaving { why: Ended::Elsewhere { host, port }, until, closing: false });
+                            leaving = Some(Leaving::new(elsewhere, until));
                             Ok(())
                         }
                         Ok(_) => Ok(()),
                         Err(ended) => Err(ended),
                     },
                     Ok(Turn::Room) => self.send(connected),
-                    Ok(Turn::Closed) => Err(leaving.take().map_or(Ended::Closed, |leaving| leaving.why)),
-                    Err(error) => Err(leaving.take().map_or_else(|| error.into(), |leaving| leaving.why)),
+                    Ok(Turn::Closed) => Err(leaving.take().map_or(Ended::Closed, Leaving::into_why)),
+                    Err(error) => Err(leaving.take().map_or_else(|| error.into(), Leaving::into_why)),
                 },
                 Some(solution) = self.solutions.recv(), if self.waiting.is_none() => {
                     self.waiting = Some(solution);
@@ -107,27 +98,24 @@ impl<T: AsRef<str>> DeviceTask<T> {
         }
     }
 
-    /// Whether everything is sent and answered, or the time for it is up.
-    fn has_left<P: Crypto>(&mut self, leaving: &Leaving, connected: &Connected<Mining, P>, now: Instant) -> bool {
-        let open = connected.link.connection().state() == Phase::Open;
-        let answered =
-            self.waiting.is_none() && self.solutions.is_empty() && self.device.statistics().unanswered() == 0;
-        !open || answered || leaving.until.is_some_and(|until| until <= now)
+    /// Whether a share waits to be sent or for its answer.
+    fn owes(&self) -> bool {
+        self.waiting.is_some() || !self.solutions.is_empty() || self.device.statistics().unanswered() > 0
     }
 
+    /// Takes an event. Gives the end that it asks for when that has time, fails with one that has not.
     fn take<P: Crypto>(&mut self, token: Token, connected: &mut Connected<Mining, P>) -> Result<Option<Ended>, Ended> {
         let now = connected.link.clock().now();
         let (event, mut out) = connected.link.event(token)?;
         let outcome = self.device.handle(now, &event, &mut out).map_err(|error| Ended::Broken(error.to_string()))?;
         self.tell(&outcome);
-        match outcome {
-            Outcome::Ready => self.upstream.opened(),
-            Outcome::SetupRefused { error_code, .. } => return Err(Ended::Refused(error_code.to_string())),
-            Outcome::Fatal(fatal) => return Err(Ended::Broken(fatal.to_string())),
-            Outcome::Reconnect(endpoint) => {
-                return Ok(Some(Ended::Elsewhere { host: endpoint.host().to_owned(), port: endpoint.port() }));
-            }
-            _ => {}
+        if outcome == Outcome::Ready {
+            self.upstream.opened();
+        }
+        match Ended::of(&outcome) {
+            Some(elsewhere @ Ended::Elsewhere { .. }) => return Ok(Some(elsewhere)),
+            Some(ended) => return Err(ended),
+            None => {}
         }
         if self.device.wants_outbound() {
             connected.link.want_room();
@@ -140,24 +128,17 @@ impl<T: AsRef<str>> DeviceTask<T> {
         let link = &mut connected.link;
         let now = link.clock().now();
         let Some(mut out) = link.outbound() else { return Ok(()) };
-        let full = loop {
-            let Some(solution) = self.waiting.take().or_else(|| self.solutions.try_recv().ok()) else { break false };
-            match self.device.submit(now, &solution, &mut out) {
-                Ok(_) => {}
-                Err(NotSent::Send(Error::Full)) => {
-                    self.waiting = Some(solution);
-                    break true;
-                }
-                Err(NotSent::Send(error)) => return Err(Ended::Broken(error.to_string())),
-                Err(why) => self.news(DeviceNews::NotSent(why)),
+        let Self { device, waiting, solutions, news, .. } = self;
+        let more = || solutions.try_recv().ok();
+        let sent = device.send(now, waiting, more, &mut out, |why| tell(news, DeviceNews::NotSent(why)));
+        match sent {
+            Ok(()) => Ok(()),
+            Err(Error::Full) => {
+                link.want_room();
+                Ok(())
             }
-        };
-        match self.device.poll_outbound(now, &mut out) {
-            Ok(()) if !full => {}
-            Ok(()) | Err(Error::Full) => link.want_room(),
-            Err(error) => return Err(Ended::Broken(error.to_string())),
+            Err(error) => Err(Ended::Broken(error.to_string())),
         }
-        Ok(())
     }
 
     /// Hands out new work and counts; no work to a device that is leaving.
@@ -175,14 +156,14 @@ impl<T: AsRef<str>> DeviceTask<T> {
 
     fn tell(&self, outcome: &Outcome<'_>) {
         if let Some(news) = DeviceNews::of(outcome) {
-            self.news(news);
+            tell(&self.news, news);
         }
     }
+}
 
-    fn news(&self, news: DeviceNews) {
-        // Nobody may be listening.
-        let _nobody = self.news.send(news);
-    }
+fn tell(to: &broadcast::Sender<DeviceNews>, news: DeviceNews) {
+    // Nobody may be listening.
+    let _nobody = to.send(news);
 }
 
 /// Waits until the deadline; for ever without one.

@@ -9,9 +9,11 @@
 //! value, [`Device::work`] is other work, or none.
 
 mod config;
+mod leaving;
 mod outcome;
 
 pub use config::{DeviceConfig, Endpoint, HostTooLong};
+pub use leaving::Leaving;
 pub use outcome::{Fatal, Outcome};
 
 use crate::connection::{Event, VERSION, reconnect_target};

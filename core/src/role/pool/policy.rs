@@ -21,6 +21,21 @@ pub trait Policy {
     }
 }
 
+#[cfg(feature = "alloc")]
+impl<P: Policy + ?Sized> Policy for alloc::boxed::Box<P> {
+    fn authorize(&mut self, connection: ConnectionId, request: &OpenRequest<'_>) -> Result<(), Refusal> {
+        (**self).authorize(connection, request)
+    }
+
+    fn custom_job(
+        &mut self,
+        connection: ConnectionId,
+        request: &CustomRequest<'_>,
+    ) -> Result<CustomCoinbase<'_>, &'static str> {
+        (**self).custom_job(connection, request)
+    }
+}
+
 /// Everybody may mine under any name of printable ASCII, the empty one left out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct AcceptAll;

@@ -1,5 +1,11 @@
 //! A client's servers: which one is next, and what it is told about the client. No sockets and no waiting.
 
+#[cfg(feature = "alloc")]
+mod keeper;
+
+#[cfg(feature = "alloc")]
+pub use keeper::{Ended, Keeper, Server, UpstreamConfig, UpstreamState};
+
 use super::device::Endpoint;
 use crate::connection::VERSION;
 use crate::message::common::SetupConnection;
