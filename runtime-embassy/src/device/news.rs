@@ -11,7 +11,7 @@ use adit::time::UnixTime;
 
 use crate::connect::ConnectError;
 use crate::entropy::NoEntropy;
-use crate::link::LinkError;
+use crate::link::{LinkError, Stall};
 
 /// Something happened.
 #[derive(Clone, Copy, Debug)]
@@ -92,8 +92,8 @@ impl Ended {
             Self::Link(LinkError::Connection(error)) | Self::Send(error) => ("error", error.code()),
             Self::Link(LinkError::Read(kind)) => ("read failed", kind as u32),
             Self::Link(LinkError::Write(kind)) => ("write failed", kind as u32),
-            Self::Link(LinkError::NotReading) => ("peer not reading", 0),
-            Self::Link(LinkError::NotWriting) => ("frame not ended", 0),
+            Self::Link(LinkError::Stalled(Stall::Reading)) => ("peer not reading", 0),
+            Self::Link(LinkError::Stalled(Stall::Writing)) => ("frame not ended", 0),
             Self::Device(Fatal::ExtendedChannelsOnly) => ("extended channels only", 0),
             Self::Device(Fatal::FixedVersion) => ("fixed version", 0),
             Self::Device(Fatal::Server(violation)) => ("server violation", violation as u32),

@@ -4,9 +4,11 @@ use super::*;
 
 use adit::buffer::{Input, Output};
 use adit::config::{DEVICE_INPUT, DEVICE_OUTPUT};
-use adit::connection::{Ending, Event, Reason, SetupPolicy};
+use core::time::Duration;
+
+use adit::connection::{Ending, Event, Reason, SetupPolicy, State};
 use adit::crypto::{ChaChaPolyOnly, RustCrypto};
-use adit::error::PeerError;
+use adit::error::{Error, PeerError};
 use adit::message::common::SetupConnection;
 use adit::message::mining::{SubmitSharesStandard, ToClient, ToServer, UpdateChannelError};
 use adit::protocol::{Initiator, Mining, Responder};
@@ -207,7 +209,7 @@ fn a_peer_that_does_not_read_is_given_up() {
             pair.client.outbound().unwrap().send(&share(n)).unwrap();
         }
         assert!(pair.client.outbound().is_none(), "what is left is for answers");
-        assert_eq!(failure(&mut pair.client).await, (LinkError::NotReading, 30));
+        assert_eq!(failure(&mut pair.client).await, (LinkError::Stalled(Stall::Reading), 30));
         assert_eq!(pair.up.len(), 3 * (24 + 6 + 18), "it was written, and nobody took it");
     });
 }
@@ -219,7 +221,7 @@ fn a_frame_that_does_not_end_is_given_up() {
         open(&mut pair).await;
         // The length of a record, and no record.
         pair.down.write_all(&[40, 0]).await.unwrap();
-        assert_eq!(failure(&mut pair.client).await, (LinkError::NotWriting, 30));
+        assert_eq!(failure(&mut pair.client).await, (LinkError::Stalled(Stall::Writing), 30));
     });
 }
 
