@@ -9,13 +9,14 @@ use adit::protocol::Protocol;
 use adit::session::Session;
 use adit::time::Instant;
 
-use super::net::{Arrival, Direction, LineId, Net, Task};
+use super::net::{Arrival, Direction, LineId, Net, Node, Task};
 
 /// Bytes of each buffer at the start, and what it may grow to.
 const BUFFER: (usize, usize) = (2_048, 1 << 20);
 
 pub(super) struct End<S: Endpoint, Pr: Protocol> {
     session: Session<S, Pr, Vec<u8>>,
+    node: Node,
     line: LineId,
     /// Of what this end sends.
     direction: Direction,
@@ -27,13 +28,13 @@ pub(super) struct End<S: Endpoint, Pr: Protocol> {
 }
 
 impl<S: Endpoint, Pr: Protocol> End<S, Pr> {
-    pub(super) fn new(connection: Connection<S, Pr>, line: LineId, direction: Direction) -> Self {
+    pub(super) fn new(connection: Connection<S, Pr>, node: Node, line: LineId, direction: Direction) -> Self {
         let session = Session::new(
             connection,
             Input::growable(vec![0; BUFFER.0], BUFFER.1),
             Output::growable(vec![0; BUFFER.0], BUFFER.1),
         );
-        Self { session, line, direction, arrived: VecDeque::new(), ended: false, over: None, armed: None }
+        Self { session, node, line, direction, arrived: VecDeque::new(), ended: false, over: None, armed: None }
     }
 
     pub(super) const fn line(&self) -> LineId {
@@ -66,7 +67,7 @@ impl<S: Endpoint, Pr: Protocol> End<S, Pr> {
     ) {
         while self.over.is_none() {
             self.read();
-            match self.session.advance(net.now, net.wall()) {
+            match self.session.advance(net.time(self.node), net.wall(self.node)) {
                 Ok(Progress::Event(token)) => {
                     let handled = match self.session.take_event(token) {
                         Ok((event, mut outbound)) => handler(event, &mut outbound),
@@ -151,7 +152,7 @@ impl<S: Endpoint, Pr: Protocol> End<S, Pr> {
             net.close(self.line, self.direction);
         }
         let limit = self.session.poll_timeout().map(|deadline| deadline.at);
-        net.arm(&mut self.armed, limit, Task::Limit(self.line, self.direction));
+        net.arm(self.node, &mut self.armed, limit, Task::Limit(self.line, self.direction));
     }
 
     /// The owner closes in order.
@@ -163,7 +164,7 @@ impl<S: Endpoint, Pr: Protocol> End<S, Pr> {
 
     pub(super) fn handle_limit(&mut self, net: &mut Net) {
         self.armed = None;
-        if let Err(error) = self.session.handle_timeout(net.now) {
+        if let Err(error) = self.session.handle_timeout(net.time(self.node)) {
             self.over.get_or_insert(Err(error));
         }
         self.flush(net);

@@ -1,32 +1,39 @@
-//! A device's node: the core's role, a hasher in software that works in virtual time, a ledger.
+//! A miner's node: a device or a farm, a hasher in software that works in virtual time, a ledger.
 
 use std::fmt;
 use std::time::Duration;
 
-use adit::connection::{Connection, InitiatorConfig};
+use adit::connection::{Connection, Event, InitiatorConfig};
 use adit::mining::client::{NotSent, Work};
 use adit::protocol::{Initiator, Mining};
 use adit::role::Device;
-use adit::role::device::{DeviceConfig, Endpoint, Outcome};
+use adit::role::device::DeviceConfig;
 use adit::time::Instant;
 
 use super::books::{Ledger, Store};
 use super::end::End;
-use super::net::{Arrival, Client, Direction, LineId, Net, Task};
+use super::farm::{Farm, Heard, Role};
+use super::net::{Arrival, Direction, LineId, Net, Node, Task};
+use super::security::is_period_refused;
 use crate::entropy::Entropy;
 
-/// How often a device looks at its hasher.
+/// How often a miner looks at its hasher.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// The hasher: one header after another.
+/// What one channel searches: one header after another.
+struct Search {
+    work: Work,
+    version: u32,
+    nonce: u32,
+}
+
+/// The hasher: takes turns between the searches.
 struct Hasher {
     entropy: Entropy,
     /// Hashes a second.
     rate: u16,
-    work: Option<Work>,
+    searches: Vec<Search>,
     changes: u32,
-    version: u32,
-    nonce: u32,
     since: Instant,
     /// Hashes that are due and not done yet, in millionths.
     owed: u64,
@@ -34,60 +41,64 @@ struct Hasher {
 
 pub(super) struct Miner {
     number: u32,
-    pub(super) role: Box<Device<String>>,
+    /// Whether it is a farm.
+    farm: bool,
+    pub(super) role: Role,
     config: InitiatorConfig,
     end: Option<End<Initiator, Mining>>,
     hasher: Hasher,
     pub(super) ledger: Ledger,
     armed: Option<Instant>,
+    pub(super) up: bool,
     /// Nobody hashes any more; what is on the way is awaited.
     pub(super) resting: bool,
 }
 
 impl Miner {
-    pub(super) fn new(number: u32, seed: u64, slowest: u16, config: InitiatorConfig) -> Self {
+    pub(super) fn new(number: u32, farm: bool, seed: u64, slowest: u16, config: InitiatorConfig) -> Self {
         let mut entropy = Entropy::seeded(seed ^ (u64::from(number) << 32));
         let rate = slowest + entropy.below(2 * u64::from(slowest) + 1) as u16;
         // Some users have two devices.
         let user = format!("user-{}", number * 2 / 3);
-        let mut device = DeviceConfig::new(
-            user.clone(),
-            "adit".to_owned(),
-            "world".to_owned(),
-            String::new(),
-            format!("device-{number}"),
-        );
-        // One in four does not know how fast it is: the pool has to find out.
-        device.nominal_hash_rate = if entropy.below(4) == 0 { 0.0 } else { f32::from(rate) };
-        device.standard_jobs_only = entropy.below(2) == 0;
-        Self {
-            number,
-            role: Box::new(Device::new(device)),
-            config,
-            end: None,
-            hasher: Hasher {
-                entropy,
-                rate,
-                work: None,
-                changes: u32::MAX,
-                version: 0,
-                nonce: 0,
-                since: Instant::ORIGIN,
-                owed: 0,
-            },
-            ledger: Ledger::new(user),
-            armed: None,
-            resting: false,
-        }
+        let role = role(number, farm, &user, rate, &mut entropy);
+        let hasher = Hasher { entropy, rate, searches: vec![], changes: u32::MAX, since: Instant::ORIGIN, owed: 0 };
+        let ledger = Ledger::new(user);
+        Self { number, farm, role, config, end: None, hasher, ledger, armed: None, up: true, resting: false }
     }
 
-    /// Begins a connection to the pool; gives its line.
-    pub(super) fn connect(&mut self, net: &mut Net) -> LineId {
-        let line = net.open(Client::Device(self.number));
+    const fn node(&self) -> Node {
+        Node::Miner(self.number)
+    }
+
+    /// The power is off.
+    pub(super) fn kill(&mut self, net: &mut Net) {
+        self.retire();
+        self.count(net);
+        (self.up, self.end, self.armed) = (false, None, None);
+    }
+
+    /// It boots, and remembers nothing.
+    pub(super) fn start(&mut self, net: &mut Net) {
+        self.up = true;
+        let Hasher { entropy, rate, .. } = &mut self.hasher;
+        self.role = role(self.number, self.farm, self.ledger.user(), *rate, entropy);
+        (self.hasher.searches, self.hasher.changes, self.hasher.owed) = (vec![], u32::MAX, 0);
+        self.hasher.since = net.time(self.node());
+        self.ledger.booted();
+        net.schedule_in(Duration::ZERO, Task::ConnectMiner(self.number));
+    }
+
+    pub(super) const fn is_connected(&self) -> bool {
+        self.end.is_some()
+    }
+
+    /// Begins a connection to the pool, or to what it takes for the pool; gives its line.
+    pub(super) fn connect(&mut self, net: &mut Net, server: Node) -> LineId {
+        let line = net.open(self.node(), server);
         let entropy = net.entropy.bytes32();
-        self.role.connecting(Endpoint::new("pool.example", 34_254).expect("a short name"));
-        let connection = Connection::initiator(&self.config, entropy, net.now);
-        self.end = Some(End::new(connection, line, Direction::ToServer));
+        self.role.connecting();
+        let connection = Connection::initiator(&self.config, entropy, net.time(self.node()));
+        self.end = Some(End::new(connection, self.node(), line, Direction::ToServer));
         line
     }
 
@@ -96,31 +107,28 @@ impl Miner {
     }
 
     pub(super) fn arrive(&mut self, net: &mut Net, line: LineId, arrival: Arrival, store: &Store) {
+        let now = net.time(self.node());
         let Self { number, role, end, ledger, .. } = self;
         let Some(end) = end.as_mut().filter(|end| end.line() == line) else { return };
         end.arrive(arrival);
-        let now = net.now;
-        let mut failure = None;
+        let (mut failure, mut over) = (None, false);
+        let must_refuse = net.must_refuse(line);
+        // What a false pool says is nothing to be blamed for, unless a miner believes it.
+        let is_lured = net.ends(line).is_some_and(|ends| ends.server == Node::Rogue);
         end.pump(net, |event, out| {
+            if must_refuse && matches!(event, Event::Secured(_)) {
+                failure.get_or_insert(format!("miner {number} took a pool whose certificate is not valid"));
+            }
             let judged = match role.handle(now, &event, out)? {
-                Outcome::Accepted { last_sequence_number, count, .. } => {
-                    ledger.acknowledged(last_sequence_number, count, store)
+                Heard::Accepted { .. } if is_lured => Err(format!("miner {number} believes a false pool")),
+                Heard::Accepted { channel, last, count } => ledger.acknowledged(channel, last, count, store),
+                Heard::Rejected { channel, sequence, code } if !is_lured => ledger.rejected(channel, sequence, &code),
+                Heard::Wrong(_) if is_lured => {
+                    over = true;
+                    Ok(())
                 }
-                Outcome::Rejected { sequence_number, error_code } => {
-                    ledger.rejected(sequence_number, &error_code.to_string())
-                }
-                unwanted @ (Outcome::SetupRefused { .. }
-                | Outcome::OpenRefused { .. }
-                | Outcome::ChannelClosed { .. }
-                | Outcome::UpdateRefused { .. }
-                | Outcome::Reconnect(_)
-                | Outcome::Fatal(_)) => Err(format!("device {number}: {unwanted:?}")),
-                Outcome::Done
-                | Outcome::Ready
-                | Outcome::ChannelOpened { .. }
-                | Outcome::NewWork
-                | Outcome::NoWork
-                | Outcome::NewTarget => Ok(()),
+                Heard::Wrong(what) => Err(format!("miner {number}: {what}")),
+                Heard::Rejected { .. } | Heard::Nothing => Ok(()),
             };
             if let Err(what) = judged {
                 failure.get_or_insert(what);
@@ -130,29 +138,37 @@ impl Miner {
         if let Some(what) = failure {
             net.fail(|| what);
         }
+        if over {
+            end.close(net);
+        }
         self.settle(net);
     }
 
     /// Sends what the role has to send; notices the end of the connection.
     fn settle(&mut self, net: &mut Net) {
-        let now = net.now;
+        let node = self.node();
+        let now = net.time(node);
         let Some(end) = &mut self.end else { return };
         if self.role.wants_outbound() {
             end.offer(net, |out| self.role.poll_outbound(now, out));
         }
         let timeout = self.role.poll_timeout();
-        net.arm(&mut self.armed, timeout, Task::DeviceTimer(self.number));
+        net.arm(node, &mut self.armed, timeout, Task::MinerTimer(self.number));
         let Some(over) = end.over() else { return };
         let line = end.line();
-        if !net.is_hurt(line) {
-            net.fail(|| format!("device {} lost its pool on line {line}: {over:?}", self.number));
+        let is_lured = net.ends(line).is_some_and(|ends| ends.server == Node::Rogue);
+        if is_period_refused(over) && net.must_refuse(line) {
+            net.totals.certificates_refused += 1;
+            net.hurt(line);
+        } else if !is_lured && !net.is_hurt(line) {
+            net.fail(|| format!("miner {} lost its pool on line {line}: {over:?}", self.number));
         }
         end.flush(net);
         self.end = None;
         self.role.reset();
         self.ledger.disconnected();
         let wait = net.around(Duration::from_secs(1));
-        net.schedule_in(wait, Task::ConnectDevice(self.number));
+        net.schedule_in(wait, Task::ConnectMiner(self.number));
     }
 
     /// Something has left.
@@ -172,10 +188,10 @@ impl Miner {
 
     pub(super) fn timer(&mut self, net: &mut Net) {
         self.armed = None;
-        if let Outcome::Fatal(why) = self.role.handle_timeout(net.now) {
-            let hurt = self.end.as_ref().is_none_or(|end| net.is_hurt(end.line()));
-            if !hurt {
-                net.fail(|| format!("device {}: {why}", self.number));
+        if let Some(why) = self.role.handle_timeout(net.time(self.node())) {
+            let excused = |line| net.is_hurt(line) || net.ends(line).is_some_and(|ends| ends.server == Node::Rogue);
+            if !self.end.as_ref().is_none_or(|end| excused(end.line())) {
+                net.fail(|| format!("miner {}: {why}", self.number));
             }
             if let Some(end) = &mut self.end {
                 end.close(net);
@@ -186,13 +202,22 @@ impl Miner {
 
     /// Every share is answered; on a link that the network hurt some answers may never come.
     pub(super) fn is_settled(&self, net: &Net) -> bool {
-        self.ledger.is_settled() || self.end.as_ref().is_some_and(|end| net.is_hurt(end.line()))
+        let is_hopeless = |line| net.is_hurt(line) || net.ends(line).is_some_and(|ends| ends.server == Node::Rogue);
+        self.ledger.is_settled() || self.end.as_ref().is_some_and(|end| is_hopeless(end.line()))
     }
 
-    /// The world is over: what is not answered counts as lost.
+    /// The world is over, or the miner is: what is not answered counts as lost.
     pub(super) fn retire(&mut self) {
         self.role.reset();
         self.ledger.disconnected();
+    }
+
+    /// The role's counts since it was booted are the ledger's.
+    pub(super) fn count(&self, net: &mut Net) {
+        let statistics = self.role.statistics();
+        if let Err(what) = self.ledger.compare(statistics.accepted, statistics.rejected, statistics.lost) {
+            net.fail(|| what);
+        }
     }
 
     /// Does the hashing that was due since the last time, and sends what it finds.
@@ -200,18 +225,18 @@ impl Miner {
         if self.resting {
             return;
         }
-        let found = self.hasher.hash(&self.role, net.now);
-        for (work, nonce) in found {
+        let now = net.time(self.node());
+        let found = if self.up { self.hasher.hash(&self.role, now) } else { vec![] };
+        for (work, version, ntime, nonce) in found {
             let Some(end) = &mut self.end else { break };
-            let ntime = work.max_ntime(self.hasher.since);
-            let solution = work.solution(self.hasher.version, ntime, nonce);
-            match self.role.submit(net.now, &solution, &mut end.outbound()) {
+            let solution = work.solution(version, ntime, nonce);
+            match self.role.submit(now, &solution, &mut end.outbound()) {
                 Ok(sequence) => {
-                    self.ledger.sent(sequence, work.header(self.hasher.version, ntime, nonce).hash());
+                    self.ledger.sent(work.channel_id, sequence, work.header(version, ntime, nonce).hash());
                 }
                 // A stalled link takes no more; a device drops what it can't send.
                 Err(NotSent::Send(_)) => {}
-                Err(why) => net.fail(|| format!("device {}: {why}", self.number)),
+                Err(why) => net.fail(|| format!("miner {}: {why}", self.number)),
             }
             end.flush(net);
         }
@@ -220,39 +245,77 @@ impl Miner {
     }
 }
 
+fn role(number: u32, farm: bool, user: &str, rate: u16, entropy: &mut Entropy) -> Role {
+    // One in four does not know how fast it is: the pool has to find out.
+    let nominal = if entropy.below(4) == 0 { 0.0 } else { f32::from(rate) };
+    let standard_jobs_only = entropy.below(2) == 0;
+    if farm {
+        return Role::Farm(Box::new(Farm::new(user.to_owned(), nominal)));
+    }
+    let mut device = DeviceConfig::new(
+        user.to_owned(),
+        "adit".to_owned(),
+        "world".to_owned(),
+        String::new(),
+        format!("device-{number}"),
+    );
+    device.nominal_hash_rate = nominal;
+    device.standard_jobs_only = standard_jobs_only;
+    Role::Device(Box::new(Device::new(device)))
+}
+
 impl fmt::Display for Miner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let connection = self.end.as_ref().map(|end| (end.line(), end.state()));
-        write!(f, "device {} on {connection:?}, {:?}", self.number, self.role.statistics())
+        write!(f, "miner {} on {connection:?}, {:?}", self.number, self.role.statistics())
     }
 }
 
 impl Hasher {
-    /// Hashes for the time that has passed; gives the work and nonces that meet its target.
-    fn hash(&mut self, role: &Device<String>, now: Instant) -> Vec<(Work, u32)> {
-        let passed = now.saturating_since(self.since).as_micros() as u64;
+    /// Hashes for the time that has passed, a second at most; gives the work with version, time and nonces that meet its target.
+    fn hash(&mut self, role: &Role, now: Instant) -> Vec<(Work, u32, u32, u32)> {
+        let passed = now.saturating_since(self.since).min(Duration::from_secs(1)).as_micros() as u64;
         self.owed += passed * u64::from(self.rate);
         self.since = now;
         if self.changes != role.changes() {
             self.changes = role.changes();
-            self.work = role.work();
-            self.nonce = 0;
-            if let Some(work) = &self.work {
-                // Some devices roll versions.
-                let rolled = self.entropy.next_u64() as u32 & work.version_mask;
-                self.version =
-                    if self.entropy.below(2) == 0 { work.version } else { work.version & !work.version_mask | rolled };
-            }
+            self.renew(role);
         }
         let count = self.owed / 1_000_000;
         self.owed %= 1_000_000;
-        let Some(work) = self.work else { return vec![] };
-        let ntime = work.max_ntime(now);
-        let from = self.nonce;
-        self.nonce = from.wrapping_add(count as u32);
-        (from..self.nonce)
-            .filter(|nonce| work.target.is_met_by(&work.header(self.version, ntime, *nonce).hash()))
-            .map(|nonce| (work, nonce))
-            .collect()
+        let mut found = vec![];
+        let searches = self.searches.len().max(1) as u64;
+        for (search, turn) in self.searches.iter_mut().zip(0..) {
+            let Search { work, version, nonce } = search;
+            let count = count / searches + u64::from(turn < count % searches);
+            let (ntime, from) = (work.max_ntime(now), *nonce);
+            *nonce = from.wrapping_add(count as u32);
+            let meets = |nonce: &u32| work.target.is_met_by(&work.header(*version, ntime, *nonce).hash());
+            found.extend((from..*nonce).filter(meets).map(|nonce| (*work, *version, ntime, nonce)));
+        }
+        found
+    }
+
+    /// Other work, where it is other.
+    fn renew(&mut self, role: &Role) {
+        let Self { entropy, searches, .. } = self;
+        let works = role.works(entropy);
+        let mut before = std::mem::take(searches);
+        for work in works {
+            // Work of one serial is the same, whatever extranonce was drawn now.
+            let known = before
+                .iter()
+                .position(|search| (search.work.serial, search.work.channel_id) == (work.serial, work.channel_id));
+            searches.push(match known {
+                Some(index) => before.swap_remove(index),
+                None => {
+                    // Some devices roll versions.
+                    let rolled = entropy.next_u64() as u32 & work.version_mask;
+                    let roll = entropy.below(2) == 0;
+                    let version = if roll { work.version & !work.version_mask | rolled } else { work.version };
+                    Search { work, version, nonce: 0 }
+                }
+            });
+        }
     }
 }

@@ -1,95 +1,69 @@
-//! A world in one thread: a template provider on a chain that is made up, a pool, devices that hash in software, all roles of the core over
-//! real connections. Clock, network and entropy are simulated, so everything follows from one seed: the same seed gives the same bytes at
-//! the same times ([`Report::transcript`]), and a failure comes with what replays it ([`Failure`]).
+//! A world in one thread: a template provider on a chain that is made up, a pool, devices and farms that hash in software, all of the core over
+//! real connections, and peers that mean harm. Clocks, network, disk and entropy are simulated, so everything follows from one seed: the same
+//! seed gives the same bytes at the same times ([`Report::transcript`]), and a failure comes with what replays it ([`Failure`]).
 //!
 //! While it runs, and at its end, it must hold that
 //!
-//! - no honest peer is dropped, and no link is lost that the network did not hurt;
-//! - a share is acknowledged once, and only when it is on disk, in the account of its device's user;
+//! - no honest peer is dropped, and no link is lost that the network did not hurt and whose ends were up and awake;
+//! - a share is acknowledged once, and only when it is on disk, in the account of its device's user; so it is after restarts;
 //! - an honest device's share is only ever rejected because it went stale on the way;
-//! - a block that the pool finds reaches the provider and is a block by a computation of its own ([`Block::bytes`] for other judges).
+//! - a block that the pool finds reaches the provider, if need be on a later connection, and is a block by a computation of its own
+//!   ([`Block::bytes`] for other judges);
+//! - a client takes a server if and only if the certificate is the right authority's and its period has begun and not ended by the
+//!   client's own wall-clock.
 //!
 //! When enough blocks are found, hashing stops, everything on the way arrives, and the books are compared: device, pool, store and chain.
 //!
-//! Peers that restart and clocks that jump have their places (nodes are values, the network owns the clock) but are not here yet.
+//! What a node may refuse, and what it must survive:
+//!
+//! | what happens | a node must | it may |
+//! |---|---|---|
+//! | a wall-clock is off, or set, by seconds or days | keep its connections and go on with its work | refuse a server whose period that clock is outside of, until it is right |
+//! | a monotonic clock starts anywhere, drifts by 200 ppm | keep every limit, every share and every block | |
+//! | a node sleeps for less than a minute, its clock stands still or leaps | go on afterwards, with shares that count | lose connections to peers' limits; call a block's time a breach (it is a block all the same) |
+//! | the pool's process ends, or its power fails | have every share that it acknowledged | lose shares that were not on disk, and found blocks that were not delivered |
+//! | the provider's process ends, or its power fails | give templates of the same tip, under other ids or the same | not know a block on a template of before, whose transactions it lost |
+//! | a link breaks behind a found block | send it again while its tip lasts | forget it when the network has moved on |
+//! | a device's power fails | begin anew | forget its shares, which count if the pool has them |
+//! | strangers flood, drip, replay and lie | serve the honest as if there were none | refuse and cut off whoever breaks a limit |
+//! | a device is lured to a false pool | believe nothing that is not signed, nor acknowledgements of what it did not send | lose a moment |
 
 mod books;
 mod chain;
+mod clock;
 mod config;
 mod end;
+mod farm;
 mod miner;
 mod net;
 mod pool;
 mod provider;
+mod report;
+mod rogue;
+mod security;
+mod stranger;
 
-use std::fmt;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use adit::config::Limits;
-use adit::connection::{InitiatorConfig, ResponderConfig, SetupPolicy};
+use adit::connection::SetupPolicy;
 use adit::time::Instant;
 
 pub use chain::Block;
-pub use config::{Weather, WorldConfig};
+pub use config::{Clocks, Weather, WorldConfig};
 pub use net::Totals;
+pub use report::{Failure, Report};
 
 use chain::Chain;
 use miner::Miner;
-use net::{Client, Direction, Net, Task};
+use net::{Direction, Ends, Net, Node, Task};
 use pool::PoolNode;
 use provider::ProviderNode;
+use rogue::Rogue;
+use security::Issuer;
+use stranger::Stranger;
 
 use crate::entropy::Entropy;
-use crate::pair::{PairConfig, configs};
-
-/// How a world went.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Hash over every byte of every line with its time and direction, as it was sent.
-    pub transcript: [u8; 32],
-    /// What the network saw.
-    pub network: Totals,
-    /// Virtual time from the start to the end.
-    pub took: Duration,
-    /// Blocks of the pool on the chain, in order.
-    pub blocks: Vec<Block>,
-    /// Solutions that came too late for a block.
-    pub late: u64,
-    /// Shares on disk.
-    pub stored: u64,
-    /// Shares that devices know to be accepted.
-    pub acknowledged: u64,
-    /// Shares that were rejected.
-    pub rejected: u64,
-    /// Shares whose answer was lost with their connection.
-    pub lost: u64,
-}
-
-/// What went wrong in a world, and how to see it again.
-#[derive(Clone, Debug)]
-pub struct Failure {
-    /// The preset.
-    pub name: &'static str,
-    /// The seed.
-    pub seed: u64,
-    /// Virtual time since the start.
-    pub at: Duration,
-    /// What.
-    pub what: String,
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, seed, at, what } = self;
-        write!(
-            f,
-            "{name} world of seed {seed}, after {at:?}: {what}\n\
-             replay: ADIT_WORLD={name} ADIT_SEED={seed} cargo test -p adit-conformance --test world replay -- --nocapture"
-        )
-    }
-}
-
-impl std::error::Error for Failure {}
 
 struct World {
     config: WorldConfig,
@@ -97,6 +71,10 @@ struct World {
     provider: ProviderNode,
     pool: PoolNode,
     miners: Vec<Miner>,
+    strangers: Vec<Stranger>,
+    rogue: Rogue,
+    /// Hashing has stopped, and trouble with it.
+    resting: bool,
 }
 
 /// Runs a world to its end.
@@ -110,46 +88,76 @@ pub fn run(config: &WorldConfig) -> Result<Report, Failure> {
 impl World {
     fn new(config: WorldConfig) -> Self {
         let mut seeds = Entropy::seeded(config.seed);
-        let net = Net::new(seeds.next_u64(), config.weather.clone());
-        let role = pool::pool();
-        let mining =
-            SetupPolicy::new(role.config().supported_flags().bits()).answering(role.config().success_flags().bits());
-        let (to_pool, of_pool) = security(&mut seeds, mining, config.noise, config.idle);
-        let (to_provider, of_provider) =
-            security(&mut seeds, SetupPolicy::new(0), config.noise, config.idle.map(|idle| 3 * idle));
+        let mut net = Net::new(seeds.next_u64(), config.weather.clone(), config.clocks.clone());
+        let strangers = (0..config.strangers).map(Node::Stranger);
+        let nodes = (0..config.devices + config.farms).map(Node::Miner).chain(strangers);
+        [Node::Provider, Node::Pool, Node::Rogue].into_iter().chain(nodes).for_each(|node| net.add(node));
+        let of_pool = Issuer::new(&mut seeds, &config, pool::setup_policy(), config.idle);
+        let of_provider = Issuer::new(&mut seeds, &config, SetupPolicy::new(0), config.idle.map(|idle| 3 * idle));
+        let of_rogue = Issuer::new(&mut seeds, &config, pool::setup_policy(), config.idle);
+        let (to_pool, to_provider) = (of_pool.initiator(), of_provider.initiator());
         let chain = Chain::new(seeds.next_u64(), config.hashes_per_block);
         let miner_seed = seeds.next_u64();
-        let miners =
-            (0..config.devices).map(|number| Miner::new(number, miner_seed, config.hash_rate, to_pool)).collect();
-        let provider = ProviderNode::new(chain, of_provider, &net);
-        let pool = PoolNode::new(role, of_pool, to_provider, config.store);
-        Self { config, net, provider, pool, miners }
+        let miners = (0..config.devices + config.farms)
+            .map(|number| Miner::new(number, number >= config.devices, miner_seed, config.hash_rate, to_pool))
+            .collect();
+        let stranger_seed = seeds.next_u64();
+        let strangers =
+            (0..config.strangers).map(|number| Stranger::new(number, stranger_seed, to_pool, to_provider)).collect();
+        let provider = ProviderNode::new(chain, of_provider, &mut net);
+        let pool = PoolNode::new(&mut net, of_pool, to_provider, config.store);
+        let rogue = Rogue::new(of_rogue.responder(net.wall(Node::Rogue)).0);
+        Self { config, net, provider, pool, miners, strangers, rogue, resting: false }
+    }
+
+    /// What goes on by itself from the start on.
+    fn begin(&mut self) {
+        let Self { net, config, .. } = self;
+        net.schedule(Instant::ORIGIN, Task::ConnectPool);
+        for number in 0..config.devices + config.farms {
+            let at = net.between((Duration::ZERO, Duration::from_secs(2)));
+            net.schedule_in(at, Task::ConnectMiner(number));
+            net.schedule_in(at, Task::Mine(number));
+        }
+        for number in 0..config.strangers {
+            let at = net.between((Duration::ZERO, Duration::from_secs(4)));
+            net.schedule_in(at, Task::Harm(number));
+        }
+        let again = [
+            (Some(config.templates), Task::Template),
+            (config.foreign_blocks, Task::ForeignBlock),
+            (config.restarts, Task::Restart),
+            (config.clocks.trouble, Task::ClockTrouble),
+        ];
+        for (every, task) in again {
+            Self::again(net, every, task);
+        }
+    }
+
+    /// Schedules what comes again and again.
+    fn again(net: &mut Net, every: Option<Duration>, task: Task) {
+        if let Some(every) = every {
+            let wait = net.around(every);
+            net.schedule_in(wait, task);
+        }
     }
 
     fn run(&mut self) -> Result<Report, String> {
-        let net = &mut self.net;
-        net.schedule(Instant::ORIGIN, Task::ConnectPool);
-        for number in 0..self.config.devices {
-            let at = net.between((Duration::ZERO, Duration::from_secs(2)));
-            net.schedule_in(at, Task::ConnectDevice(number));
-            net.schedule_in(at, Task::Mine(number));
-        }
-        let wait = net.around(self.config.templates);
-        net.schedule_in(wait, Task::Template);
-        if let Some(every) = self.config.foreign_blocks {
-            let wait = net.around(every);
-            net.schedule_in(wait, Task::ForeignBlock);
-        }
+        self.begin();
         let deadline = Instant::ORIGIN.saturating_add(self.config.deadline);
-        while self.provider.chain.blocks.len() < self.config.blocks || !self.is_settled() {
-            if self.provider.chain.blocks.len() >= self.config.blocks {
+        while !self.resting || !self.is_settled() {
+            if self.provider.chain.blocks.len() >= self.config.blocks && !self.resting {
+                self.resting = true;
                 self.miners.iter_mut().for_each(|miner| miner.resting = true);
             }
             let task = self.net.next().ok_or("nothing is left to happen")?;
             if self.net.now > deadline {
                 return Err(format!("not over: {}", self.state()));
             }
-            self.happen(task);
+            match self.net.doer(task).and_then(|node| self.net.asleep(node)) {
+                Some(until) => self.net.schedule(until, task),
+                None => self.happen(task),
+            }
             if let Some(what) = self.net.failure() {
                 return Err(what.clone());
             }
@@ -157,137 +165,257 @@ impl World {
         self.audit()
     }
 
-    /// Everything that was sent is answered, written and told.
+    /// Everybody is up, and everything that was sent is answered, written and told.
     fn is_settled(&self) -> bool {
-        self.pool.store.is_settled()
-            && (self.provider.solutions == self.pool.found || self.pool.upstreams_hurt != 0)
-            && self.miners.iter().all(|miner| miner.is_settled(&self.net))
+        let Self { provider, pool, miners, net, .. } = self;
+        provider.up
+            && pool.up
+            && pool.store.is_settled()
+            && pool.found.iter().all(|found| found.is_settled(&provider.chain.tip(), pool.run))
+            && miners.iter().all(|miner| miner.is_settled(net))
     }
 
     /// For a failure's message.
     fn state(&self) -> String {
-        let waiting: Vec<_> =
-            self.miners.iter().filter(|miner| !miner.is_settled(&self.net)).map(ToString::to_string).collect();
+        let Self { provider, pool, miners, net, .. } = self;
+        let waiting: Vec<_> = miners.iter().filter(|miner| !miner.is_settled(net)).map(ToString::to_string).collect();
+        let on_the_way = pool.found.iter().filter(|found| !found.is_settled(&provider.chain.tip(), pool.run)).count();
         format!(
-            "{} blocks on the chain, {} solutions arrived of {}; store settled: {}; devices with unanswered shares: {waiting:?}; {:?}",
-            self.provider.chain.blocks.len(),
-            self.provider.solutions,
-            self.pool.found,
-            self.pool.store.is_settled(),
-            self.net.totals,
+            "{} blocks on the chain, {on_the_way} of {} found on the way; store settled: {}; miners with unanswered shares: {waiting:?}; {:?}",
+            provider.chain.blocks.len(),
+            pool.found.len(),
+            pool.store.is_settled(),
+            net.totals,
         )
     }
 
     fn happen(&mut self, task: Task) {
-        let Self { net, provider, pool, miners, config } = self;
+        let Self { net, provider, pool, miners, config, strangers, rogue, resting } = self;
         match task {
             Task::Arrive(line, direction) => {
+                let Some(ends) = net.ends(line) else { return };
                 let arrival = net.arrive(line, direction);
-                match (net.client(line), direction) {
-                    (Some(Client::Pool), Direction::ToServer) => {
-                        provider.arrive(net, line, arrival);
-                        pool.drained_upstream(net, line);
+                match (ends, direction) {
+                    (Ends { server: Node::Provider, .. }, Direction::ToServer) => {
+                        provider.arrive(net, line, arrival, &mut pool.found);
                     }
-                    (Some(Client::Pool), Direction::ToClient) => {
-                        pool.arrive_upstream(net, line, arrival);
-                        provider.drained(net, line);
-                    }
-                    (Some(Client::Device(number)), Direction::ToServer) => {
-                        pool.arrive(net, line, arrival);
-                        miners[number as usize].drained(net, line, &pool.store);
-                    }
-                    (Some(Client::Device(number)), Direction::ToClient) => {
+                    (Ends { server: Node::Pool, .. }, Direction::ToServer) => pool.arrive(net, line, arrival),
+                    (Ends { server: Node::Rogue, .. }, Direction::ToServer) => rogue.arrive(net, line, arrival),
+                    (Ends { client: Node::Pool, .. }, _) => pool.arrive_upstream(net, line, arrival),
+                    (Ends { client: Node::Miner(number), .. }, _) => {
                         miners[number as usize].arrive(net, line, arrival, &pool.store);
-                        pool.drained(net, line);
                     }
-                    (None, _) => {}
+                    (Ends { client: Node::Stranger(number), .. }, _) => {
+                        strangers[number as usize].arrive(net, line, arrival);
+                    }
+                    _ => {}
+                }
+                net.schedule_in(Duration::ZERO, Task::Left(line, direction));
+            }
+            Task::Left(line, direction) => match (net.ends(line), direction) {
+                (Some(Ends { server: Node::Provider, .. }), Direction::ToClient) => {
+                    provider.drained(net, line, &mut pool.found);
+                }
+                (Some(Ends { server: Node::Pool, .. }), Direction::ToClient) => pool.drained(net, line),
+                (Some(Ends { server: Node::Rogue, .. }), Direction::ToClient) => rogue.go_on(net, line, false),
+                (Some(Ends { client: Node::Pool, .. }), _) => pool.drained_upstream(net, line),
+                (Some(Ends { client: Node::Miner(number), .. }), _) => {
+                    miners[number as usize].drained(net, line, &pool.store);
+                }
+                (Some(Ends { client: Node::Stranger(number), .. }), _) => {
+                    strangers[number as usize].drained(net, line);
+                }
+                _ => {}
+            },
+            Task::Limit(line, direction) => match (net.ends(line), direction) {
+                (Some(Ends { server: Node::Provider, .. }), Direction::ToClient) => provider.limit(net, line),
+                (Some(Ends { server: Node::Pool, .. }), Direction::ToClient) => pool.limit(net, line),
+                (Some(Ends { server: Node::Rogue, .. }), Direction::ToClient) => rogue.go_on(net, line, true),
+                (Some(Ends { client: Node::Pool, .. }), _) => pool.limit_upstream(net, line),
+                (Some(Ends { client: Node::Miner(number), .. }), _) => miners[number as usize].limit(net, line),
+                (Some(Ends { client: Node::Stranger(number), .. }), _) => strangers[number as usize].limit(net, line),
+                _ => {}
+            },
+            Task::ConnectMiner(number) => self.connect_miner(number),
+            Task::ConnectPool => {
+                if !pool.up || pool.is_connected() {
+                } else if !provider.up {
+                    Self::again(net, Some(Duration::from_secs(1)), task);
+                } else {
+                    let line = pool.connect(net);
+                    provider.accept(net, line);
+                    pool.drained_upstream(net, line);
                 }
             }
-            Task::Limit(line, direction) => match (net.client(line), direction) {
-                (Some(Client::Pool), Direction::ToServer) => pool.limit_upstream(net, line),
-                (Some(Client::Pool), Direction::ToClient) => provider.limit(net, line),
-                (Some(Client::Device(number)), Direction::ToServer) => miners[number as usize].limit(net, line),
-                (Some(Client::Device(_)), Direction::ToClient) => pool.limit(net, line),
-                (None, _) => {}
-            },
-            Task::ConnectDevice(number) => {
-                let miner = &mut miners[number as usize];
-                let line = miner.connect(net);
-                pool.accept(net, line);
-                // An initiator begins by itself.
-                miner.drained(net, line, &pool.store);
-            }
-            Task::ConnectPool => {
-                let line = pool.connect(net);
-                provider.accept(net, line);
-                pool.drained_upstream(net, line);
-            }
-            Task::DeviceTimer(number) => miners[number as usize].timer(net),
+            Task::MinerTimer(number) => miners[number as usize].timer(net),
             Task::Mine(number) => miners[number as usize].mine(net),
             Task::PoolTimer => pool.timer(net),
-            Task::Stored(ticket) => pool.stored(net, ticket),
+            Task::Stored(run, ticket) => pool.stored(net, run, ticket),
             Task::Template => {
                 provider.template(net);
-                let wait = net.around(config.templates);
-                net.schedule_in(wait, Task::Template);
+                Self::again(net, Some(config.templates), task);
             }
             Task::ForeignBlock => {
                 provider.foreign_block(net);
-                if let Some(every) = config.foreign_blocks {
-                    let wait = net.around(every);
-                    net.schedule_in(wait, Task::ForeignBlock);
+                Self::again(net, config.foreign_blocks, task);
+            }
+            Task::Renew(Node::Pool) => pool.renew(net),
+            Task::Renew(_) => provider.renew(net),
+            Task::Restart => {
+                if !*resting {
+                    self.restart();
+                    Self::again(&mut self.net, self.config.restarts, task);
                 }
             }
+            Task::Start(Node::Pool) => pool.start(net),
+            Task::Start(Node::Miner(number)) => miners[number as usize].start(net),
+            Task::Start(_) => provider.start(net),
+            Task::ClockTrouble => {
+                if !*resting {
+                    self.clock_trouble();
+                    Self::again(&mut self.net, self.config.clocks.trouble, task);
+                }
+            }
+            Task::ClockRight(node) => net.set_right(node),
+            Task::Harm(number) => {
+                self.harm(number);
+                Self::again(&mut self.net, Some(Duration::from_secs(1)), task);
+            }
+            Task::Lure(line) => rogue.lure(net, line),
         }
+    }
+
+    fn connect_miner(&mut self, number: u32) {
+        let Self { net, pool, miners, config, rogue, .. } = self;
+        let miner = &mut miners[number as usize];
+        if !miner.up || miner.is_connected() {
+            return;
+        }
+        if config.strangers != 0 && !self.resting && net.entropy.below(4) == 0 {
+            let line = miner.connect(net, Node::Rogue);
+            rogue.accept(net, line, pool.stolen());
+            return miner.drained(net, line, &pool.store);
+        }
+        if !pool.up {
+            return Self::again(net, Some(Duration::from_secs(1)), Task::ConnectMiner(number));
+        }
+        let line = miner.connect(net, Node::Pool);
+        pool.accept(net, line);
+        // An initiator begins by itself.
+        miner.drained(net, line, &pool.store);
+    }
+
+    /// A node that is up goes down: its process is killed, or its power fails.
+    fn restart(&mut self) {
+        let Self { net, provider, pool, miners, .. } = self;
+        let node = match net.entropy.below(4) {
+            0 => Node::Pool,
+            1 => Node::Provider,
+            _ => Node::Miner(net.entropy.below(miners.len() as u64) as u32),
+        };
+        let power = net.entropy.below(3) == 0;
+        let is_up = match node {
+            Node::Pool => pool.up,
+            Node::Miner(number) => miners[number as usize].up,
+            _ => provider.up,
+        };
+        if !is_up {
+            return;
+        }
+        net.totals.restarts += 1;
+        match node {
+            Node::Pool => pool.kill(net),
+            Node::Miner(number) => miners[number as usize].kill(net),
+            _ => provider.kill(),
+        }
+        net.kill(node, power);
+        let down = net.around(Duration::from_secs(4));
+        net.schedule_in(down, Task::Start(node));
+    }
+
+    /// Somebody sets a wall-clock wrong, for about a minute, or a node sleeps.
+    fn clock_trouble(&mut self) {
+        let Self { net, provider, miners, .. } = self;
+        let node = match net.entropy.below(4) {
+            0 => Node::Pool,
+            1 => Node::Provider,
+            _ => Node::Miner(net.entropy.below(miners.len() as u64) as u32),
+        };
+        if net.entropy.below(3) == 0 {
+            net.suspend(node);
+            provider.steady &= node != Node::Provider;
+        } else {
+            net.set_wrong(node);
+            let wait = net.around(Duration::from_secs(60));
+            net.schedule_in(wait, Task::ClockRight(node));
+        }
+    }
+
+    fn harm(&mut self, number: u32) {
+        let Self { net, provider, pool, strangers, .. } = self;
+        let stranger = &mut strangers[number as usize];
+        let is_up = if stranger.victim() == Node::Pool { pool.up } else { provider.up };
+        for _ in 0..if is_up { stranger.wants() } else { 0 } {
+            let line = stranger.connect(net);
+            match stranger.victim() {
+                Node::Pool => pool.accept(net, line),
+                _ => provider.accept(net, line),
+            }
+        }
+        stranger.act(net);
     }
 
     /// Compares all books.
     fn audit(&mut self) -> Result<Report, String> {
         let Self { net, provider, pool, miners, .. } = self;
         miners.iter_mut().for_each(Miner::retire);
+        miners.iter().filter(|miner| miner.up).for_each(|miner| miner.count(net));
+        pool.count(net);
+        if let Some(what) = net.failure() {
+            return Err(what.clone());
+        }
         pool.store.compare(&pool.role)?;
+        let mut sent = BTreeSet::new();
         for miner in &*miners {
-            let statistics = miner.role.statistics();
-            miner.ledger.compare(statistics.accepted, statistics.rejected, statistics.lost)?;
+            let ledger = &miner.ledger;
+            if !ledger.acknowledged_shares().iter().all(|hash| pool.store.holds(hash, ledger.user())) {
+                return Err(format!("{}: a share that was acknowledged is not on disk any more", ledger.user()));
+            }
+            if ledger.rejected.iter().any(|hash| pool.store.holds(hash, ledger.user())) {
+                return Err(format!("{}: a share that was rejected counts", ledger.user()));
+            }
+            sent.extend(ledger.sent.iter().map(|hash| (*hash, ledger.user().as_bytes())));
+        }
+        let of_miners = |user: &[u8]| user.starts_with(b"user-");
+        let honest: Vec<_> = pool.store.shares().filter(|(_, user)| of_miners(user)).collect();
+        if let Some((_, user)) = honest.iter().find(|(hash, user)| !sent.contains(&(**hash, *user))) {
+            return Err(format!("{}: a share counts that it did not send", String::from_utf8_lossy(user)));
         }
         let sum = |count: &dyn Fn(&Miner) -> u64| miners.iter().map(count).sum::<u64>();
-        let acknowledged = sum(&|miner| miner.ledger.acknowledged_count() as u64);
-        let (rejected, lost) = (sum(&|miner| miner.ledger.rejected), sum(&|miner| miner.ledger.lost));
-        let stored = pool.store.len() as u64;
+        let acknowledged = sum(&|miner| miner.ledger.acknowledged_shares().len() as u64);
+        let (rejected, lost) = (sum(&|miner| miner.ledger.rejected.len() as u64), sum(&|miner| miner.ledger.lost));
+        let stored = honest.len() as u64;
         // What was never acknowledged was lost with a connection.
         if !(acknowledged..=acknowledged + lost).contains(&stored) {
             return Err(format!("{stored} shares stored, {acknowledged} acknowledged, {lost} lost"));
         }
-        let counted = pool.role.statistics(net.now);
-        if counted.accepted != stored {
-            return Err(format!("{stored} shares stored; the pool: {counted:?}"));
+        if pool.found.iter().any(|found| found.is_lost(pool.run, |line| net.is_hurt(line))) {
+            return Err("a block was lost on a link that never failed".into());
         }
-        let missing = counted.blocks.checked_sub(provider.solutions);
-        if missing.is_none_or(|missing| missing > pool.upstreams_hurt) {
-            return Err(format!("{} solutions arrived; the pool: {counted:?}", provider.solutions));
-        }
+        let blocks = provider.chain.blocks.clone();
+        let arrived = pool.found.iter().filter(|found| found.is_told()).count();
         Ok(Report {
             transcript: net.transcript(),
             network: net.totals,
             took: net.now.saturating_since(Instant::ORIGIN),
-            blocks: provider.chain.blocks.clone(),
-            late: provider.solutions - provider.chain.blocks.len() as u64,
+            late: (arrived as u64).saturating_sub(blocks.len() as u64),
+            sent_again: pool.found.iter().filter(|found| found.was_sent_again()).count() as u64,
+            blocks,
             stored,
             acknowledged,
             rejected,
             lost,
+            floods_ended: pool.floods_ended,
         })
     }
-}
-
-/// Both sides' configuration of a kind of link.
-fn security(
-    seeds: &mut Entropy,
-    setup: SetupPolicy,
-    noise: bool,
-    idle: Option<Duration>,
-) -> (InitiatorConfig, ResponderConfig) {
-    let limits = Limits { idle, ..Limits::DEFAULT };
-    let pair = PairConfig { seed: seeds.next_u64(), setup, limits: (limits, limits), ..PairConfig::default() };
-    configs(&if noise { pair } else { PairConfig { noise: None, ..pair } })
 }

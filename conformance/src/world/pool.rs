@@ -1,24 +1,31 @@
 //! The pool's node: the core's role, its store, the provider upstream, devices downstream.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
-use adit::connection::{Connection, Event, InitiatorConfig, ResponderConfig};
+use adit::connection::{Connection, Event, InitiatorConfig, ResponderConfig, SetupPolicy};
+use adit::error::{Error, Misuse};
+use adit::gate::{GateConfig, Ledger as Gate, Network};
 use adit::message::common::SetupConnection;
 use adit::message::mining::SetupFlags;
 use adit::protocol::{Initiator, Mining, Protocol, Responder, TemplateDistribution};
-use adit::role::pool::{AcceptAll, PoolConfig, PoolError, PoolEvent, ProviderEvent, TemplateNews};
+use adit::rate::Rate;
+use adit::role::pool::{AcceptAll, PoolConfig, PoolError, PoolEvent, PoolLimits, ProviderEvent, TemplateNews};
 use adit::role::{ConnectionId, Pool};
 use adit::storage::Heap;
 use adit::template::coinbase::Payout;
 use adit::time::Instant;
 
-use super::books::Store;
+use super::books::{Found, Store};
 use super::end::End;
-use super::net::{Arrival, Client as LineClient, Direction, LineId, Net, Task};
+use super::net::{Arrival, Direction, LineId, Net, Node, Task};
+use super::security::{Issuer, Period, is_period_refused};
 
 struct Client {
     end: End<Responder, Mining>,
+    from: Node,
     id: Option<ConnectionId>,
     starved: bool,
 }
@@ -34,16 +41,22 @@ pub(super) struct PoolNode {
     pub(super) store: Store,
     /// How long the store takes, at most.
     store_takes: Duration,
+    issuer: Issuer,
     downstream: ResponderConfig,
+    period: Period,
     upstream: InitiatorConfig,
     clients: BTreeMap<LineId, Client>,
     lines: BTreeMap<ConnectionId, LineId>,
+    gate: Gate,
     provider: Option<Upstream>,
     armed: Option<Instant>,
     /// Blocks that were found and queued for the provider.
-    pub(super) found: u64,
-    /// Connections to the provider that the network hurt: a block may have been on the way.
-    pub(super) upstreams_hurt: u64,
+    pub(super) found: Vec<Found>,
+    /// Counts the processes; none while there is none.
+    pub(super) run: u32,
+    pub(super) up: bool,
+    /// Strangers that were sent away for their shares.
+    pub(super) floods_ended: u64,
 }
 
 /// A pay-to-witness-public-key-hash output: where the rewards go.
@@ -52,50 +65,140 @@ const SCRIPT: [u8; 22] = [
     0xad, 0x17,
 ];
 
-/// The pool's configuration in every world: one payout, defaults.
-pub(super) fn pool() -> Pool<Heap> {
+/// Who is let in. The honest have an address each, strangers share a few.
+const GATE: GateConfig = GateConfig {
+    connections: 2_000,
+    handshakes: 256,
+    handshakes_per_address: 8,
+    per_address: 32,
+    per_address_rate: Rate { per_second: 5, burst: 20 },
+};
+
+/// The pool's configuration in every world: one payout, defaults, and another extranonce prefix in each run, so that nobody is given again
+/// what was searched before a restart.
+fn pool(run: u32, store: &Store) -> Box<Pool<Heap>> {
     let payouts = [Payout { script_pubkey: &SCRIPT, weight: 1 }];
-    Pool::new(&PoolConfig { tag: b"/adit/", ..PoolConfig::new(&payouts) }).expect("a good configuration")
+    let limits = PoolLimits { shares_per_second: NonZeroU32::new(20), ..PoolLimits::default() };
+    let (prefix, last_ticket) = ((run as u16).to_be_bytes(), store.durable_ticket);
+    let config =
+        PoolConfig { tag: b"/adit/", server_prefix: &prefix, last_ticket, limits, ..PoolConfig::new(&payouts) };
+    let mut pool = Box::new(Pool::new(&config).expect("a good configuration"));
+    for (user, (shares, difficulty)) in store.sums() {
+        pool.restore_user(user, shares, difficulty).expect("it had room before");
+    }
+    pool
+}
+
+/// The setup of its listener.
+pub(super) fn setup_policy() -> SetupPolicy {
+    let config = *pool(0, &Store::default()).config();
+    SetupPolicy::new(config.supported_flags().bits()).answering(config.success_flags().bits())
+}
+
+/// Where a node connects from.
+fn address(node: Node) -> Network {
+    let bits = match node {
+        Node::Miner(number) => 0x0a00_0000 + number,
+        // The numbers say what a stranger does (see `stranger`): those of one kind share an address.
+        Node::Stranger(number) => 0xc000_0200 + number % 8,
+        Node::Provider | Node::Pool | Node::Rogue => 0xc633_6400,
+    };
+    Network::from(IpAddr::from(Ipv4Addr::from_bits(bits)))
 }
 
 impl PoolNode {
-    pub(super) fn new(
-        role: Pool<Heap>,
-        downstream: ResponderConfig,
-        upstream: InitiatorConfig,
-        store_takes: Duration,
-    ) -> Self {
+    pub(super) fn new(net: &mut Net, issuer: Issuer, upstream: InitiatorConfig, store_takes: Duration) -> Self {
+        let (downstream, period) = issuer.responder(net.wall(Node::Pool));
+        net.schedule_in(issuer.every, Task::Renew(Node::Pool));
+        let store = Store::default();
         Self {
-            role: Box::new(role),
-            store: Store::default(),
+            role: pool(0, &store),
+            store,
             store_takes,
+            issuer,
             downstream,
+            period,
             upstream,
             clients: BTreeMap::new(),
             lines: BTreeMap::new(),
+            gate: Gate::new(GATE),
             provider: None,
             armed: None,
-            found: 0,
-            upstreams_hurt: 0,
+            found: vec![],
+            run: 0,
+            up: true,
+            floods_ended: 0,
+        }
+    }
+
+    pub(super) fn renew(&mut self, net: &mut Net) {
+        (self.downstream, self.period) = self.issuer.responder(net.wall(Node::Pool));
+        net.schedule_in(self.issuer.every, Task::Renew(Node::Pool));
+    }
+
+    /// What a device that trusts the pool's authority would be shown by who has stolen the pool's key.
+    pub(super) fn stolen(&self) -> (ResponderConfig, Period) {
+        (self.downstream.clone(), self.period)
+    }
+
+    /// The process has ended: what it knew is gone, what its store wrote is there.
+    pub(super) fn kill(&mut self, net: &mut Net) {
+        self.count(net);
+        self.up = false;
+        self.run += 1;
+        self.store.crash();
+        self.clients.clear();
+        self.lines.clear();
+        self.provider = None;
+        self.armed = None;
+    }
+
+    /// It starts anew from its store.
+    pub(super) fn start(&mut self, net: &mut Net) {
+        self.up = true;
+        self.role = pool(self.run, &self.store);
+        self.gate = Gate::new(GATE);
+        (self.downstream, self.period) = self.issuer.responder(net.wall(Node::Pool));
+        net.schedule_in(Duration::ZERO, Task::ConnectPool);
+    }
+
+    /// The pool's count of this run is what came to the store.
+    pub(super) fn count(&self, net: &mut Net) {
+        let counted = self.role.statistics(net.time(Node::Pool)).accepted;
+        if counted != self.store.taken {
+            net.fail(|| format!("the pool counts {counted} shares, its store got {}", self.store.taken));
         }
     }
 
     /// Begins a connection to the provider; gives its line.
     pub(super) fn connect(&mut self, net: &mut Net) -> LineId {
-        let line = net.open(LineClient::Pool);
+        let line = net.open(Node::Pool, Node::Provider);
         let entropy = net.entropy.bytes32();
-        let connection = Connection::initiator(&self.upstream, entropy, net.now);
-        let end = End::new(connection, line, Direction::ToServer);
+        let connection = Connection::initiator(&self.upstream, entropy, net.time(Node::Pool));
+        let end = End::new(connection, Node::Pool, line, Direction::ToServer);
         self.provider = Some(Upstream { end, open: false, starved: false });
         line
     }
 
+    /// Whether it has a link to the provider, open or not.
+    pub(super) const fn is_connected(&self) -> bool {
+        self.provider.is_some()
+    }
+
     pub(super) fn accept(&mut self, net: &mut Net, line: LineId) {
+        let Some(from) = net.ends(line).map(|ends| ends.client) else { return };
+        if let Err(why) = self.gate.admit(address(from), net.time(Node::Pool)) {
+            if !is_strange(from) {
+                net.fail(|| format!("{from:?} was not let in: {why}"));
+            }
+            return net.close(line, Direction::ToClient);
+        }
         let entropy = net.entropy.bytes32();
-        let connection = Connection::responder(&self.downstream, entropy, net.now);
-        let mut end = End::new(connection, line, Direction::ToClient);
+        let connection = Connection::responder(&self.downstream, entropy, net.time(Node::Pool));
+        net.show(line, self.period);
+        let mut end = End::new(connection, Node::Pool, line, Direction::ToClient);
         end.flush(net);
-        self.clients.insert(line, Client { end, id: None, starved: false });
+        self.clients.insert(line, Client { end, from, id: None, starved: false });
     }
 
     /// From the provider.
@@ -103,12 +206,20 @@ impl PoolNode {
         let Self { role, provider, .. } = self;
         let Some(upstream) = provider.as_mut().filter(|upstream| upstream.end.line() == line) else { return };
         upstream.end.arrive(arrival);
-        let now = net.now;
+        let now = net.time(Node::Pool);
         let mut failure = None;
+        let must_refuse = net.must_refuse(line);
         let open = &mut upstream.open;
         upstream.end.pump(net, |event, out| {
             match event {
-                Event::Secured(_) => out.send(&setup())?,
+                Event::Secured(_) => {
+                    if must_refuse {
+                        failure.get_or_insert_with(|| {
+                            "the pool took a provider whose certificate is not valid".to_owned()
+                        });
+                    }
+                    out.send(&setup())?;
+                }
                 Event::Opened(_) => {
                     *open = true;
                     role.provider_connected();
@@ -140,9 +251,10 @@ impl PoolNode {
         let Some(upstream) = &mut self.provider else { return };
         let Some(over) = upstream.end.over() else { return };
         let line = upstream.end.line();
-        if net.is_hurt(line) {
-            self.upstreams_hurt += 1;
-        } else {
+        if is_period_refused(over) && net.must_refuse(line) {
+            net.totals.certificates_refused += 1;
+            net.hurt(line);
+        } else if !net.is_hurt(line) {
             net.fail(|| format!("the pool lost its provider on line {line}: {over:?}"));
         }
         upstream.end.flush(net);
@@ -154,12 +266,15 @@ impl PoolNode {
 
     /// From a device.
     pub(super) fn arrive(&mut self, net: &mut Net, line: LineId, arrival: Arrival) {
-        let Self { role, store, clients, lines, downstream, store_takes, found, .. } = self;
+        let Self {
+            role, store, clients, lines, gate, downstream, store_takes, found, run, provider, floods_ended, ..
+        } = self;
+        let upstream = provider.as_ref().filter(|upstream| upstream.open).map(|upstream| upstream.end.line());
         let Some(client) = clients.get_mut(&line) else { return };
         client.end.arrive(arrival);
-        let now = net.now;
-        let (mut failure, mut tickets) = (None, vec![]);
-        let id = &mut client.id;
+        let now = net.time(Node::Pool);
+        let (mut failure, mut tickets, mut broken) = (None, vec![], false);
+        let (id, from) = (&mut client.id, client.from);
         client.end.pump(net, |event, out| {
             match event {
                 Event::Opened(setup) => {
@@ -167,6 +282,7 @@ impl PoolNode {
                     let new = role.connect(now, downstream.revision, flags).expect("a place");
                     *id = Some(new);
                     lines.insert(new, line);
+                    gate.established(address(from));
                 }
                 Event::Message(message) => {
                     let Some(id) = *id else { return Ok(()) };
@@ -178,7 +294,9 @@ impl PoolNode {
                             }
                             tickets.push(share.ticket);
                             match share.block {
-                                Some(block) if block.submitted => *found += 1,
+                                Some(block) if block.submitted => {
+                                    found.push(Found::new(share.hash, share.header, *run, upstream));
+                                }
                                 Some(_) => {
                                     failure.get_or_insert(format!("no room for the block of ticket {}", share.ticket));
                                 }
@@ -187,6 +305,12 @@ impl PoolNode {
                         }
                         Ok(_) => {}
                         Err(PoolError::Send(error)) => return Err(error),
+                        Err(_) if is_strange(from) => {
+                            *floods_ended += 1;
+                            broken = true;
+                            // The connection is over: what else has come is not looked at.
+                            return Err(Error::Misuse(Misuse::Closed));
+                        }
                         Err(error) => {
                             failure.get_or_insert(format!("pool: {error}"));
                         }
@@ -196,9 +320,13 @@ impl PoolNode {
             }
             Ok(())
         });
+        let (takes, run) = (*store_takes, *run);
+        if broken {
+            client.end.close(net);
+        }
         for ticket in tickets {
-            let wait = net.between((Duration::ZERO, *store_takes));
-            net.schedule_in(wait, Task::Stored(ticket));
+            let wait = net.between((Duration::ZERO, takes));
+            net.schedule_in(wait, Task::Stored(run, ticket));
         }
         if let Some(what) = failure {
             net.fail(|| what);
@@ -211,10 +339,12 @@ impl PoolNode {
         let Some(client) = self.clients.get_mut(&line) else { return };
         let Some(over) = client.end.over() else { return };
         if let Err(error) = over
+            && !is_strange(client.from)
             && !net.is_hurt(line)
         {
             net.fail(|| format!("the pool dropped an honest device on line {line}: {error}"));
         }
+        self.gate.leave(address(client.from), client.id.is_some());
         if let Some(id) = client.id {
             self.role.disconnect(id);
             self.lines.remove(&id);
@@ -257,11 +387,15 @@ impl PoolNode {
     }
 
     pub(super) fn timer(&mut self, net: &mut Net) {
+        if !self.up {
+            return;
+        }
         self.armed = None;
-        while let Some(id) = self.role.handle_timeout(net.now) {
+        while let Some(id) = self.role.handle_timeout(net.time(Node::Pool)) {
             let Some(line) = self.lines.get(&id).copied() else { continue };
             // A device that is cut off again and again may never get as far as its channel.
-            if !net.is_hurt(line) {
+            let is_honest = net.ends(line).is_some_and(|ends| !is_strange(ends.client));
+            if is_honest && !net.is_hurt(line) {
                 net.fail(|| format!("a device on line {line} is without a channel for too long"));
             }
             if let Some(client) = self.clients.get_mut(&line) {
@@ -272,7 +406,11 @@ impl PoolNode {
         self.serve(net);
     }
 
-    pub(super) fn stored(&mut self, net: &mut Net, ticket: u64) {
+    pub(super) fn stored(&mut self, net: &mut Net, run: u32, ticket: u64) {
+        if run != self.run {
+            // The process that wrote it is no more.
+            return;
+        }
         self.store.written(ticket);
         self.role.stored(ticket);
         self.serve(net);
@@ -292,14 +430,18 @@ impl PoolNode {
             }
         }
         let timeout = self.role.poll_timeout();
-        net.arm(&mut self.armed, timeout, Task::PoolTimer);
+        net.arm(Node::Pool, &mut self.armed, timeout, Task::PoolTimer);
     }
 
     fn send(&mut self, net: &mut Net, line: LineId) {
         let Self { role, clients, .. } = self;
-        let Some(Client { end, id: Some(id), starved }) = clients.get_mut(&line) else { return };
+        let Some(Client { end, id: Some(id), starved, .. }) = clients.get_mut(&line) else { return };
         *starved = !end.offer(net, |out| role.poll_outbound(*id, out));
     }
+}
+
+const fn is_strange(node: Node) -> bool {
+    matches!(node, Node::Stranger(_))
 }
 
 fn setup() -> SetupConnection<'static> {

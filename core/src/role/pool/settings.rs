@@ -55,7 +55,8 @@ pub struct PoolConfig<'a> {
     pub payouts: &'a [Payout<'a>],
     /// What the pool writes into its coinbases; may be empty.
     pub tag: &'a [u8],
-    /// Leading extranonce bytes of this server alone, when several share a payout; may be empty.
+    /// Leading extranonce bytes of this server alone, when several share a payout; may be empty. A pool that restarts from its store takes others than
+    /// before (two or three drawn bytes do), or devices on the same tip are given what was searched already and find shares that count no more.
     pub server_prefix: &'a [u8],
     /// Bytes that number the channels, 1 to 4. Default 4: a number rests until the next block when its channel closes.
     pub channel_number_len: u8,
