@@ -18,8 +18,10 @@ pub const MAX_SCRIPT_PREFIX: usize = 8;
 pub const MAX_EXTRANONCE: usize = 32;
 /// Bounds of a coinbase input's script by consensus.
 pub const SCRIPT_LEN: core::ops::RangeInclusive<usize> = 2..=100;
-/// Longest tag: with the longest prefix and extranonce and the two push opcodes the script stays within [`SCRIPT_LEN`].
-pub const MAX_TAG: usize = 100 - MAX_SCRIPT_PREFIX - MAX_EXTRANONCE - 2;
+/// Longest tag: with a job's number, the longest prefix and extranonce and the two push opcodes the script stays within [`SCRIPT_LEN`].
+pub const MAX_TAG: usize = 100 - MAX_SCRIPT_PREFIX - MAX_EXTRANONCE - 2 - JOB_NUMBER_LEN;
+/// Bytes behind a tag that tell a pool's jobs apart.
+pub const JOB_NUMBER_LEN: usize = 4;
 /// All satoshis that there will ever be.
 pub const MAX_MONEY: u64 = 2_100_000_000_000_000;
 /// The witness reserved value: 32 zero bytes, as providers assume when they compute the commitment.
@@ -144,7 +146,8 @@ impl<'a, P> Coinbase<'a, P>
 where
     P: IntoIterator<Item = Payout<'a>> + Clone,
 {
-    /// Plans a coinbase whose extranonce (prefix and rolled part together) has `extranonce_len` bytes. An empty `tag` leaves the tag out.
+    /// Plans a coinbase whose extranonce (prefix and rolled part together) has `extranonce_len` bytes. `tag` is the pool's tag with a job's
+    /// number ([`JOB_NUMBER_LEN`]) behind it, or without; an empty one leaves it out.
     pub fn new(
         template: TemplateCoinbase<'a>,
         payouts: P,
@@ -154,7 +157,7 @@ where
         if template.script_prefix.len() > MAX_SCRIPT_PREFIX {
             return Err(CoinbaseError::ScriptPrefixTooLong(template.script_prefix.len()));
         }
-        if tag.len() > MAX_TAG {
+        if tag.len() > MAX_TAG + JOB_NUMBER_LEN {
             return Err(CoinbaseError::TagTooLong(tag.len()));
         }
         if extranonce_len == 0 || extranonce_len > MAX_EXTRANONCE {
@@ -459,8 +462,11 @@ mod tests {
             plan(TemplateCoinbase { script_prefix: &[1; 9], ..good }, b"", 16),
             Some(CoinbaseError::ScriptPrefixTooLong(9))
         );
-        assert_eq!(plan(good, &[b'a'; MAX_TAG + 1], 16), Some(CoinbaseError::TagTooLong(MAX_TAG + 1)));
-        assert_eq!(plan(TemplateCoinbase { script_prefix: &[1; 8], ..good }, &[b'a'; MAX_TAG], 32), None);
+        assert_eq!(plan(good, &[b'a'; MAX_TAG + 5], 16), Some(CoinbaseError::TagTooLong(MAX_TAG + 5)));
+        assert_eq!(
+            plan(TemplateCoinbase { script_prefix: &[1; 8], ..good }, &[b'a'; MAX_TAG + JOB_NUMBER_LEN], 32),
+            None
+        );
         assert_eq!(plan(good, b"", 0), Some(CoinbaseError::ExtranonceLength(0)));
         assert_eq!(plan(good, b"", 33), Some(CoinbaseError::ExtranonceLength(33)));
         assert_eq!(

@@ -177,6 +177,37 @@ fn a_lost_provider_leaves_the_last_job_and_gets_the_block_later() {
     assert_eq!(bench.sync(), (vec!["future job", "tip"], vec![true]));
 }
 
+/// D-SHARE-1, D-ALG-3: templates that are alike make jobs that differ, so that a device that begins each job anew finds other shares.
+#[test]
+fn jobs_of_equal_templates_are_searched_separately() {
+    let mut bench = Bench::<Inline>::running(&config());
+    let (id, channel_id, first) = bench.working();
+    bench.template(Basis::Tip);
+    assert_eq!(bench.sync().0, ["job"]);
+    bench.heard(id);
+    // The same again from a provider whose link broke.
+    bench.provider.disconnect(bench.upstream);
+    bench.pool.provider_lost();
+    bench.upstream = bench.provider.connect(Revision::Draft).unwrap();
+    bench.pool.provider_connected();
+    bench.sync();
+    let heard = bench.heard(id);
+    let Some(Heard::Job { job: last, future: false, .. }) = heard.first() else { panic!("{heard:?}") };
+    assert_eq!(*last, first + 2);
+    for job_id in first..=*last {
+        let share = SubmitSharesStandard {
+            channel_id,
+            sequence_number: 1,
+            job_id,
+            nonce: 7,
+            ntime: 1_000_000,
+            version: 0x2000_0000,
+        };
+        let event = bench.handle(id, ToServer::SubmitSharesStandard(share)).unwrap();
+        assert!(matches!(event, PoolEvent::Share(_)), "job {job_id}: {event:?}");
+    }
+}
+
 /// D-TDP-17, D-TDP-20: nothing acknowledges a found block, so one that a broken link may have swallowed is sent again while its tip lasts, and
 /// keeps all rules then.
 #[test]

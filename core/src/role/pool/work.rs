@@ -11,7 +11,8 @@ use crate::mining::server::{Shared, Solution, SolutionSource};
 use crate::storage::{List, NoRoom, Storage};
 use crate::template::client::{Found, HeldBlock, ProviderViolation, TemplateEvent, ToProvider};
 use crate::template::coinbase::{
-    Coinbase, CoinbaseError, MAX_PREFIX_LEN, MAX_TAG, Payout, payouts_sigops, payouts_size, suffix_commits_to_witness,
+    Coinbase, CoinbaseError, JOB_NUMBER_LEN, MAX_PREFIX_LEN, MAX_TAG, Payout, payouts_sigops, payouts_size,
+    suffix_commits_to_witness,
 };
 use crate::template::store::{Constraints, Template};
 use crate::time::Instant;
@@ -43,6 +44,8 @@ impl core::error::Error for JobError {}
 pub(super) struct Rewards<S: Storage> {
     payouts: S::List<Output<S>, PAYOUTS_INLINE, PAYOUTS_HEAP>,
     tag: heapless::Vec<u8, MAX_TAG>,
+    /// Jobs that were made, in the width that coinbases carry.
+    jobs: u32,
     /// Coinbase bytes behind the extranonce while a job is made.
     scratch: S::List<u8, COINBASE_INLINE, COINBASE_HEAP>,
 }
@@ -58,7 +61,7 @@ impl<S: Storage> Rewards<S> {
         if payouts.iter().all(|payout| payout.weight == 0) {
             return Err(CoinbaseError::NoPayout);
         }
-        let mut rewards = Self { payouts: Default::default(), tag, scratch: Default::default() };
+        let mut rewards = Self { payouts: Default::default(), tag, jobs: 0, scratch: Default::default() };
         for payout in payouts {
             let mut output: Output<S> = Output { script: Default::default(), weight: payout.weight };
             output.script.extend_from_slice(payout.script_pubkey).map_err(|_| CoinbaseError::NoRoom)?;
@@ -80,7 +83,11 @@ impl<S: Storage> Rewards<S> {
     }
 
     /// Makes the job of a template and adds it to the book (D-TDP-8, D-ALG-4).
+    ///
+    /// Each job has its number behind the pool's tag. Without it templates that are alike (the same one again from a provider whose link broke, or an empty
+    /// one after an empty one) would make jobs that are alike, and devices, who begin every job anew, would find the shares of the first one again.
     fn add_job(&mut self, template: &Template<S>, future: bool, shared: &mut Shared<S>) -> Result<(), JobError> {
+        self.jobs = self.jobs.wrapping_add(1);
         let mut scratch = core::mem::take(&mut self.scratch);
         let outcome = self.make(template, future, shared, &mut scratch);
         self.scratch = scratch;
@@ -94,7 +101,10 @@ impl<S: Storage> Rewards<S> {
         shared: &mut Shared<S>,
         suffix: &mut S::List<u8, COINBASE_INLINE, COINBASE_HEAP>,
     ) -> Result<(), JobError> {
-        let plan = Coinbase::new(template.coinbase(), self.payouts(), &self.tag, shared.space().full_len())
+        let mut tag: heapless::Vec<u8, { MAX_TAG + JOB_NUMBER_LEN }> = heapless::Vec::new();
+        let written = tag.extend_from_slice(&self.tag).and_then(|()| tag.extend_from_slice(&self.jobs.to_le_bytes()));
+        written.map_err(|_| JobError::Coinbase(CoinbaseError::TagTooLong(self.tag.len())))?;
+        let plan = Coinbase::new(template.coinbase(), self.payouts(), &tag, shared.space().full_len())
             .map_err(JobError::Coinbase)?;
         let mut prefix = [0; MAX_PREFIX_LEN];
         let prefix_len = plan.write_prefix(&mut prefix).map_err(JobError::Coinbase)?;
