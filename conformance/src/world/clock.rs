@@ -40,19 +40,20 @@ impl Clock {
 
     /// What the monotonic clock shows at this true time.
     pub(super) fn monotonic(&self, now: Instant) -> Instant {
-        let passed = now.saturating_since(self.since).as_micros() as i128;
+        let passed = now.saturating_since(self.since).as_micros().cast_signed();
         self.base.saturating_add(micros(passed * self.rate() / 1_000_000))
     }
 
     /// The first true time at which the monotonic clock shows at least this.
     pub(super) fn true_time(&self, at: Instant) -> Instant {
-        let ahead = at.saturating_since(self.base).as_micros() as i128;
+        let ahead = at.saturating_since(self.base).as_micros().cast_signed();
         self.since.saturating_add(micros((ahead * 1_000_000 + self.rate() - 1) / self.rate()))
     }
 
     /// What the wall-clock shows at this true time.
     pub(super) fn wall(&self, now: Instant) -> UnixTime {
-        let secs = i64::from(WALL.as_secs()) + now.saturating_since(Instant::ORIGIN).as_secs() as i64 + self.offset;
+        let secs =
+            i64::from(WALL.as_secs()) + now.saturating_since(Instant::ORIGIN).as_secs().cast_signed() + self.offset;
         UnixTime::from_secs(u32::try_from(secs.max(0)).unwrap_or(u32::MAX))
     }
 

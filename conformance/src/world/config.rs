@@ -151,7 +151,7 @@ impl WorldConfig {
             restarts: Some(Duration::from_secs(20)),
             // A slow disk, so that shares are lost that were not acknowledged.
             store: Duration::from_secs(2),
-            idle: Some(Duration::from_secs(120)),
+            idle: Some(Duration::from_secs(300)),
             deadline: Duration::from_secs(4 * 3_600),
             ..calm
         }
@@ -186,7 +186,7 @@ impl WorldConfig {
             name: "hostile",
             strangers: 8,
             weather: Weather { cuts: 200, ..calm.weather },
-            idle: Some(Duration::from_secs(120)),
+            idle: Some(Duration::from_secs(300)),
             deadline: Duration::from_secs(4 * 3_600),
             ..calm
         }

@@ -306,16 +306,15 @@ impl Hasher {
             let known = before
                 .iter()
                 .position(|search| (search.work.serial, search.work.channel_id) == (work.serial, work.channel_id));
-            searches.push(match known {
-                Some(index) => before.swap_remove(index),
-                None => {
-                    // Some devices roll versions.
-                    let rolled = entropy.next_u64() as u32 & work.version_mask;
-                    let roll = entropy.below(2) == 0;
-                    let version = if roll { work.version & !work.version_mask | rolled } else { work.version };
-                    Search { work, version, nonce: 0 }
-                }
-            });
+            if let Some(index) = known {
+                searches.push(before.swap_remove(index));
+                continue;
+            }
+            // Some devices roll versions.
+            let rolled = entropy.next_u64() as u32 & work.version_mask;
+            let roll = entropy.below(2) == 0;
+            let version = if roll { work.version & !work.version_mask | rolled } else { work.version };
+            searches.push(Search { work, version, nonce: 0 });
         }
     }
 }

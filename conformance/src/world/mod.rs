@@ -293,7 +293,7 @@ impl World {
         }
         if config.strangers != 0 && !self.resting && net.entropy.below(4) == 0 {
             let line = miner.connect(net, Node::Rogue);
-            rogue.accept(net, line, pool.stolen());
+            rogue.accept(net, line, &pool.stolen());
             return miner.drained(net, line, &pool.store);
         }
         if !pool.up {

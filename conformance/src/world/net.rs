@@ -216,7 +216,7 @@ impl Net {
     }
 
     fn skew(&mut self) -> i64 {
-        self.entropy.below(2 * u64::from(self.how.skew) + 1) as i64 - i64::from(self.how.skew)
+        self.entropy.below(2 * u64::from(self.how.skew) + 1).cast_signed() - i64::from(self.how.skew)
     }
 
     fn clock(&self, node: Node) -> &Clock {
@@ -237,7 +237,7 @@ impl Net {
     pub(super) fn set_wrong(&mut self, node: Node) {
         self.totals.wrong_clocks += 1;
         let most = [10, 300, 7_200, 200_000][self.entropy.below(4) as usize];
-        let offset = self.entropy.below(2 * most + 1) as i64 - most as i64;
+        let offset = self.entropy.below(2 * most + 1).cast_signed() - most.cast_signed();
         self.clocks.get_mut(&node).expect("every node has clocks").set_wall(offset);
     }
 

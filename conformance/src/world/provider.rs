@@ -82,7 +82,7 @@ impl ProviderNode {
         self.clients.insert(line, Client { end, id: None, starved: false });
     }
 
-    pub(super) fn arrive(&mut self, net: &mut Net, line: LineId, arrival: Arrival, found: &mut Vec<Found>) {
+    pub(super) fn arrive(&mut self, net: &mut Net, line: LineId, arrival: Arrival, found: &mut [Found]) {
         let honest = net.ends(line).is_some_and(|ends| ends.client == Node::Pool);
         let Self { role, chain, config, clients, steady, .. } = self;
         let Some(client) = clients.get_mut(&line) else { return };
@@ -169,7 +169,7 @@ impl ProviderNode {
     }
 
     /// Something has left on this line.
-    pub(super) fn drained(&mut self, net: &mut Net, line: LineId, found: &mut Vec<Found>) {
+    pub(super) fn drained(&mut self, net: &mut Net, line: LineId, found: &mut [Found]) {
         let Some(client) = self.clients.get_mut(&line) else { return };
         client.end.flush(net);
         if client.starved {

@@ -41,7 +41,7 @@ impl Rogue {
     }
 
     /// A miner takes it for its pool. `stolen` is what the pool shows now.
-    pub(super) fn accept(&mut self, net: &mut Net, line: LineId, stolen: (ResponderConfig, Period)) {
+    pub(super) fn accept(&mut self, net: &mut Net, line: LineId, stolen: &(ResponderConfig, Period)) {
         let entropy = net.entropy.bytes32();
         let talk = |config: &ResponderConfig, net: &mut Net| {
             let connection = Connection::responder(config, entropy, net.time(Node::Rogue));

@@ -67,7 +67,7 @@ impl Issuer {
             UnixTime::from_secs(u32::try_from(at.max(0)).unwrap_or(u32::MAX))
         };
         let (security, period) = if self.noise {
-            let period = (shifted(-(self.before.as_secs() as i64)), shifted(self.after.as_secs() as i64));
+            let period = (shifted(-self.before.as_secs().cast_signed()), shifted(self.after.as_secs().cast_signed()));
             let key = Secret::from_bytes(self.key);
             let identity =
                 Identity::issue(key, &self.authority, period.0, period.1).expect("a period that is not empty");
