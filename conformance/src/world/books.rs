@@ -153,13 +153,9 @@ impl Found {
     }
 
     /// Nothing more is to be done about it: the provider has it, or it can't be a block on this tip any more, or the pool that found it is no more.
-    pub(super) fn is_settled(&self, tip: &[u8; 32], run: u32) -> bool {
-        self.is_told() || self.header.prev_hash != *tip || self.run != run
-    }
-
-    /// It was sent on a line that never failed, and did not arrive.
-    pub(super) fn is_lost(&self, run: u32, is_hurt: impl Fn(LineId) -> bool) -> bool {
-        !self.is_told() && self.run == run && self.line.is_some_and(|line| !is_hurt(line))
+    pub(super) fn is_settled(&self, tip: &[u8; 32], run: u32, is_hurt: impl Fn(LineId) -> bool) -> bool {
+        let is_hopeless = self.header.prev_hash != *tip && self.line.is_none_or(is_hurt);
+        self.is_told() || self.run != run || is_hopeless
     }
 
     /// It arrived on another line than it was sent on at first.

@@ -230,7 +230,8 @@ impl Chain {
         // A provider that began its ids anew may know another template under this one. A block without transactions is good on both, though its
         // coinbase does not fit.
         let excused = match solution.breach {
-            Some(Breach::Timestamp) => self.told.len() > 1 || !steady,
+            // What was said of the tip before is not known any more.
+            Some(Breach::Timestamp) => solution.stale || self.told.len() > 1 || !steady,
             Some(Breach::Coinbase(_)) => self.told.len() > 1 && draft.transactions.is_empty(),
             Some(Breach::Version) | None => false,
         };

@@ -78,7 +78,7 @@ const GATE: GateConfig = GateConfig {
 /// what was searched before a restart.
 fn pool(run: u32, store: &Store) -> Box<Pool<Heap>> {
     let payouts = [Payout { script_pubkey: &SCRIPT, weight: 1 }];
-    let limits = PoolLimits { shares_per_second: NonZeroU32::new(20), ..PoolLimits::default() };
+    let limits = PoolLimits { shares_per_second: NonZeroU32::new(30), share_burst: 60, ..PoolLimits::default() };
     let (prefix, last_ticket) = ((run as u16).to_be_bytes(), store.durable_ticket);
     let config =
         PoolConfig { tag: b"/adit/", server_prefix: &prefix, last_ticket, limits, ..PoolConfig::new(&payouts) };

@@ -138,7 +138,7 @@ impl Stranger {
         }
         if let (Some(end), Some(channel)) = (&mut self.mining, self.channel) {
             let (entropy, sequence, time) = (&mut self.entropy, &mut self.sequence, self.time);
-            for _ in 0..30 {
+            for _ in 0..50 {
                 *sequence += 1;
                 if share(entropy, channel, *sequence, time, end).is_err() {
                     break;
