@@ -50,6 +50,8 @@ impl<S: Endpoint, P: Provider> Link<S, P> {
 }
 
 /// A handshake's failure is the peer's fault, or that of the configuration.
+#[cold]
+#[inline(never)]
 fn fault(error: NoiseError) -> Error {
     if error.is_peers_fault() { PeerError::Handshake(error).into() } else { Misuse::Handshake(error).into() }
 }

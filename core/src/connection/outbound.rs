@@ -111,9 +111,19 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
         Pr: Protocol,
         M: SentBy<S> + In<Pr>,
     {
-        let header = message.header(self.revision)?;
+        self.send_any(message.header(self.revision), message, Pr::NUMBER)
+    }
+
+    /// Sends what [`send`](Self::send) has given a header; compiled once for all messages.
+    fn send_any(
+        &mut self,
+        header: Result<Header, EncodeError>,
+        message: &dyn Encode,
+        protocol: u8,
+    ) -> Result<(), Error> {
+        let header = header?;
         if SetupConnection::is(header, self.revision) {
-            return self.put_setup(header, message, Pr::NUMBER);
+            return self.put_setup(header, message, protocol);
         }
         if let Some(life) = &self.life {
             if SetupConnectionSuccess::is(header, self.revision) || SetupConnectionError::is(header, self.revision) {

@@ -238,21 +238,22 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
 
     /// The place for a job with this id.
     fn place(&mut self, id: u32) -> usize {
-        let found = |wanted: &dyn Fn(&Job<S, COINBASE, PATH>) -> bool| self.jobs.iter().position(wanted);
-        if let Some(at) =
-            found(&|job| job.id == id && job.state != State::Free).or(found(&|job| job.state == State::Free))
-        {
-            return at;
-        }
-        let _ = self.jobs.push(Job::default());
-        let free = self.jobs.iter().position(|job| job.state == State::Free);
-        // Full. With at least two places one is not in work.
+        // With at least two places one is not in work.
         const { assert!(CLIENT_JOBS_INLINE >= 2 && CLIENT_JOBS_HEAP >= 2) };
-        let oldest = |state| {
-            let of_state = self.jobs.iter().enumerate().filter(|(_, job)| job.state == state);
-            of_state.min_by_key(|(_, job)| job.serial).map(|(at, _)| at)
+        let rank = |job: &Job<S, COINBASE, PATH>| match job.state {
+            State::Free => 1,
+            _ if job.id == id => 0,
+            State::Past => 2,
+            State::Waiting => 3,
+            State::Active => 4,
         };
-        free.or_else(|| oldest(State::Past)).or_else(|| oldest(State::Waiting)).unwrap_or(0)
+        let best = self.jobs.iter().enumerate().map(|(at, job)| (rank(job), job.serial, at)).min();
+        match best {
+            Some((0 | 1, _, at)) => at,
+            _ if self.jobs.push(Job::default()).is_ok() => self.jobs.len().saturating_sub(1),
+            // Full.
+            best => best.map_or(0, |(_, _, at)| at),
+        }
     }
 
     /// D-MIN-5, D-MIN-6: the named job is in work, all others are void. When the named one is not there, nothing is in work
