@@ -87,6 +87,7 @@ impl<P: Provider> Initiator<P> {
     /// Takes the next message from the front of `input`, if one is due and there, and writes this side's next one to the
     /// front of `output` ([`OUTPUT_ROOM`](super::OUTPUT_ROOM) is always enough). `wall` is the time to check the certificate
     /// against. Errors are final.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn process(&mut self, wall: UnixTime, input: &[u8], output: &mut [u8]) -> Result<Step<P>, NoiseError> {
         let result = self.step(wall, input, output);
         if let Err(error) = result {
