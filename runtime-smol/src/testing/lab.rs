@@ -16,7 +16,8 @@ use async_io::Timer;
 use atomic_waker::AtomicWaker;
 use futures_lite::future::{or, poll_fn};
 
-use crate::clock::Clock;
+use super::house::{House, Node, Options};
+use crate::{clock::Clock, link::LinkSettings, shutdown::Shutdown};
 
 /// The wall clock of all tests at their start.
 pub(crate) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
@@ -35,6 +36,40 @@ impl Lab {
     pub(crate) fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         self.executor.spawn(future)
     }
+
+    /// Spawns what nobody waits for.
+    pub(crate) fn go(&self, future: impl Future<Output = ()> + Send + 'static) {
+        self.spawn(future).detach();
+    }
+
+    pub(crate) async fn sleep(&self, time: Duration) {
+        self.clock.sleep(time).await;
+    }
+
+    pub(crate) fn shutdown(&self) -> Shutdown {
+        Shutdown::new(self.clock.clone())
+    }
+
+    pub(crate) fn settings(&self) -> LinkSettings {
+        super::settings(self)
+    }
+
+    pub(crate) fn node(&self, port: u16, first_id: u64) -> Node {
+        Node::start(self, port, first_id)
+    }
+
+    pub(crate) fn house(&self, options: Options) -> House {
+        super::house::house(self, options)
+    }
+
+    pub(crate) fn house_at(&self, node: Node, options: Options) -> House {
+        super::house::house_at(self, node, options)
+    }
+}
+
+/// What a task gave.
+pub(crate) async fn join<T>(task: Task<T>) -> T {
+    task.await
 }
 
 /// Whether the test itself was woken.

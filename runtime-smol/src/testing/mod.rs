@@ -27,7 +27,11 @@ use crate::{
     watch,
 };
 
-pub(crate) use lab::{Lab, WALL, run, run_in_memory, run_on_threads, run_still};
+pub(crate) use crate::queue;
+pub(crate) use async_channel::{Sender, TrySendError};
+pub(crate) use async_executor::Task;
+pub(crate) use futures_lite::future::{or, yield_now};
+pub(crate) use lab::{Lab, WALL, join, run, run_in_memory, run_on_threads, run_still};
 
 /// Link settings by the test's clock.
 pub(crate) fn settings(lab: &Lab) -> LinkSettings {

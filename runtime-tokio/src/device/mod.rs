@@ -5,6 +5,7 @@
 
 mod run;
 #[cfg(test)]
+#[path = "../../../conformance/roles/device.rs"]
 mod tests;
 
 use std::fmt;

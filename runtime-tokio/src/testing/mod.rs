@@ -1,6 +1,7 @@
 //! What the tests of all roles share: keys, configurations, a server on loopback.
 
 pub(crate) mod house;
+mod lab;
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -20,6 +21,8 @@ use crate::{
     link::{Link, LinkSettings},
     listen::Listener,
 };
+
+pub(crate) use lab::{Lab, Sender, Task, TrySendError, join, or, queue, run, run_still, yield_now};
 
 /// The wall clock of all tests at their start.
 pub(crate) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);

@@ -1,19 +1,16 @@
-//! Devices at a pool over loopback and Noise, with a hasher that knows no other task.
+//! A device, its pool and its provider on loopback. One text for all runtimes of computers, which include it as their tests: what they
+//! differ in is their `testing` module.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use adit::{backoff::BackoffConfig, crypto::RustCrypto, mining::target::Target};
-use async_channel::TrySendError;
-use async_executor::Task;
-use futures_lite::future::{or, yield_now};
 
 use super::*;
 use crate::{
-    queue,
     testing::{
-        self, Lab,
-        house::{HARD, House, Node, Options, house, house_at},
-        run, run_still,
+        self, Lab, Sender, Task, TrySendError,
+        house::{HARD, House, Options},
+        or, queue, run, run_still, yield_now,
     },
     upstream::{Server, UpstreamConfig},
 };
@@ -29,11 +26,11 @@ fn mine(lab: &Lab, address: SocketAddr, limit: u32) -> Miner {
     let server = Server { host: "127.0.0.1".into(), port: address.port(), connection: testing::initiator() };
     let backoff = BackoffConfig { first: Duration::from_millis(2), ..BackoffConfig::default() };
     let config = UpstreamConfig { backoff, ..UpstreamConfig::new(server) };
-    let upstream = Upstream::new(config, Arc::new(testing::settings(lab)));
+    let upstream = Upstream::new(config, Arc::new(lab.settings()));
     let device = DeviceConfig::new("account.worker", "test", "none", "0", "");
     let (task, handle) = DeviceTask::new(device, upstream, 4, 256);
-    let shutdown = Shutdown::new(lab.clock.clone());
-    lab.spawn(hash(handle.work(), handle.solutions(), limit)).detach();
+    let shutdown = lab.shutdown();
+    lab.go(hash(handle.work(), handle.solutions(), limit));
     let task = lab.spawn(task.run::<RustCrypto>(shutdown.clone()));
     Miner { handle, shutdown, task }
 }
@@ -66,12 +63,11 @@ async fn hash(mut work: watch::Receiver<Option<Work>>, solutions: Sender<Solutio
 fn store(lab: &Lab, house: &mut House) {
     let handle = house.handle.clone();
     let mut shares = std::mem::replace(&mut house.shares, queue::channel(1).1);
-    lab.spawn(async move {
+    lab.go(async move {
         while let Some(accepted) = shares.recv().await {
             handle.stored(accepted.share.ticket);
         }
-    })
-    .detach();
+    });
 }
 
 impl Miner {
@@ -85,7 +81,7 @@ impl Miner {
 #[test]
 fn a_device_mines_and_follows_new_tips() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         store(&lab, &mut house);
         house.node.new_tip(1, HARD);
         let miner = mine(&lab, house.address, 10);
@@ -97,7 +93,7 @@ fn a_device_mines_and_follows_new_tips() {
         let statistics = miner.handle.statistics();
         assert_eq!((statistics.accepted, statistics.rejected, statistics.lost), (20, 0, 0));
         miner.shutdown.start(Duration::from_secs(10));
-        miner.task.await;
+        testing::join(miner.task).await;
     });
 }
 
@@ -105,7 +101,7 @@ fn a_device_mines_and_follows_new_tips() {
 #[test]
 fn a_found_block_reaches_the_provider() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         store(&lab, &mut house);
         house.node.new_tip(1, Target::MAX);
         let _miner = mine(&lab, house.address, 1);
@@ -122,16 +118,16 @@ fn a_found_block_reaches_the_provider() {
 #[test]
 fn a_device_finds_a_restarted_pool_again() {
     run(async |lab| {
-        let mut first = house(&lab, Options::default());
+        let mut first = lab.house(Options::default());
         store(&lab, &mut first);
         first.node.new_tip(1, HARD);
         let miner = mine(&lab, first.address, 10);
         miner.accepted(10).await;
         let mut work = miner.handle.work();
         first.shutdown.start(Duration::from_secs(10));
-        first.server.await.unwrap();
+        testing::join(first.server).await.unwrap();
         work.wait_for(Option::is_none).await.unwrap();
-        let mut second = house_at(&lab, first.node, Options { port: first.address.port(), ..Options::default() });
+        let mut second = lab.house_at(first.node, Options { port: first.address.port(), ..Options::default() });
         store(&lab, &mut second);
         miner.accepted(20).await;
         let statistics = miner.handle.statistics();
@@ -143,20 +139,20 @@ fn a_device_finds_a_restarted_pool_again() {
 #[test]
 fn a_device_goes_where_it_is_sent() {
     run(async |lab| {
-        let node = Node::start(&lab, 0, 1);
+        let node = lab.node(0, 1);
         node.new_tip(1, HARD);
-        let mut second = house(&lab, Options::default());
+        let mut second = lab.house(Options::default());
         second.node.new_tip(2, HARD);
         store(&lab, &mut second);
         let reconnect = Some((String::new(), second.address.port()));
-        let mut first = house_at(&lab, node, Options { reconnect, ..Options::default() });
+        let mut first = lab.house_at(node, Options { reconnect, ..Options::default() });
         store(&lab, &mut first);
         let miner = mine(&lab, first.address, 10);
         let mut news = miner.handle.subscribe();
         miner.accepted(10).await;
         first.shutdown.start(Duration::from_secs(10));
         miner.accepted(20).await;
-        first.server.await.unwrap();
+        testing::join(first.server).await.unwrap();
         let statistics = miner.handle.statistics();
         assert_eq!((statistics.accepted, statistics.rejected, statistics.lost), (20, 0, 0));
         assert_eq!(second.handle.statistics(lab.clock.now()).accepted, 10);
@@ -169,7 +165,7 @@ fn a_device_goes_where_it_is_sent() {
 #[test]
 fn a_shutdown_leaves_no_share_unanswered() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let miner = mine(&lab, house.address, 50);
         let first = house.share().await;
@@ -179,14 +175,14 @@ fn a_shutdown_leaves_no_share_unanswered() {
         let store = async {
             let mut stored = first.share.ticket;
             loop {
-                lab.clock.sleep(Duration::from_millis(20)).await;
+                lab.sleep(Duration::from_millis(20)).await;
                 while let Ok(accepted) = house.shares.try_recv() {
                     stored = accepted.share.ticket;
                 }
                 house.handle.stored(stored);
             }
         };
-        or(store, miner.task).await;
+        or(store, testing::join(miner.task)).await;
         let statistics = miner.handle.statistics();
         assert!(statistics.accepted >= 1, "{statistics:?}");
         assert_eq!((statistics.unanswered(), statistics.lost, statistics.rejected), (0, 0, 0));
@@ -198,13 +194,13 @@ fn a_shutdown_leaves_no_share_unanswered() {
 #[test]
 fn the_end_of_the_grace_ends_the_wait_for_answers() {
     run_still(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let miner = mine(&lab, house.address, 1);
         house.share().await;
         let begin = lab.clock.now();
         miner.shutdown.start(Duration::from_secs(5));
-        miner.task.await;
+        testing::join(miner.task).await;
         assert_eq!(lab.clock.now().saturating_since(begin).as_secs(), 5);
         assert_eq!(miner.handle.statistics().accepted, 0);
     });
@@ -214,7 +210,7 @@ fn the_end_of_the_grace_ends_the_wait_for_answers() {
 #[test]
 fn the_pool_is_told_the_hash_rate() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         store(&lab, &mut house);
         house.node.new_tip(1, HARD);
         let miner = mine(&lab, house.address, 1);
@@ -227,7 +223,7 @@ fn the_pool_is_told_the_hash_rate() {
             })
         };
         while told() != [1e12] {
-            lab.clock.sleep(Duration::from_millis(1)).await;
+            lab.sleep(Duration::from_millis(1)).await;
         }
     });
 }
