@@ -2,7 +2,8 @@
 //!
 //! In the template `{{table}}`, `{{primitives}}`, `{{missed}}`, `{{lines}}` and `{{machine}}` stand for what is made here, and
 //! `{{WHAT: ROW}}` for one figure of a row, so that no sentence keeps a number that a later run contradicts. WHAT is `ours`, `peer`,
-//! `limit`, `ratio` (peer to ours), `bound` (peer to limit) or `over` (ours to limit).
+//! `limit`, `ratio` (peer to ours), `bound` (peer to limit), `over` (ours to limit) or `fewer` (the peer's instructions to ours, which a quick
+//! run does not count: it makes no page).
 
 use std::{collections::BTreeSet, error::Error, fmt::Write as _, fs, path::Path, process::Command};
 
@@ -52,6 +53,9 @@ fn filled(wanted: &str, outcomes: &[Outcome]) -> Result<String, Box<dyn Error>> 
         "limit" => row.limit.map(|limit| amount(limit, row.unit)),
         "ratio" => row.to_peer().map(times),
         "bound" => row.bound().map(times),
+        "fewer" => {
+            row.peer_instructions.zip(row.ours_instructions).map(|(peer, ours)| times(peer as f64 / ours as f64))
+        }
         "over" => row.to_limit().map(|ratio| format!("{ratio:.2}")),
         _ => None,
     };

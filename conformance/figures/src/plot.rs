@@ -29,10 +29,10 @@ pub fn svg(outcomes: &[&Outcome]) -> String {
     for tick in [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0] {
         let at = x(tick);
         let colour = if tick == 1.0 { "#888" } else { "#ddd" };
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<line x1=\"{at:.1}\" x2=\"{at:.1}\" y1=\"36\" y2=\"{bottom:.1}\" stroke=\"{colour}\"/>\
-             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#555\">{tick}</text>\n",
+             <text x=\"{at:.1}\" y=\"{:.1}\" text-anchor=\"middle\" fill=\"#555\">{tick}</text>",
             bottom + 16.0
         );
     }

@@ -140,12 +140,13 @@ impl Ours {
             })
         };
         let Received::Open(request) = ours.receive(&open) else { panic!("an open request") };
-        let mut out = Out::plain(&mut ours.output, Revision::Current);
-        let opened = ours.server.accept(now, &mut ours.shared, &request.open, 1, &mut out).expect("room");
-        let adit::mining::server::Opened::Channel(channel) = opened else { panic!("refused") };
-        ours.channel = channel;
-        ours.server.poll_outbound(&mut ours.shared, &mut out).expect("room");
-        drop(out);
+        {
+            let mut out = Out::plain(&mut ours.output, Revision::Current);
+            let opened = ours.server.accept(now, &mut ours.shared, &request.open, 1, &mut out).expect("room");
+            let adit::mining::server::Opened::Channel(channel) = opened else { panic!("refused") };
+            ours.channel = channel;
+            ours.server.poll_outbound(&mut ours.shared, &mut out).expect("room");
+        }
         let sent = ours.output.len();
         ours.output.consume(sent).expect("that much");
         ours

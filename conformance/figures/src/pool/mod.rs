@@ -153,8 +153,7 @@ impl Scene {
         let served = Served::start(self)?;
         let before = served.resident()?;
         let mut devices = (0..count as u32).map(|n| Device::new(served.address, n)).collect::<Result<Vec<_>, _>>()?;
-        // What is still on the way comes to rest.
-        std::thread::sleep(Duration::from_millis(500));
+        rest();
         let resident = (served.resident()? - before).max(0.0) / count as f64;
         let outcome = |(name, what): &(&str, What)| {
             let share = matches!(what, What::Share { .. });
@@ -172,6 +171,12 @@ impl Scene {
         };
         rows.into_iter().map(outcome).collect()
     }
+}
+
+/// Lets what is still on the way come to rest.
+#[allow(clippy::disallowed_methods, reason = "nothing happens in another process at rest that could be waited for")]
+fn rest() {
+    std::thread::sleep(Duration::from_millis(500));
 }
 
 /// The pool's process.
