@@ -78,7 +78,7 @@ const GATE: GateConfig = GateConfig {
 /// what was searched before a restart.
 fn pool(run: u32, store: &Store) -> Box<Pool<Heap>> {
     let payouts = [Payout { script_pubkey: &SCRIPT, weight: 1 }];
-    let limits = PoolLimits { shares_per_second: NonZeroU32::new(30), share_burst: 60, ..PoolLimits::default() };
+    let limits = PoolLimits { shares_per_second: NonZeroU32::new(30), share_burst: 100, ..PoolLimits::default() };
     let (prefix, last_ticket) = ((run as u16).to_be_bytes(), store.durable_ticket);
     let config =
         PoolConfig { tag: b"/adit/", server_prefix: &prefix, last_ticket, limits, ..PoolConfig::new(&payouts) };
@@ -275,6 +275,8 @@ impl PoolNode {
         let now = net.time(Node::Pool);
         let (mut failure, mut tickets, mut broken) = (None, vec![], false);
         let (id, from) = (&mut client.id, client.from);
+        // What gathers while a node sleeps may be more at once than is allowed.
+        let slept = net.is_hurt(line);
         client.end.pump(net, |event, out| {
             match event {
                 Event::Opened(setup) => {
@@ -305,8 +307,8 @@ impl PoolNode {
                         }
                         Ok(_) => {}
                         Err(PoolError::Send(error)) => return Err(error),
-                        Err(_) if is_strange(from) => {
-                            *floods_ended += 1;
+                        Err(error) if is_strange(from) || slept && error == PoolError::TooManyShares => {
+                            *floods_ended += u64::from(is_strange(from));
                             broken = true;
                             // The connection is over: what else has come is not looked at.
                             return Err(Error::Misuse(Misuse::Closed));
