@@ -52,8 +52,12 @@ where
                 Err(error) => return Err(error.into()),
             },
             End::Shutdown { until, .. } if T::ENDS => return Ok(Step::Io(Io { read: false, wake: Some(until) })),
-            End::Linger { until } if T::ENDS => return Ok(Step::Io(Io { read: true, wake: Some(until) })),
+            // Looked at here, too: a peer that always sends keeps the timer from being asked.
+            End::Linger { until } if T::ENDS && now < until => {
+                return Ok(Step::Io(Io { read: true, wake: Some(until) }));
+            }
             End::Shutdown { .. } | End::Linger { .. } | End::Done => {
+                self.end = End::Done;
                 self.rest();
                 return Ok(Step::Turn(Turn::Closed));
             }

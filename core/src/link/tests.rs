@@ -603,6 +603,27 @@ fn the_orderly_end_delivers_then_ends_then_lingers() {
     assert_eq!(pair.server.connection().ending(), Some(Ending::Local));
 }
 
+/// The stream has something to read each time, so that its timer is never asked.
+#[test]
+fn a_peer_that_always_sends_is_not_waited_for_longer() {
+    let mut pair = plain();
+    pair.server.close();
+    assert!(matches!(pair.server().unwrap(), Driven::Waits(Some(_))), "lingers");
+    let mut reads = 0;
+    let turn = loop {
+        match pair.server.step(pair.now, WALL).unwrap() {
+            Step::Turn(turn) => break turn,
+            Step::Io(io) => assert!(io.read && reads < 20),
+        }
+        let read = pair.server.space().len();
+        pair.server.read::<Broken>(Ok(read), pair.now).unwrap();
+        pair.now = pair.now.saturating_add(Duration::from_millis(100));
+        reads += 1;
+    };
+    assert_eq!((turn, reads), (Turn::Closed, 20));
+    assert_eq!((pair.server().unwrap(), pair.server.held()), (Driven::Turn(Turn::Closed), (0, 0)));
+}
+
 #[test]
 fn a_stream_that_cannot_be_ended_is_over_and_one_that_is_slow_has_a_limit() {
     let mut pair = plain();
