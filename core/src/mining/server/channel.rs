@@ -106,6 +106,8 @@ pub(super) struct Channel<S: Storage> {
     pub(super) prefix_pending: bool,
     /// Has a job of the client's own making: the pool's are told again when that is over.
     pub(super) custom: bool,
+    /// Its client may bring such jobs, on any block: accepted shares are not forgotten with their block, only with their prefix.
+    pub(super) may_bring: bool,
     pub(super) told: Told,
     pub(super) jobs: S::List<LiveJob, LIVE_JOBS_INLINE, LIVE_JOBS_HEAP>,
     pub(super) duplicates: Duplicates<S>,
@@ -209,7 +211,7 @@ impl<S: Storage> Channel<S> {
         let present = job.generation == self.duplicates.generation();
         self.told = Told { serial: shared.book().prev_hash_serial(), active: present.then_some(book_id), future: None };
         // A custom job may have run ahead of this prevhash: what it found must not be forgotten.
-        if !custom_left {
+        if !custom_left && !self.may_bring {
             self.duplicates.prev_hash_changed();
         }
         self.release_old(shared);

@@ -219,18 +219,18 @@ impl<S: Storage> MiningServer<S> {
         let message = &request.message;
         let outcome = self
             .custom_fault(shared, message)
-            .and_then(|_| self.custom_place(shared.book(), message.channel_id).ok_or(Fault::NoRoom))
-            .and_then(|at| self.fill_custom(at, now, shared, message, coinbase).map(|()| at));
-        let at = match outcome {
-            Ok(at) => at,
+            .and_then(|_| Self::custom_job(now, shared, message, coinbase))
+            .and_then(|job| Ok((self.custom_place(shared.book(), message.channel_id).ok_or(Fault::NoRoom)?, job)));
+        let (at, mut job) = match outcome {
+            Ok(found) => found,
             Err(fault) => {
                 Self::send_custom_error(message, fault.code(self.revision), out)?;
                 return Ok(None);
             }
         };
         let id = self.last_job.checked_add(1).unwrap_or(1);
-        // The place was found above, and stays free until the answer is in the buffer.
-        let Some(job) = self.custom.get_mut(at) else { return Ok(None) };
+        // It was found above. What is in it lives on until the answer is in the buffer.
+        let Some(place) = self.custom.get_mut(at) else { return Ok(None) };
         out.send(&SetCustomMiningJobSuccess {
             channel_id: message.channel_id,
             request_id: message.request_id,
@@ -239,19 +239,16 @@ impl<S: Storage> MiningServer<S> {
             coinbase_tx_suffix: B064K::new(job.parts.suffix()).into(),
         })?;
         job.id = id;
-        job.channel_id = message.channel_id;
+        *place = job;
         self.last_job = id;
         if let Some(channel) = self.slots.index_of(message.channel_id).and_then(|index| self.slots.at_mut(index)) {
             channel.custom = true;
-            // Shares of jobs that are over for good need not be remembered.
+            // Jobs of blocks that are over; their shares stay remembered, for the client may bring such a block again.
             let (book, custom) = (shared.book(), &self.custom);
             channel.jobs.retain(|job| match job.source {
                 JobSource::Book(book_id) => book.live(book_id).is_some(),
                 JobSource::Custom => custom.iter().any(|custom| custom.id == job.id && custom.is_live(book)),
             });
-            if channel.jobs.is_empty() {
-                channel.duplicates.prev_hash_changed();
-            }
             let live = LiveJob {
                 id,
                 source: JobSource::Custom,
@@ -291,25 +288,26 @@ impl<S: Storage> MiningServer<S> {
         own.min_by_key(|(_, job)| job.id).map(|(at, _)| at)
     }
 
-    fn fill_custom(
-        &mut self,
-        at: usize,
+    /// The job that a request describes, yet without a number.
+    fn custom_job(
         now: Instant,
         shared: &Shared<S>,
         message: &SetCustomMiningJob<'_>,
         coinbase: CustomCoinbase<'_>,
-    ) -> Result<(), Fault> {
-        let job = self.custom.get_mut(at).ok_or(Fault::NoRoom)?;
-        job.free();
-        job.prev_hash = message.prev_hash.0;
-        job.min_ntime = message.min_ntime;
-        job.nbits = message.nbits;
-        job.network_target = Target::from_nbits(message.nbits).map_err(|_| Fault::Nbits)?;
-        job.version = message.version;
-        job.since = now;
-        job.serial = shared.book().prev_hash_serial();
+    ) -> Result<CustomJob<S>, Fault> {
+        let mut job = CustomJob {
+            id: 0,
+            channel_id: message.channel_id,
+            prev_hash: message.prev_hash.0,
+            min_ntime: message.min_ntime,
+            nbits: message.nbits,
+            network_target: Target::from_nbits(message.nbits).map_err(|_| Fault::Nbits)?,
+            version: message.version,
+            since: now,
+            serial: shared.book().prev_hash_serial(),
+            parts: Parts::default(),
+        };
         let parts = &mut job.parts;
-        parts.clear();
         match coinbase {
             CustomCoinbase::Parts { prefix, suffix } => {
                 parts.push_prefix(prefix).and_then(|()| parts.push_suffix(suffix)).map_err(|_| Fault::TooLarge)?;
@@ -320,7 +318,8 @@ impl<S: Storage> MiningServer<S> {
         if parts.prefix().len().max(parts.suffix().len()) > usize::from(u16::MAX) {
             return Err(Fault::TooLarge);
         }
-        message.merkle_path.iter().try_for_each(|hash| parts.push_path(hash)).map_err(|_| Fault::TooLarge)
+        message.merkle_path.iter().try_for_each(|hash| parts.push_path(hash)).map_err(|_| Fault::TooLarge)?;
+        Ok(job)
     }
 }
 
@@ -484,6 +483,13 @@ mod tests {
         assert!(bench.submit(&extended(channel, first, 1, &[0; 5])).is_ok());
         let second = accept(&mut bench, &request(channel), CustomCoinbase::AsGiven).unwrap();
         assert!(bench.submit(&extended(channel, second, 2, &[0; 5])).is_ok(), "its own oldest job makes room");
+        bench.taken();
+        assert_eq!(
+            accept(&mut bench, &request(channel), CustomCoinbase::Parts { prefix: &long, suffix: b"tail" }),
+            None
+        );
+        assert_eq!(error(&mut bench), "invalid-job-param-value-coinbase_tx_outputs");
+        assert!(bench.submit(&extended(channel, second, 3, &[0; 5])).is_ok(), "but not for one that is refused");
         assert_eq!(bench.submit(&extended(channel, first, 3, &[0; 5])).unwrap_err().reason, Reason::Stale);
     }
 
@@ -514,7 +520,7 @@ mod tests {
             (channel, channel, job.job_id, U256([3; 32]))
         );
         assert_eq!(bench.submit(&extended(channel, id, 3, &[0; 5])).unwrap_err().reason, Reason::Stale);
-        assert!(bench.server.slots.get(channel).unwrap().duplicates.is_empty(), "what is over is forgotten");
+        assert_eq!(bench.server.slots.get(channel).unwrap().duplicates.len(), 2, "the block may be brought again");
         assert!(bench.submit(&extended(channel, job.job_id, 1, &[0; 5])).is_ok());
         bench.taken();
 
@@ -530,6 +536,27 @@ mod tests {
         assert!(bench.sent().is_empty(), "its own job has precedence again");
         bench.block(4);
         assert!(matches!(bench.sent()[..], [ToClient::NewExtendedMiningJob(_), ToClient::SetNewPrevHash(_)]));
+    }
+
+    /// A client may name a block that is over, or was never the best: what it found there counts once however often it brings it.
+    #[test]
+    fn a_block_that_is_brought_again_pays_no_share_twice() {
+        for ahead in [1, 9] {
+            let (mut bench, channel) = bench(Revision::Draft);
+            let request = SetCustomMiningJob { prev_hash: U256([ahead; 32]), ..request(channel) };
+            let first = accept(&mut bench, &request, CustomCoinbase::AsGiven).unwrap();
+            bench.taken();
+            bench.submit(&extended(channel, first, 1, &[0; 5])).unwrap();
+            for n in 2..5 {
+                bench.block(n);
+                bench.sent();
+                let again = accept(&mut bench, &request, CustomCoinbase::AsGiven).unwrap();
+                bench.taken();
+                let twice = bench.submit(&extended(channel, again, 1, &[0; 5]));
+                assert_eq!(twice.map(|_| ()).unwrap_err().reason, Reason::Duplicate, "{ahead} after {n}");
+                assert!(bench.submit(&extended(channel, again, u32::from(n), &[0; 5])).is_ok());
+            }
+        }
     }
 
     /// D-CUST-1: what one channel brings for itself does not concern the others of its connection.

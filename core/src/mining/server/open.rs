@@ -203,6 +203,9 @@ impl<S: Storage> MiningServer<S> {
             old_number: None,
             prefix_pending: false,
             custom: false,
+            may_bring: open.kind == ChannelKind::Extended
+                && shared.config().custom_jobs
+                && self.flags.contains(SetupFlags::REQUIRES_WORK_SELECTION),
             told: Told::default(),
             jobs: Default::default(),
             duplicates: Duplicates::default(),

@@ -9,7 +9,9 @@ pub trait Policy {
     /// Whether a channel may be opened under this `user_identity`.
     fn authorize(&mut self, connection: ConnectionId, request: &OpenRequest<'_>) -> Result<(), Refusal>;
 
-    /// Whether a custom job may be mined: checks its token. `Err` carries the code for the client (D-CUST-5). Denies unless
+    /// Whether a custom job may be mined: checks its token, and that the block it builds on is the best one or about to be. The pool knows
+    /// only its own tip: work on a block that is over would be paid for nothing, and where a prefix was given to another channel since, what
+    /// was found there for it before would count again. `Err` carries the code for the client (D-CUST-5). Denies unless
     /// overridden: without job negotiation no token was ever given out.
     fn custom_job(
         &mut self,
