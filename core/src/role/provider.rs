@@ -389,6 +389,28 @@ mod tests {
         assert_eq!(wanted(&house), (0, None));
     }
 
+    /// D-TDP-5, D-TDP-6: who comes back finds the template that was made for it, and would be left with that one.
+    #[test]
+    fn a_client_that_newer_templates_have_no_room_for_waits_for_one_that_has() {
+        let mut house = House::with_tip();
+        let news = |house: &mut House, room| house.provider.new_template(&template(Basis::Tip, room)).expect("taken");
+        let first = house.provider.connect(Revision::Draft).expect("room");
+        house.handle(first, constraints(900)).expect("taken");
+        house.serve();
+        news(&mut house, 900);
+        house.serve();
+        house.provider.disconnect(first);
+        let again = house.provider.connect(Revision::Draft).expect("room");
+        house.handle(again, constraints(900)).expect("taken");
+        assert_eq!(house.serve(), [(again, vec!["NewTemplate", "SetNewPrevHash"])]);
+        assert_eq!(house.provider.wanted(), None);
+        news(&mut house, 100);
+        assert_eq!(house.serve(), [(again, vec![])]);
+        assert_eq!(house.provider.wanted().map(|wanted| wanted.max_additional_size), Some(900));
+        news(&mut house, 900);
+        assert_eq!((house.provider.wanted(), house.serve()), (None, vec![(again, vec!["NewTemplate"])]));
+    }
+
     /// D-TDP-5: what nobody can use is not asked of the owner, or no one who needs more room later would ever be served.
     #[test]
     fn an_impossible_wish_is_refused_and_costs_the_others_nothing() {

@@ -202,12 +202,13 @@ impl TemplateServer {
         }
     }
 
-    /// Whether the client waits for a template that the book does not have: none on the tip leaves the room it needs.
+    /// Whether the client waits for a template that the book does not have: none on the tip leaves the room it needs, or the newest does not.
     #[must_use]
     pub fn is_starved<S: Storage>(&self, book: &TemplateBook<S>) -> bool {
         let Some(need) = self.constraints else { return false };
-        book.sequence() != self.told_tip && book.best(need).is_none_or(|best| best.id() < self.next_id)
-            || book.best(need).is_none()
+        let newest = book.best(Constraints::default()).map(Template::id);
+        let Some(best) = book.best(need).map(Template::id) else { return true };
+        newest.is_some_and(|newest| best < newest) || book.sequence() != self.told_tip && best < self.next_id
     }
 
     /// Answers [`Request::Transactions`]: all transactions of the template but the coinbase, in block order, with their witness
