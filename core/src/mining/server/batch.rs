@@ -114,9 +114,8 @@ impl<S: Storage> ShareBatch<S> {
         for share in self.prepared.iter().flatten() {
             let _ = self.headers.push(share.header.to_bytes());
         }
-        while self.hashes.len() < self.headers.len() {
-            let _ = self.hashes.push([0; 32]);
-        }
+        // Without memory for it a share goes unhashed, and meets no target.
+        while self.hashes.len() < self.headers.len() && self.hashes.push([0; 32]).is_ok() {}
         hash(&self.headers, &mut self.hashes);
     }
 

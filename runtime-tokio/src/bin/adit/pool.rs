@@ -262,8 +262,11 @@ fn restore(pool: &mut Pool<Heap>, blocks: Vec<Unsent>, now: UnixTime, events: &E
         };
         let is_old = now.as_secs().saturating_sub(block.ntime) > WORTHLESS_AFTER;
         let queued = !is_old && pool.restore_block(&held);
-        let fate =
-            if queued { "is handed over when the provider can be reached" } else { "is given up: it is too old" };
+        let fate = match (queued, is_old) {
+            (true, _) => "is handed over when the provider can be reached",
+            (false, true) => "is given up: it is too old",
+            (false, false) => "is given up: there is no room for it",
+        };
         let (template, nonce) = (block.template_id, block.nonce);
         let message = format!(
             "a block of template {template}, nonce {nonce}, that the last run found and could not hand over {fate}"
