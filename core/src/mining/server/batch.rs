@@ -253,6 +253,51 @@ mod tests {
         assert_eq!(longest.iter().max(), Some(&(ANSWER_LEN - 18)), "without a record");
     }
 
+    /// D-MIN-6: what ends between the halves ends its shares, and only those; a share that comes twice in one batch counts once.
+    #[test]
+    fn what_happens_between_the_halves_counts() {
+        for block in [false, true] {
+            let mut bench = Bench::draft();
+            let (kept, job) = bench.ready(ChannelKind::Extended);
+            let (closed, other) = bench.ready(ChannelKind::Standard);
+            let shares = [
+                extended(kept, job, 1, &[0; 5]),
+                standard(closed, other, 1),
+                extended(kept, 4_711, 1, &[0; 5]),
+                extended(kept, job, 1, &[0; 5]),
+                extended(kept, job, 2, &[0; 5]),
+            ];
+            let mut batch = ShareBatch::default();
+            for share in &shares {
+                batch.push(Submitted::of(share).unwrap()).unwrap();
+            }
+            bench.server.prepare_batch(bench.now, &bench.shared, &mut batch);
+            batch.hash(lanes::fold_paths::<4>, lanes::hash_headers::<4>);
+            if block {
+                bench.block(9);
+            }
+            let close = crate::message::mining::CloseChannel { channel_id: closed, reason_code: "".into() };
+            assert!(bench.receive(&ToServer::CloseChannel(close)).is_ok());
+            let mut seen = Vec::new();
+            while let Some(next) = batch.next_hashed() {
+                let concluded =
+                    next.and_then(|(share, hash)| bench.server.conclude(bench.now, &mut bench.shared, &share, &hash));
+                seen.push(concluded.map(|share| share.ticket).map_err(|rejection| rejection.reason));
+            }
+            let live = |ticket| if block { Err(Reason::Stale) } else { ticket };
+            assert_eq!(
+                seen,
+                [
+                    live(Ok(1)),
+                    Err(Reason::InvalidChannel),
+                    Err(Reason::InvalidJob),
+                    live(Err(Reason::Duplicate)),
+                    live(Ok(2))
+                ]
+            );
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(64))]
 
