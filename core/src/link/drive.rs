@@ -57,7 +57,10 @@ where
                 return Ok(Step::Io(Io { read: true, wake: Some(until) }));
             }
             End::Shutdown { .. } | End::Linger { .. } | End::Done => {
-                self.end = End::Done;
+                // Others are at that end when they come here.
+                if T::ENDS {
+                    self.end = End::Done;
+                }
                 self.rest();
                 return Ok(Step::Turn(Turn::Closed));
             }
