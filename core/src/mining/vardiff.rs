@@ -51,13 +51,15 @@ pub struct Vardiff {
     squares: f64,
     /// No window has confirmed the target yet.
     searching: bool,
+    /// The window began with a change.
+    changed: bool,
 }
 
 impl Vardiff {
     /// Begins to observe.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self { since: now, hashes: 0.0, squares: 0.0, searching: true }
+        Self { since: now, hashes: 0.0, squares: 0.0, searching: true, changed: false }
     }
 
     /// Counts an accepted share of a job whose target takes so many hashes. Call [`Self::evaluate`] behind it, so that a flood ends early.
@@ -76,6 +78,10 @@ impl Vardiff {
     /// The target that the channel should have instead of its present one, which takes `unit` hashes, when the difference is more than chance
     /// and worth a message. The caller bounds it by what client and server allow. Begins a new window with each change.
     pub fn evaluate(&mut self, now: Instant, unit: f64, config: &VardiffConfig) -> Option<Target> {
+        // What came in one piece is of one moment, and was judged with the change.
+        if self.changed && now <= self.since {
+            return None;
+        }
         let expected = now.saturating_since(self.since).as_secs_f64() * config.shares_per_minute / 60.0;
         // In hashes, not in shares: divisions are what each share pays for here.
         let off = self.hashes - expected * unit;
@@ -93,7 +99,8 @@ impl Vardiff {
             self.fade(now);
             return None;
         }
-        *self = Self { searching: ratio >= LARGEST_STEP || ratio * LARGEST_STEP <= 1.0, ..Self::new(now) };
+        *self =
+            Self { searching: ratio >= LARGEST_STEP || ratio * LARGEST_STEP <= 1.0, changed: true, ..Self::new(now) };
         Target::from_expected_hashes(unit * ratio)
     }
 
@@ -261,6 +268,24 @@ mod tests {
         channel.vardiff.record(channel.target.expected_hashes());
         channel.evaluate();
         assert!((channel.target.difficulty() - 16.0).abs() < 1e-6);
+    }
+
+    /// A server checks shares in batches, all at one time; the rest of a batch says nothing about the target that its beginning led to.
+    #[test]
+    fn one_batch_changes_the_target_once() {
+        let old = Target::from_difficulty(1.0).unwrap();
+        let mut channel = Channel::new(old);
+        channel.now = Instant::from_millis(5);
+        for _ in 0..64 {
+            channel.vardiff.record(old.expected_hashes());
+            channel.evaluate();
+        }
+        assert_eq!(channel.changes, 1);
+        assert!((channel.target.difficulty() - 16.0).abs() < 1e-6);
+        channel.now = Instant::from_millis(6);
+        channel.vardiff.record(old.expected_hashes());
+        channel.evaluate();
+        assert_eq!(channel.changes, 2, "a flood that goes on");
     }
 
     #[test]
