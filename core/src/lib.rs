@@ -1,5 +1,29 @@
 //! Stratum V2 as pure state machines: no I/O, no clock, no random numbers, no allocator.
 //!
+//! # Start here
+//!
+//! - A client over any stream, as below: a [`session`] of a [`connection`], and the [`message`]s that it sends and takes.
+//! - A runtime of your own: [`link`] has the turns of reading, handling and writing, time limits and orderly ends; you bring streams, timers
+//!   and wakers. `adit-tokio` and `adit-smol` are two such runtimes.
+//! - Firmware: `adit-embassy` connects, reconnects and hashes, with [`role::device`] in it; no feature of this package is needed.
+//! - A server, or a device with many connections: [`role`] has pool, template provider and device; [`mining`] and [`template`] have both sides
+//!   of one connection's protocol, if your server keeps its own books.
+//!
+//! A peer's fault, the caller's misuse and a full buffer are different errors ([`error`]). How secrets and time get in: as arguments.
+//!
+//! # Features
+//!
+//! None by default. `alloc`: lists and sets that grow (`storage::Heap`), leased buffers and the settings that hold them (`link::LinkSettings`),
+//! `dial` and `gate`; for servers. State machines are the same with and without it.
+//!
+//! # Example
+//!
+//! Connects, sets up and opens a channel:
+//!
+#![doc = concat!("```\n", include_str!("../doc/open_channel.rs"), "```")]
+//!
+//! # Modules
+//!
 //! Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`time`], [`error`], [`config`], [`storage`], [`hash`]: plain values that everything shares, and SHA-256d.

@@ -1,4 +1,4 @@
-//! Where lists and sets live: in the value itself ([`Inline`]) or on the heap ([`Heap`], feature `alloc`).
+//! Where lists and sets live: in the value itself ([`Inline`]) or on the heap (`Heap`, feature `alloc`).
 //!
 //! A machine is generic over [`Storage`], so that one implementation serves a control board and a pool. Every collection has
 //! two bounds: how many places it keeps inline, and how far it may grow on the heap. Both are hard: a full collection says
@@ -25,7 +25,7 @@ pub trait Storage {
     /// Whether lists grow past their inline places.
     const GROWS: bool;
 
-    /// A list of at most `INLINE` elements for [`Inline`], of at most `HEAP` elements for [`Heap`].
+    /// A list of at most `INLINE` elements for [`Inline`], of at most `HEAP` elements for `Heap`.
     type List<T, const INLINE: usize, const HEAP: usize>: List<T>;
     /// A set of numbers with the same two bounds. `INLINE` must be a power of two.
     type Set<const INLINE: usize, const HEAP: usize>: Set;

@@ -1,6 +1,10 @@
 //! The README's example: it is in the README word for word, and it works against a pool's side of the protocol.
 
-use std::error::Error;
+// As a module it has its own imports only, as it would where a reader pastes it.
+#[path = "../../../core/doc/open_channel.rs"]
+#[allow(unreachable_pub, reason = "public where it is pasted")]
+mod open_channel;
+
 use std::io::{self, Read, Write};
 
 use adit::buffer::{Input, Output};
@@ -9,14 +13,13 @@ use adit::connection::{
 };
 use adit::crypto::{RustCrypto, Secret};
 use adit::message::common::SetupConnection;
-use adit::message::mining::{OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, ToClient, ToServer};
+use adit::message::mining::{OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, ToServer};
 use adit::noise::x25519::{self, Authentication, Authority, Identity};
-use adit::protocol::{Initiator, Mining, Responder};
+use adit::protocol::{Mining, Responder};
 use adit::session::Session;
 use adit::time::{Instant, UnixTime};
 use adit::wire::{B032, Str0255, U256};
-
-include!("open_channel.rs");
+use open_channel::open_channel;
 
 const WALL: UnixTime = UnixTime::from_secs(1_700_000_000);
 
@@ -24,8 +27,8 @@ const WALL: UnixTime = UnixTime::from_secs(1_700_000_000);
 fn the_readme_shows_the_example_that_is_tested_here() {
     let readme = include_str!("../../../README.md");
     assert!(
-        readme.contains(include_str!("open_channel.rs")),
-        "copy conformance/tests/readme/open_channel.rs into the README"
+        readme.contains(include_str!("../../../core/doc/open_channel.rs")),
+        "copy core/doc/open_channel.rs into the README"
     );
 }
 

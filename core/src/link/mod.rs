@@ -157,7 +157,7 @@ where
     O: AsRef<[u8]> + AsMut<[u8]>,
     T: Terms<I, O>,
 {
-    /// A link for a session. Where buffers are leased they may be empty; [`LinkSettings::session`] makes such a session.
+    /// A link for a session. Where buffers are leased they may be empty; `LinkSettings::session` (feature `alloc`) makes such a session.
     pub fn new(session: Session<S, Pr, I, O, P>, terms: T, now: Instant) -> Self {
         let frames = if T::PACED { terms.frames().map(|rate| TokenBucket::new(rate, now)) } else { None };
         Self {

@@ -46,6 +46,9 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     /// D-CUST-3: work on a custom job begins with the server's answer. `job` is what was asked for, with its request's number. On the block that
     /// the channel builds on it takes the place of the job in work, whose shares still count; on another one it ends all jobs, as a prevhash does.
     ///
+    /// In the draft the answer says what the coinbase is, and this mines it as it is: the server may have put another one, with other outputs, in the
+    /// place of that which was asked for (D-CUST-4). An owner who cares compares `coinbase_tx_prefix` and `coinbase_tx_suffix` first.
+    ///
     /// Call it only while its block is still the one to build on: whether a prevhash that came meanwhile is newer, only the owner can know.
     pub fn start_custom(
         &mut self,

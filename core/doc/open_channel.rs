@@ -1,3 +1,13 @@
+use adit::buffer::{Input, Output};
+use adit::connection::{Connection, Event, InitiatorConfig, Progress};
+use adit::message::common::SetupConnection;
+use adit::message::mining::{OpenStandardMiningChannel, ToClient};
+use adit::protocol::{Initiator, Mining};
+use adit::session::Session;
+use adit::time::{Instant, UnixTime};
+use std::error::Error;
+use std::io::{Read, Write};
+
 /// Connects to a pool and opens a channel, over any stream of bytes.
 pub fn open_channel<L: Read + Write>(
     mut link: L,
