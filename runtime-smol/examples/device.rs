@@ -8,7 +8,7 @@
 
 mod common;
 
-use std::{error::Error, sync::Arc, thread, time::Duration};
+use std::{error::Error, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use adit::{
     mining::client::{Solution, Work},
@@ -17,10 +17,10 @@ use adit::{
 use adit_native::crypto::Fastest;
 use adit_smol::{
     clock::Clock,
-    device::{DeviceHandle, DeviceTask},
+    device::{DeviceHandle, DeviceNews, DeviceTask},
     link::LinkSettings,
     shutdown::Shutdown,
-    upstream::{Upstream, UpstreamConfig},
+    upstream::{Upstream, UpstreamConfig, UpstreamState},
     watch,
 };
 use smol::{
@@ -33,11 +33,11 @@ const WAITING: usize = 16;
 /// How long the last shares may wait for their answers.
 const GRACE: Duration = Duration::from_secs(10);
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(url), Some(user)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: device stratum2+tcp://host[:port]/KEY account.worker".into());
-    };
+fn main() -> ExitCode {
+    common::main("device stratum2+tcp://host[:port]/KEY account.worker", run)
+}
+
+fn run([url, user]: [String; 2]) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
     let links = Arc::new(LinkSettings::new(clock.clone(), 2));
     let upstream = Upstream::new(UpstreamConfig::new(common::server(&url)?), links);
@@ -71,7 +71,7 @@ async fn tell(handle: &DeviceHandle) {
     let events = async {
         loop {
             match news.recv().await {
-                Ok(news) => println!("{news:?}"),
+                Ok(news) => say(news),
                 Err(async_broadcast::RecvError::Overflowed(missed)) => println!("{missed} news missed"),
                 Err(async_broadcast::RecvError::Closed) => return,
             }
@@ -79,10 +79,40 @@ async fn tell(handle: &DeviceHandle) {
     };
     let states = async {
         while link.changed().await.is_ok() {
-            println!("{:?}", *link.borrow());
+            match &*link.borrow() {
+                UpstreamState::Idle => {}
+                UpstreamState::Connecting { server } => println!("connecting to {server}"),
+                UpstreamState::Open { server } => println!("connected to {server}"),
+                UpstreamState::Waiting { server, wait, why } => {
+                    println!("{server}: {why}; next attempt in {:.1} s", wait.as_secs_f64());
+                }
+                UpstreamState::Stopped => println!("disconnected"),
+            }
         }
     };
     zip(events, states).await;
+}
+
+/// One piece of news as a line. Of accepted shares only the number: the pool counts their difficulty in whole numbers, which is 0 for a device as
+/// slow as this one.
+fn say(news: DeviceNews) {
+    match news {
+        DeviceNews::Ready => println!("set up; asking for a channel"),
+        DeviceNews::SetupRefused { code } => println!("the pool refuses the connection: {code}"),
+        DeviceNews::ChannelOpened { channel_id } => println!("channel {channel_id} is open"),
+        DeviceNews::OpenRefused { code } => println!("no channel for now: {code}"),
+        DeviceNews::ChannelClosed { code } => println!("the pool closed the channel: {code}"),
+        DeviceNews::Work => println!("other work"),
+        DeviceNews::NewTarget => println!("later jobs have another target"),
+        DeviceNews::Accepted { count, last_sequence_number, .. } => {
+            println!("accepted: {count}, the last of them share {last_sequence_number}");
+        }
+        DeviceNews::Rejected { sequence_number, code } => println!("share {sequence_number} rejected: {code}"),
+        DeviceNews::NotSent(why) => println!("{why}"),
+        DeviceNews::UpdateRefused { code } => println!("the pool does not take the hash rate: {code}"),
+        DeviceNews::Reconnect { host, port } => println!("the pool sends this device to {host}:{port}"),
+        DeviceNews::Fatal(why) => println!("{why}"),
+    }
 }
 
 /// Searches the newest work: all nonces of the earliest time, then of later ones as far as they are allowed (D-SHARE-2). Ends when the

@@ -10,7 +10,7 @@
 
 mod common;
 
-use std::{error::Error, net::SocketAddr, sync::Arc, thread, time::Duration};
+use std::{error::Error, net::SocketAddr, process::ExitCode, sync::Arc, thread, time::Duration};
 
 use adit::{
     address::AuthorityKey,
@@ -46,11 +46,11 @@ const GRACE: Duration = Duration::from_secs(10);
 /// How long the certificate is good. A pool that runs for longer puts another one into the watched configuration in time.
 const VALID: u32 = 86_400 * 90;
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(listen), Some(provider), Some(script)) = (arguments.next(), arguments.next(), arguments.next()) else {
-        return Err("usage: pool LISTEN stratum2+tcp://provider[:port]/KEY SCRIPT".into());
-    };
+fn main() -> ExitCode {
+    common::main("pool LISTEN stratum2+tcp://provider[:port]/KEY SCRIPT", run)
+}
+
+fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
     let script = hex(&script).ok_or("the script is not hex")?;
     let clock = Clock::start();
     let links = Arc::new(LinkSettings::new(clock.clone(), 256));
@@ -101,7 +101,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn store(mut accepted: queue::Receiver<AcceptedShare>, handle: &PoolHandle) {
     while let Some(AcceptedShare { share, user, .. }) = accepted.recv().await {
         let block = if share.block.is_some() { ", a block" } else { "" };
-        println!("{} {}: difficulty {}{block}", share.ticket, String::from_utf8_lossy(&user), share.difficulty);
+        println!("{} {}: difficulty {:.3e}{block}", share.ticket, String::from_utf8_lossy(&user), share.difficulty);
         handle.stored(share.ticket);
     }
 }

@@ -1,6 +1,6 @@
-//! What both examples need: a server by its URL, and a person who presses Enter.
+//! What both examples need: their arguments, a server by its URL, and a person who presses Enter.
 
-use std::{error::Error, io};
+use std::{error::Error, io, process::ExitCode};
 
 use adit::{
     address::{Host, Url},
@@ -8,6 +8,29 @@ use adit::{
     noise::x25519::{self, Authentication},
 };
 use adit_smol::upstream::Server;
+
+/// Runs an example with exactly `N` arguments. `--help` shows the usage, with status 0; another number of arguments is status 2, an error 1.
+pub(crate) fn main<const N: usize>(
+    usage: &str,
+    run: impl FnOnce([String; N]) -> Result<(), Box<dyn Error>>,
+) -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
+        println!("usage: {usage}");
+        return ExitCode::SUCCESS;
+    }
+    let Ok(arguments) = arguments.try_into() else {
+        eprintln!("usage: {usage}");
+        return ExitCode::from(2);
+    };
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 /// The server at `stratum2+tcp://host[:port]/KEY`. Without a key nobody could say who answers, so that is an error.
 pub(crate) fn server(url: &str) -> Result<Server, Box<dyn Error>> {
