@@ -286,7 +286,9 @@ impl core::error::Error for NbitsError {}
 ///
 /// What a server sets is made of hash rates and difficulties, of which nobody knows more digits; a channel remembers one target
 /// for each live job, so 28 bytes saved each time matter. Making one rounds down, never past what a client asked for.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+///
+/// The order is that of the numbers: a mantissa without its top bit has shift 0.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PackedTarget(u32);
 
 impl PackedTarget {
@@ -303,6 +305,20 @@ impl PackedTarget {
         let high = u128::from(limbs.get(at + 1).copied().unwrap_or(0));
         let mantissa = ((high << 64 | low) >> (shift % 64)) as u32 & 0x00ff_ffff;
         Self(shift << 24 | mantissa)
+    }
+
+    /// `target` rounded up to 24 significant bits; down when that is past 256 bits.
+    #[must_use]
+    pub fn ceil(target: Target) -> Self {
+        const TOP: u32 = 232 << 24 | 0x00ff_ffff;
+        let floor = Self::floor(target);
+        if floor.0 >= TOP || floor.target() >= target {
+            return floor;
+        }
+        match floor.0 & 0x00ff_ffff {
+            0x00ff_ffff => Self(((floor.0 >> 24) + 1) << 24 | 0x0080_0000),
+            _ => Self(floor.0 + 1),
+        }
     }
 
     /// The target.
@@ -441,6 +457,15 @@ mod tests {
         })
     }
 
+    #[test]
+    fn rounding_up_carries_and_stops_at_the_top() {
+        let mut bytes = [0xff; 32];
+        bytes[31] = 0;
+        let all_ones = Target::from(U256(bytes));
+        assert_eq!(PackedTarget::ceil(all_ones).target(), Target::shifted(1, 248));
+        assert_eq!(PackedTarget::ceil(Target::MAX), PackedTarget::floor(Target::MAX));
+    }
+
     proptest! {
         /// The order of targets is the order of the numbers, highest byte first.
         #[test]
@@ -482,6 +507,18 @@ mod tests {
             } else {
                 prop_assert_eq!(target, Target::ZERO);
             }
+        }
+
+        /// Rounding up is never harder, a neighbour of rounding down, and in the order of numbers.
+        #[test]
+        fn packed_targets_round_up_a_little(target in any_target(), other in any_target()) {
+            let (floor, ceil) = (PackedTarget::floor(target), PackedTarget::ceil(target));
+            let past = target > PackedTarget::floor(Target::MAX).target();
+            prop_assert!(ceil.target() >= target || past);
+            prop_assert!(ceil.target().to_f64() <= target.to_f64() * (1.0 + 2_f64.powi(-22)));
+            prop_assert_eq!(PackedTarget::ceil(floor.target()), floor);
+            let other = PackedTarget::floor(other);
+            prop_assert_eq!(floor.cmp(&other), floor.target().cmp(&other.target()));
         }
 
         /// A packed target is never easier than what it was made of, and at most 2 to the minus 23rd harder.

@@ -47,6 +47,19 @@ impl House {
 
     /// The same with these changes to the provider's example.
     pub(crate) fn with_provider(changes: &[(&str, &str)]) -> Self {
+        let pool = [
+            ("per_minute = 6.0", "per_minute = 6000.0"),
+            ("minimum_difficulty = 0.0001", "minimum_difficulty = 0.000001"),
+        ];
+        Self::with(changes, &pool)
+    }
+
+    /// As a newcomer makes it: the examples with nothing changed but keys and ports.
+    pub(crate) fn as_shown() -> Self {
+        Self::with(&[], &[])
+    }
+
+    fn with(of_provider: &[(&str, &str)], of_pool: &[(&str, &str)]) -> Self {
         let (provider_keys, pool_keys) = (Keys::new(), Keys::new());
         let house =
             Self { directory: tempfile::tempdir().unwrap(), provider_port: port(), pool_port: port(), pool_keys };
@@ -55,20 +68,17 @@ impl House {
             ("127.0.0.1:8442", listen.as_str()),
             ("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", &provider_keys.secret),
         ];
-        provider.extend(changes);
+        provider.extend(of_provider);
         house.configure("provider", "provider", &provider);
-        house.configure(
-            "pool",
-            "pool",
-            &[
-                ("127.0.0.1:34254", &format!("127.0.0.1:{}", house.pool_port)),
-                ("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", &house.pool_keys.secret),
-                ("127.0.0.1:8442", &format!("127.0.0.1:{}", house.provider_port)),
-                ("REPLACE-WITH-THE-PROVIDER-KEY", &provider_keys.public),
-                ("per_minute = 6.0", "per_minute = 6000.0"),
-                ("minimum_difficulty = 1.0", "minimum_difficulty = 0.000001"),
-            ],
-        );
+        let listen = format!("127.0.0.1:{}", house.pool_port);
+        let mut pool = vec![
+            ("127.0.0.1:34254", listen.as_str()),
+            ("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", &house.pool_keys.secret),
+        ];
+        let provider = format!("127.0.0.1:{}", house.provider_port);
+        pool.extend([("127.0.0.1:8442", provider.as_str()), ("REPLACE-WITH-THE-PROVIDER-KEY", &provider_keys.public)]);
+        pool.extend(of_pool);
+        house.configure("pool", "pool", &pool);
         house
     }
 

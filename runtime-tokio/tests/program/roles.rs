@@ -71,6 +71,33 @@ fn three_processes_find_a_block_and_keep_it() {
     provider.end().well();
 }
 
+/// What the examples say must do: shares as easy as the chain's blocks are, no warning, a block.
+#[test]
+fn the_examples_find_a_block() {
+    let house = House::as_shown();
+    let mut provider = house.provider();
+    let pool = house.pool();
+    let miner = miner(&house);
+    provider.event("block_found", |_| true);
+    miner.end().well();
+    let pool = pool.end().well();
+    assert!(!pool.events().iter().any(|event| event["event"] == "warning"), "{:?}", pool.lines);
+    provider.end().well();
+}
+
+#[test]
+fn a_pool_whose_shares_are_harder_than_blocks_says_that_blocks_are_lost() {
+    let house = House::as_shown();
+    let provider = house.provider();
+    house.vary("pool", "hard", "minimum_difficulty = 0.0001", "minimum_difficulty = 1.0");
+    let mut pool = house.start("pool", "hard");
+    let warning = pool.event("warning", |_| true);
+    let message = warning["message"].as_str().unwrap();
+    assert!(message.contains("shares.minimum_difficulty") && message.contains("100% of the blocks"), "{message}");
+    pool.end().well();
+    provider.end().well();
+}
+
 #[test]
 fn a_miner_with_another_authority_key_says_so_and_keeps_trying() {
     let house = House::new(NEVER);

@@ -137,10 +137,26 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    /// Sets the target for later jobs: within what the client accepts (D-OPEN-5), and not easier than the pool allows. It may be harder than
-    /// the network's, as on test networks whose blocks would be a flood of shares.
+    /// Sets the target for later jobs: within what the client accepts (D-OPEN-5), not easier than the pool allows, and within these bounds
+    /// not harder than a block's, see [`Self::keep_blocks`].
     pub(super) fn set_target(&mut self, target: Target, shared: &Shared<S>) {
-        self.target = PackedTarget::floor(target.min(shared.config().easiest_target).min(self.max_target.target()));
+        self.target = PackedTarget::floor(target.min(self.bound(shared)));
+        self.keep_blocks(shared);
+    }
+
+    /// Makes the target as easy as the current block's. A hash between the two would be a block that the client never sends. The bounds of pool
+    /// and client win: a pool on a test network whose blocks would be a flood of shares sets its own.
+    pub(super) fn keep_blocks(&mut self, shared: &Shared<S>) {
+        let Some(prev) = shared.book().prev_hash() else { return };
+        let block = PackedTarget::ceil(prev.network_target);
+        if self.target < block {
+            self.target = self.target.max(block.min(PackedTarget::floor(self.bound(shared))));
+        }
+    }
+
+    /// The easiest target that pool and client both allow.
+    fn bound(&self, shared: &Shared<S>) -> Target {
+        shared.config().easiest_target.min(self.max_target.target())
     }
 
     /// Whether the client has to hear of a target, or works on a job whose target is far off.

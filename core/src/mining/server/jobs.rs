@@ -149,6 +149,8 @@ impl<S: Storage> Channel<S> {
     /// D-EXN-1, D-TGT-1: prefix and target count for jobs behind them, so they go first.
     fn tell_prefix_and_target(&mut self, shared: &mut Shared<S>, out: &mut Out<'_>) -> Result<(), Error> {
         self.move_if_due(shared);
+        // The tip may be new, and its blocks easier.
+        self.keep_blocks(shared);
         if self.prefix_pending {
             let prefix = self.prefix(self.duplicates.generation(), shared);
             out.send(&SetExtranoncePrefix { channel_id: self.id, extranonce_prefix: prefix.as_slice().into() })?;

@@ -83,6 +83,12 @@ impl Bench {
         self.shared.set_prev_hash(self.now, prev(n), self.templates).unwrap();
     }
 
+    /// A new block on a network of this target.
+    pub(super) fn block_of(&mut self, n: u8, network_target: Target) {
+        self.job(true);
+        self.shared.set_prev_hash(self.now, PrevHash { network_target, ..prev(n) }, self.templates).unwrap();
+    }
+
     pub(super) fn receive(&mut self, message: &ToServer<'static>) -> Result<Received<'static>, Error> {
         let mut out = Out::plain(&mut self.output, self.revision);
         self.server.receive(self.now, &mut self.shared, message, &mut out)

@@ -152,6 +152,52 @@ fn the_first_target_respects_both_sides() {
     assert!(bench.server.channel(id).unwrap().target() <= theirs);
 }
 
+/// D-TGT-1: no channel's target is harder than a block's, when it opens nor when the tip brings easier blocks, and it is told before the prevhash.
+/// A client that sends nothing between the two would lose the block.
+#[test]
+fn a_target_is_never_harder_than_the_blocks() {
+    let block = Target::from_expected_hashes(8_388_608.0).unwrap();
+    let mut bench = Bench::new(Revision::Draft, no_flags(), config());
+    bench.block_of(1, block);
+    // The announced rate alone makes difficulty 1.
+    let id = bench.try_open(&open_standard(1, RATE)).unwrap();
+    let target = |bench: &Bench| bench.server.channel(id).unwrap().target();
+    assert!(target(&bench) >= block && target(&bench).expected_hashes() > 8_388_000.0, "{:?}", target(&bench));
+    bench.sent();
+    let easier = Target::from_expected_hashes(65_536.0).unwrap();
+    bench.block_of(2, easier);
+    let sent = bench.sent();
+    let told = sent.iter().position(|message| matches!(message, ToClient::SetTarget(_))).unwrap();
+    let tip = sent.iter().position(|message| matches!(message, ToClient::SetNewPrevHash(_))).unwrap();
+    assert!(told < tip && target(&bench) >= easier, "{sent:?}");
+    // Harder blocks again: the channel's own rate counts again once there is a reason to look at it.
+    bench.block(3);
+    bench.sent();
+    let _ = bench.receive(&update(id, RATE * 2.0, Target::MAX)).unwrap();
+    assert!((target_told(&bench.sent()).unwrap().difficulty() - 2.0).abs() < 1e-3);
+}
+
+/// D-OPEN-5: what pool and client allow at most is above that: a pool may want fewer shares than there are blocks on a test network.
+#[test]
+fn bounds_are_above_the_blocks_target() {
+    let own = Target::from_difficulty(0.5).unwrap();
+    let mut bench = Bench::new(Revision::Draft, no_flags(), ServerConfig { easiest_target: own, ..config() });
+    bench.block_of(1, Target::from_nbits(0x207f_ffff).unwrap());
+    let id = bench.try_open(&open_standard(1, RATE)).unwrap();
+    let granted = bench.server.channel(id).unwrap().target();
+    assert!(granted <= own && granted.difficulty() < 0.501, "{granted:?}");
+    let theirs = Target::from_difficulty(3.0).unwrap();
+    let _ = bench.receive(&update(id, RATE, theirs)).unwrap();
+    assert!(target_told(&bench.sent()).unwrap() <= theirs);
+}
+
+fn target_told(sent: &[ToClient<'_>]) -> Option<Target> {
+    sent.iter().find_map(|message| match message {
+        ToClient::SetTarget(set) => Some(Target::from(set.maximum_target)),
+        _ => None,
+    })
+}
+
 /// D-CHAN-1: an id never means another channel later, also when its place is used again.
 #[test]
 fn ids_are_never_used_again() {
@@ -372,11 +418,7 @@ fn updates_move_the_target() {
     assert!(bench.sent().is_empty(), "nothing new, no answer");
     let _ = bench.receive(&update(channel, RATE * 1_000.0, wish)).unwrap();
     let sent = bench.sent();
-    let target = sent.iter().find_map(|message| match message {
-        ToClient::SetTarget(set) => Some(Target::from(set.maximum_target)),
-        _ => None,
-    });
-    assert!((target.unwrap().difficulty() - 1_000.0).abs() < 1.0);
+    assert!((target_told(&sent).unwrap().difficulty() - 1_000.0).abs() < 1.0);
 }
 
 /// D-UPD-4: each fault has its code.

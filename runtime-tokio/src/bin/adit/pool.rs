@@ -32,7 +32,7 @@ use tokio::sync::broadcast::error::RecvError;
 use crate::config::LimitsConfig;
 use crate::identity::{IdentityError, Issuer};
 use crate::links;
-use crate::report::{Event, Events, Flood};
+use crate::report::{Difficulty, Event, Events, Flood};
 use crate::store::{Queued, Retention, Share, Store, StoreError, Unsent, Writer};
 
 /// Shares that may wait for the store; while as many do, their connections wait too.
@@ -362,6 +362,7 @@ impl Sum {
 async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, events: Events, clock: Clock) {
     let mut floods = Floods::new(clock);
     let mut sum = Sum::begin(&handle, clock);
+    let mut lossy = false;
     let mut ticks = tokio::time::interval(SUM_EVERY);
     // The first is at once.
     ticks.tick().await;
@@ -373,6 +374,11 @@ async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, even
                 continue;
             }
         };
+        if matches!(news, Ok(PoolNews::Template(TemplateNews::Tip { .. }))) && !lossy {
+            let message = handle.with(|pool| lost_blocks(pool));
+            lossy = message.is_some();
+            message.into_iter().for_each(|message| events.tell(Event::Warning { message }));
+        }
         match news {
             Ok(news) if floods.pass(&news, &events) => tell(&news, &handle, &events),
             Ok(_) => {}
@@ -380,6 +386,22 @@ async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, even
             Err(RecvError::Closed) => return,
         }
     }
+}
+
+/// What the owner should know when the easiest share that the pool allows takes more hashes than a block.
+fn lost_blocks(pool: &Pool<Heap>) -> Option<String> {
+    let shared = pool.shared();
+    let block = shared.book().prev_hash()?.network_target;
+    let share = shared.config().easiest_target;
+    (share < block).then(|| {
+        let lost = 100.0 * (1.0 - block.expected_hashes() / share.expected_hashes());
+        format!(
+            "`shares.minimum_difficulty` is {}, a block's difficulty only {}: {lost:.0}% of the blocks are no share, so they are never sent and \
+             lost. Set it lower, unless this is a test network where blocks are worth nothing",
+            Difficulty(share.difficulty()),
+            Difficulty(block.difficulty())
+        )
+    })
 }
 
 fn tell(news: &PoolNews, handle: &PoolHandle, events: &Events) {

@@ -297,7 +297,7 @@ mod tests {
         assert!(bad("network = \"regtest\"", "network = \"bitcoin\"").contains("payout.outputs"));
         assert!(bad("weight = 1", "weight = 0").contains("payout.outputs"));
         assert!(bad("per_minute = 6.0", "per_minute = -1.0").contains("shares.per_minute"));
-        assert!(bad("minimum_difficulty = 1.0", "minimum_difficulty = 0.0").contains("minimum_difficulty"));
+        assert!(bad("minimum_difficulty = 0.0001", "minimum_difficulty = 0.0").contains("minimum_difficulty"));
         assert!(bad("provider = \"stratum2+tcp://", "provider = \"http://").contains("provider"));
     }
 
