@@ -16,6 +16,7 @@ use adit::{
     address::AuthorityKey,
     connection::{NoiseServer, ResponderConfig, Security},
     crypto::Secret,
+    mining::target::Target,
     noise::x25519::{self, Authority, Identity},
     role::pool::{AcceptAll, Pool, PoolConfig},
     template::coinbase::Payout,
@@ -55,7 +56,11 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
     let links = Arc::new(LinkSettings::new(clock.clone(), 256));
 
-    let pool = Pool::new(&PoolConfig::new(&[Payout { script_pubkey: &script, weight: 1 }]))?;
+    let payouts = [Payout { script_pubkey: &script, weight: 1 }];
+    let mut config = PoolConfig::new(&payouts);
+    // A processor has to find shares too. Where devices hash faster, take difficulty 1 or more.
+    config.server.easiest_target = Target::from_difficulty(1e-4).ok_or("no target")?;
+    let pool = Pool::new(&config)?;
     let handle = PoolHandle::new(pool, AcceptAll, 256);
     let listener = Listener::bind(listen.parse()?, Gate::new(GateConfig::default()), clock.clone())?;
     let (responder, key) = identity(&clock, &handle)?;
