@@ -273,3 +273,27 @@ fn the_examples_are_whole_as_they_are_printed() {
         assert!(complaint.contains("setting `") && complaint.contains("key"), "{role}: {complaint}");
     }
 }
+
+#[test]
+fn a_reader_who_has_seen_enough_ends_the_program_quietly() {
+    use std::io::{BufRead as _, BufReader, Read as _};
+    use std::process::{Command, Stdio};
+    let house = House::new(65_536);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_adit"))
+        .args(["provider", "--config", "provider.toml"])
+        .current_dir(house.path())
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    // The reader goes with its first line, and its end of the pipe with it; the pool's link is told next.
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let pool = house.pool();
+    let status = child.wait().unwrap();
+    let mut errors = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut errors).unwrap();
+    assert!(status.success() && !errors.contains("roken pipe"), "{status}: {errors}");
+    pool.end().well();
+}

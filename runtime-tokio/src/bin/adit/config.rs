@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use adit_tokio::rate::Rate;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer};
 
 /// The commented example of each role's file.
 pub(crate) mod example {
@@ -26,6 +26,15 @@ pub(crate) enum ConfigError {
     Read(PathBuf, std::io::Error),
     /// It is not the TOML that the role takes; the text names line and column.
     Parse(PathBuf, toml::de::Error),
+    /// A placeholder of the example was left in.
+    Placeholder {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// The setting.
+        setting: String,
+    },
     /// A setting has a value that can't be used: which setting, what is wrong, what to do.
     Value {
         /// The setting, as a dotted path.
@@ -44,6 +53,12 @@ impl fmt::Display for ConfigError {
             Self::Parse(path, error) => {
                 write!(f, "{}: {error}`--example` prints every setting with what it means", path.display())
             }
+            Self::Placeholder { path, line, setting } => write!(
+                f,
+                "{}, line {line}: setting `{setting}`: replace the placeholder REPLACE-WITH-... by a key. `adit keys` makes a pair: the secret \
+                 half is for the server, the public half for the URL that its clients have",
+                path.display()
+            ),
             Self::Value { setting, problem } => write!(f, "setting `{setting}`: {problem}"),
         }
     }
@@ -59,13 +74,34 @@ pub(crate) fn bad(setting: &'static str, problem: impl Into<String>) -> ConfigEr
 /// Reads and parses a role's file. Unknown settings are errors: a misspelt one must not be passed over.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+    if let Some((line, setting)) = placeholder(&text) {
+        return Err(ConfigError::Placeholder { path: path.to_owned(), line, setting });
+    }
     toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), error))
+}
+
+/// The first line, counted from 1, whose value the example leaves to the person, and its setting.
+fn placeholder(text: &str) -> Option<(usize, String)> {
+    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim_start().starts_with('#'));
+    let mut settings = lines.filter_map(|(line, number)| Some((number, line.split_once('=')?)));
+    settings
+        .find(|(_, (_, value))| value.contains("REPLACE-WITH-"))
+        .map(|(number, (name, _))| (number, name.trim().to_owned()))
+}
+
+/// Where a server listens.
+fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| {
+        D::Error::custom(format_args!("`listen` is {text:?}: take an address and port such as 127.0.0.1:34254"))
+    })
 }
 
 /// The authority key that signs a server's certificate, given in the file or beside it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PoolConfig {
+    #[serde(deserialize_with = "listen")]
     pub(crate) listen: SocketAddr,
     pub(crate) authority_secret_key: Option<String>,
     pub(crate) authority_secret_key_file: Option<PathBuf>,
@@ -165,6 +201,7 @@ pub(crate) enum CipherName {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ProviderConfig {
+    #[serde(deserialize_with = "listen")]
     pub(crate) listen: SocketAddr,
     pub(crate) authority_secret_key: Option<String>,
     pub(crate) authority_secret_key_file: Option<PathBuf>,
@@ -270,6 +307,31 @@ mod tests {
         assert_eq!(miner.ciphers, default_ciphers());
         let provider: ProviderConfig = toml::from_str(example::PROVIDER).unwrap();
         assert!(provider.chain.is_some() && provider.node.is_none());
+    }
+
+    #[test]
+    fn a_placeholder_is_named_with_its_line() {
+        let text = "# a = \"REPLACE-WITH-X\"\nuser = \"u\"\npool = \"stratum2+tcp://h/REPLACE-WITH-THE-POOL-KEY\"";
+        assert_eq!(placeholder(text), Some((3, "pool".into())));
+        assert_eq!(placeholder("# a = \"REPLACE-WITH-X\""), None);
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("miner.toml");
+        std::fs::write(&path, example::MINER).unwrap();
+        let error = load::<MinerConfig>(&path).unwrap_err().to_string();
+        assert!(error.contains("setting `pool`: replace the placeholder") && error.contains("adit keys"), "{error}");
+    }
+
+    #[test]
+    fn a_name_is_no_address_to_listen_at() {
+        for (example, address) in [(example::POOL, "127.0.0.1:34254"), (example::PROVIDER, "127.0.0.1:8442")] {
+            let text = example.replace(&format!("listen = \"{address}\""), "listen = \"localhost\"");
+            let error = if example == example::POOL {
+                toml::from_str::<PoolConfig>(&text).unwrap_err().to_string()
+            } else {
+                toml::from_str::<ProviderConfig>(&text).unwrap_err().to_string()
+            };
+            assert!(error.contains("\"localhost\": take an address and port such as 127.0.0.1:34254"), "{error}");
+        }
     }
 
     #[test]

@@ -44,11 +44,17 @@ fn main() -> ExitCode {
     }
     match run(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read the output, `head` say, has seen enough.
+        Err(error) if is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("adit: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Sends log lines to standard error: what the person asks for, else what `RUST_LOG` says, else `default`.

@@ -34,6 +34,9 @@ const SOLUTIONS: usize = 64;
 /// News that a watcher may be behind.
 const NEWS: usize = 256;
 
+/// The most hashing threads: more than any machine has cores, and few enough to be started.
+pub(crate) const MOST_THREADS: usize = 1_024;
+
 /// How often the hash rate is told.
 const RATE_EVERY: Duration = Duration::from_secs(1);
 

@@ -377,7 +377,9 @@ async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, even
         if matches!(news, Ok(PoolNews::Template(TemplateNews::Tip { .. }))) && !lossy {
             let message = handle.with(|pool| lost_blocks(pool));
             lossy = message.is_some();
-            message.into_iter().for_each(|message| events.tell(Event::Warning { message }));
+            if let Some(message) = message {
+                events.tell(Event::Warning { message });
+            }
         }
         match news {
             Ok(news) if floods.pass(&news, &events) => tell(&news, &handle, &events),

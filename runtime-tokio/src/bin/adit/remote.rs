@@ -4,6 +4,7 @@ use adit::address::{AuthorityKey, Host, Url};
 use adit::connection::{InitiatorConfig, Security};
 use adit::noise::x25519::{self, Authentication, CipherList};
 use adit_tokio::upstream::Server;
+use ed25519_dalek::VerifyingKey;
 
 use crate::config::{CipherName, ConfigError, bad};
 
@@ -11,6 +12,13 @@ use crate::config::{CipherName, ConfigError, bad};
 pub(crate) fn server(setting: &'static str, url: &str, ciphers: CipherList) -> Result<Server, ConfigError> {
     let parsed = Url::parse(url).map_err(|error| bad(setting, error.to_string()))?;
     let key = match parsed.key {
+        Some(AuthorityKey::Ed25519(key)) if VerifyingKey::from_bytes(&key).is_err() => {
+            return Err(bad(
+                setting,
+                "the key at its end is no public key; is it the secret half? That one belongs into the server's configuration alone: if others \
+                 have seen it, make a new pair with `adit keys`. The server tells its URL when it starts",
+            ));
+        }
         Some(AuthorityKey::Ed25519(key)) => key,
         Some(AuthorityKey::Secp256k1XOnly(_)) => {
             return Err(bad(
@@ -57,6 +65,21 @@ mod tests {
         assert!(parse("stratum+tcp://pool.example/x").contains("setting `pool`"));
         let current = "stratum2+tcp://pool.example/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
         assert!(parse(current).contains("current revision"));
+    }
+
+    /// Half of all secret keys: the others are points of the curve by chance, and nothing tells them from public keys.
+    #[test]
+    fn a_secret_key_in_a_url_is_noticed_where_it_can_be() {
+        let mut noticed = 0;
+        for n in 0..64 {
+            let secret = adit::crypto::Secret::from_bytes(std::array::from_fn(|at| n ^ (at as u8).wrapping_mul(37)));
+            let url = |key: &str| format!("stratum2+tcp://127.0.0.1/{key}");
+            let error = server("pool", &url(adit::address::secret_text(&secret).as_str()), CipherList::default()).err();
+            noticed += u32::from(error.is_some_and(|error| error.to_string().contains("is it the secret half?")));
+            let public = crate::keys::public_key(&crate::keys::authority(secret)).to_string();
+            assert!(server("pool", &url(&public), CipherList::default()).is_ok(), "a public key always does");
+        }
+        assert!((16..48).contains(&noticed), "{noticed}");
     }
 
     #[test]

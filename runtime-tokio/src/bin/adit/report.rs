@@ -179,6 +179,8 @@ impl fmt::Display for Event {
                 "shares     {accepted} accepted, {rejected} refused in {seconds:.0} s: {}, {channels} channel(s)",
                 Rate(*hashes_per_second)
             ),
+            // Exactly none: there is no work.
+            Self::HashRate { hashes_per_second: 0.0 } => f.write_str("hash rate  idle"),
             Self::HashRate { hashes_per_second } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
             Self::BlockFound { height, hash, transactions } => {
                 write!(f, "BLOCK      height {height}, {transactions} transactions, {hash}")
@@ -506,6 +508,12 @@ mod tests {
             text,
             r#"{"event":"summary","blocks":3,"tip_height":104,"shares_accepted":40,"shares_rejected":1,"seconds":12.5}"#
         );
+    }
+
+    #[test]
+    fn a_miner_without_work_is_idle() {
+        let line = |hashes_per_second| Event::HashRate { hashes_per_second }.to_string();
+        assert_eq!([line(0.0), line(2_500.0)], ["hash rate  idle", "hash rate  2.50 kH/s"]);
     }
 
     #[test]

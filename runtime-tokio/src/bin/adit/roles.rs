@@ -101,6 +101,8 @@ pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
     let settings = pool_settings(config::load(path)?)?;
     let frame = Frame::new(arguments)?;
     let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
+    // A public key in the place of the secret one is taken for a secret: only this URL tells.
+    tracing::info!(url = %pool.url, "clients must have this URL; its end is the public key that belongs to the secret key here");
     frame.events.tell(Event::Listening { role: "pool", url: pool.url.clone() });
     Box::pin(frame.drive(pool.serve())).await
 }
@@ -110,8 +112,11 @@ fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
     let provider = remote::server("provider", &config.provider, CipherList::default())?;
     let mut payouts = Vec::new();
     for output in &config.payout.outputs {
-        let address = output.address.clone().require_network(config.payout.network);
-        let address = address.map_err(|error| bad("payout.outputs", error.to_string()))?;
+        let (unchecked, network) = (output.address.clone(), config.payout.network);
+        let name = unchecked.clone().assume_checked();
+        let address = unchecked.require_network(network).map_err(|_| {
+            bad("payout.outputs", format!("{name} is no address of the network {network} that `payout.network` names"))
+        })?;
         payouts.push((address.script_pubkey().into_bytes(), u64::from(output.weight)));
     }
     if payouts.iter().all(|(_, weight)| *weight == 0) {
@@ -172,6 +177,10 @@ fn miner_settings(config: MinerConfig) -> Result<MinerSettings, ConfigError> {
     let server = remote::server("pool", &config.pool, remote::ciphers("ciphers", &config.ciphers)?)?;
     if config.user.is_empty() || config.user.len() > 255 {
         return Err(bad("user", "take a name of 1 to 255 bytes"));
+    }
+    if config.threads > miner::MOST_THREADS {
+        let (asked, most) = (config.threads, miner::MOST_THREADS);
+        return Err(bad("threads", format!("{asked} are too many; take at most {most}, or 0 for one each core")));
     }
     let (threads, method) = (miner::threads(config.threads), Method::fastest());
     let nominal_hash_rate = match config.nominal_hash_rate {
@@ -294,7 +303,11 @@ mod tests {
             });
             changed.err().unwrap()
         };
-        assert!(bad("network = \"regtest\"", "network = \"bitcoin\"").contains("payout.outputs"));
+        let error = bad("network = \"regtest\"", "network = \"bitcoin\"");
+        assert!(
+            error.contains("payout.outputs") && error.contains("bcrt1q6rhpng") && error.contains("network bitcoin"),
+            "{error}"
+        );
         assert!(bad("weight = 1", "weight = 0").contains("payout.outputs"));
         assert!(bad("per_minute = 6.0", "per_minute = -1.0").contains("shares.per_minute"));
         assert!(bad("minimum_difficulty = 0.0001", "minimum_difficulty = 0.0").contains("minimum_difficulty"));
@@ -310,6 +323,8 @@ mod tests {
         assert!(mined.nominal_hash_rate > 0.0 && mined.user == "account.worker");
         let error = settings(&text.replace("\"account.worker\"", "\"\"")).err().unwrap();
         assert!(error.to_string().contains("`user`"));
+        let error = settings(&text.replace("threads = 0", "threads = 100000")).err().unwrap();
+        assert!(error.to_string().contains("setting `threads`: 100000 are too many"), "{error}");
         let error = settings(&text.replace("\"AESGCM\"]", "\"ChaChaPoly\"]")).err().unwrap();
         assert!(error.to_string().contains("`ciphers`"));
     }
