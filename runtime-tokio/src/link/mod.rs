@@ -1,6 +1,6 @@
 //! One connection of the core over one stream.
 //!
-//! A [`Link`] polls the stream and arms a timer as the core's [link](adit::link) says. What a frame means is its owner's business.
+//! A [`Link`] polls the stream and arms a timer as [`adit::link`] says. What a frame means is its owner's business.
 
 #[cfg(test)]
 mod tests;
