@@ -21,8 +21,7 @@ pub struct Numbers {
 
 impl Numbers {
     /// Those of a declaration.
-    #[must_use]
-    pub const fn of(spec: &Spec) -> Self {
+    pub(super) const fn of(spec: &Spec) -> Self {
         Self { draft: Self::rows(spec.draft), current: Self::rows(spec.current) }
     }
 
@@ -31,6 +30,7 @@ impl Numbers {
             [] => [None, None],
             [one] => [Some(one.number()), None],
             [one, two] => [Some(one.number()), Some(two.number())],
+            // A declaration that says so does not compile: this is evaluated in `Message::NUMBERS`, and by nobody else.
             _ => panic!("a message with more than two numbers"),
         }
     }
