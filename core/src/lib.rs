@@ -14,7 +14,8 @@
 //! # Features
 //!
 //! None by default. `alloc`: lists and sets that grow (`storage::Heap`), leased buffers and the settings that hold them (`link::LinkSettings`),
-//! `dial` and `gate`; for servers. State machines are the same with and without it.
+//! `dial` and `gate`; for servers. `std` adds `host`: what runtimes of servers share, as futures. State machines are the same with and
+//! without them.
 //!
 //! # Example
 //!
@@ -39,13 +40,14 @@
 //! - [`template`]: template distribution.
 //! - [`mining`]: targets, jobs, shares, channels; hashing headers; both sides of the mining protocol.
 //! - [`role`]: roles of many connections.
+//! - `host` (feature `std`): links and roles on the streams, timers and tasks of a runtime.
 #![no_std]
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "alloc")]
 extern crate alloc;
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 pub mod address;
@@ -61,6 +63,8 @@ pub mod frame;
 #[cfg(feature = "alloc")]
 pub mod gate;
 pub mod hash;
+#[cfg(feature = "std")]
+pub mod host;
 pub mod link;
 pub mod message;
 pub mod mining;

@@ -12,9 +12,12 @@ use std::{
     time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH},
 };
 
-use adit::time::{Instant, UnixTime};
+use adit::{
+    host,
+    time::{Instant, UnixTime},
+};
 use async_io::Timer;
-use futures_lite::future::or;
+use futures_lite::future::yield_now;
 
 /// Further ahead than this is never: timers of the system can't count to the end of the core's range.
 const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
@@ -108,12 +111,7 @@ impl Clock {
 
     /// What `future` gives, or `None` when it takes longer than until `at`.
     pub async fn timeout_at<T>(&self, at: Instant, future: impl Future<Output = T>) -> Option<T> {
-        let sleep = self.sleep_until(at);
-        or(async { Some(future.await) }, async {
-            sleep.await;
-            None
-        })
-        .await
+        host::timeout_at(self, at, future).await
     }
 
     /// What `future` gives, or `None` when it takes longer than `limit`.
@@ -137,6 +135,33 @@ impl Clock {
         let Some((next, _)) = still.lock().sleepers.keys().next().copied() else { return false };
         still.advance(next);
         true
+    }
+}
+
+impl host::Clock for Clock {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        self.now()
+    }
+
+    fn wall(&self) -> UnixTime {
+        self.wall()
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        self.sleep_until(at)
+    }
+
+    fn bring_forward(&self, sleep: Pin<&mut Sleep>, at: Instant) {
+        let sleep = sleep.get_mut();
+        if sleep.is_elapsed() || at < sleep.deadline() {
+            sleep.reset(at);
+        }
+    }
+
+    fn yield_now(&self) -> impl Future<Output = ()> + Send {
+        yield_now()
     }
 }
 

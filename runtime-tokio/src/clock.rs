@@ -2,10 +2,16 @@
 //!
 //! No timers: those who wait convert a deadline with [`Clock::to_tokio`] and sleep until then.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    pin::Pin,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
-use adit::time::{Instant, UnixTime};
-use tokio::time::Instant as TokioInstant;
+use adit::{
+    host,
+    time::{Instant, UnixTime},
+};
+use tokio::time::{Instant as TokioInstant, Sleep};
 
 /// One origin for the core's monotonic clock, and the choice of wall clock.
 ///
@@ -74,6 +80,33 @@ impl Clock {
         const NEVER: Duration = Duration::from_secs(86_400 * 365 * 30);
         let ahead = at.saturating_since(Instant::ORIGIN);
         self.origin + ahead.min(NEVER)
+    }
+}
+
+impl host::Clock for Clock {
+    type Sleep = Sleep;
+
+    fn now(&self) -> Instant {
+        Self::now(*self)
+    }
+
+    fn wall(&self) -> UnixTime {
+        Self::wall(*self)
+    }
+
+    fn sleep_until(&self, at: Instant) -> Sleep {
+        tokio::time::sleep_until(self.to_tokio(at))
+    }
+
+    fn bring_forward(&self, sleep: Pin<&mut Sleep>, at: Instant) {
+        let at = self.to_tokio(at);
+        if sleep.is_elapsed() || at < sleep.deadline() {
+            sleep.reset(at);
+        }
+    }
+
+    fn yield_now(&self) -> impl Future<Output = ()> + Send {
+        tokio::task::yield_now()
     }
 }
 
