@@ -7,10 +7,11 @@ use adit::{backoff::BackoffConfig, crypto::RustCrypto, mining::target::Target};
 
 use super::*;
 use crate::{
+    provider::ProviderEvent,
     testing::{
-        self, Lab, Sender, Task, TrySendError,
+        Lab, Sender, Task, TrySendError,
         house::{HARD, House, Options},
-        or, queue, run, run_still, yield_now,
+        initiator, join, or, queue, run, run_still, yield_now,
     },
     upstream::{Server, UpstreamConfig},
 };
@@ -23,7 +24,7 @@ struct Miner {
 
 /// A device with a hasher that finds as fast as the queue takes, `limit` solutions at most for each work.
 fn mine(lab: &Lab, address: SocketAddr, limit: u32) -> Miner {
-    let server = Server { host: "127.0.0.1".into(), port: address.port(), connection: testing::initiator() };
+    let server = Server { host: "127.0.0.1".into(), port: address.port(), connection: initiator() };
     let backoff = BackoffConfig { first: Duration::from_millis(2), ..BackoffConfig::default() };
     let config = UpstreamConfig { backoff, ..UpstreamConfig::new(server) };
     let upstream = Upstream::new(config, Arc::new(lab.settings()));
@@ -93,7 +94,7 @@ fn a_device_mines_and_follows_new_tips() {
         let statistics = miner.handle.statistics();
         assert_eq!((statistics.accepted, statistics.rejected, statistics.lost), (20, 0, 0));
         miner.shutdown.start(Duration::from_secs(10));
-        testing::join(miner.task).await;
+        join(miner.task).await;
     });
 }
 
@@ -106,7 +107,7 @@ fn a_found_block_reaches_the_provider() {
         house.node.new_tip(1, Target::MAX);
         let _miner = mine(&lab, house.address, 1);
         loop {
-            if let crate::provider::ProviderEvent::Solution(found) = house.node.events.recv().await.unwrap() {
+            if let ProviderEvent::Solution(found) = house.node.event().await {
                 assert_eq!((&found.header[4..36], found.breach), (&[1; 32][..], None));
                 break;
             }
@@ -125,7 +126,7 @@ fn a_device_finds_a_restarted_pool_again() {
         miner.accepted(10).await;
         let mut work = miner.handle.work();
         first.shutdown.start(Duration::from_secs(10));
-        testing::join(first.server).await.unwrap();
+        join(first.server).await.unwrap();
         work.wait_for(Option::is_none).await.unwrap();
         let mut second = lab.house_at(first.node, Options { port: first.address.port(), ..Options::default() });
         store(&lab, &mut second);
@@ -152,10 +153,10 @@ fn a_device_goes_where_it_is_sent() {
         miner.accepted(10).await;
         first.shutdown.start(Duration::from_secs(10));
         miner.accepted(20).await;
-        testing::join(first.server).await.unwrap();
+        join(first.server).await.unwrap();
         let statistics = miner.handle.statistics();
         assert_eq!((statistics.accepted, statistics.rejected, statistics.lost), (20, 0, 0));
-        assert_eq!(second.handle.statistics(lab.clock.now()).accepted, 10);
+        assert_eq!(second.handle.statistics(lab.clock().now()).accepted, 10);
         let sent = DeviceNews::Reconnect { host: "127.0.0.1".into(), port: second.address.port() };
         while news.recv().await.unwrap() != sent {}
     });
@@ -182,7 +183,7 @@ fn a_shutdown_leaves_no_share_unanswered() {
                 house.handle.stored(stored);
             }
         };
-        or(store, testing::join(miner.task)).await;
+        or(store, join(miner.task)).await;
         let statistics = miner.handle.statistics();
         assert!(statistics.accepted >= 1, "{statistics:?}");
         assert_eq!((statistics.unanswered(), statistics.lost, statistics.rejected), (0, 0, 0));
@@ -198,10 +199,10 @@ fn the_end_of_the_grace_ends_the_wait_for_answers() {
         house.node.new_tip(1, HARD);
         let miner = mine(&lab, house.address, 1);
         house.share().await;
-        let begin = lab.clock.now();
+        let begin = lab.clock().now();
         miner.shutdown.start(Duration::from_secs(5));
-        testing::join(miner.task).await;
-        assert_eq!(lab.clock.now().saturating_since(begin).as_secs(), 5);
+        join(miner.task).await;
+        assert_eq!(lab.clock().now().saturating_since(begin).as_secs(), 5);
         assert_eq!(miner.handle.statistics().accepted, 0);
     });
 }

@@ -79,7 +79,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             // `localhost` may resolve to ::1 first, where nobody listens: the next address is tried.
-            let (stream, address) = connect(&lab.clock, "localhost", port, LIMIT).await.unwrap();
+            let (stream, address) = connect(&lab.clock(), "localhost", port, LIMIT).await.unwrap();
             assert_eq!(address, listener.local_addr().unwrap());
             assert!(stream.get_ref().nodelay().unwrap());
         });
@@ -91,7 +91,7 @@ mod tests {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let address = listener.local_addr().unwrap();
             drop(listener);
-            let error = connect(&lab.clock, "127.0.0.1", address.port(), LIMIT).await.unwrap_err();
+            let error = connect(&lab.clock(), "127.0.0.1", address.port(), LIMIT).await.unwrap_err();
             assert!(
                 matches!(error.cause(), ConnectCause::Refused { last, tried: 1, .. } if *last == address),
                 "{error}"
@@ -110,7 +110,7 @@ mod tests {
             let address = socket.local_addr().unwrap().as_socket().unwrap();
             let mut streams = Vec::new();
             let error = loop {
-                match connect(&lab.clock, "127.0.0.1", address.port(), LIMIT).await {
+                match connect(&lab.clock(), "127.0.0.1", address.port(), LIMIT).await {
                     Ok(stream) => streams.push(stream),
                     Err(error) => break error,
                 }

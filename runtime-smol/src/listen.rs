@@ -164,16 +164,12 @@ mod tests {
     use futures_lite::{AsyncReadExt, future::or};
 
     use super::*;
-    use crate::{
-        gate::GateConfig,
-        testing::{self, run},
-    };
+    use crate::{gate::GateConfig, testing::run};
 
     #[test]
     fn too_many_connections_are_closed_and_counted_and_a_freed_place_is_used() {
         run(async |lab| {
-            let (mut listener, gate) =
-                testing::listener(&lab, 0, GateConfig { connections: 2, ..GateConfig::default() });
+            let (mut listener, gate) = lab.listener(0, GateConfig { connections: 2, ..GateConfig::default() });
             let address = listener.address();
             let _streams = [
                 Async::<TcpStream>::connect(address).await.unwrap(),
@@ -202,8 +198,7 @@ mod tests {
     #[test]
     fn handshakes_in_flight_hold_back_the_next_connection() {
         run(async |lab| {
-            let (mut listener, _gate) =
-                testing::listener(&lab, 0, GateConfig { handshakes: 1, ..GateConfig::default() });
+            let (mut listener, _gate) = lab.listener(0, GateConfig { handshakes: 1, ..GateConfig::default() });
             let address = listener.address();
             let _streams = [
                 Async::<TcpStream>::connect(address).await.unwrap(),
@@ -212,7 +207,7 @@ mod tests {
             let mut first = listener.accept().await;
             // The wait for the second is dropped at its await point, again and again: no slot is lost.
             for _ in 0..3 {
-                assert!(lab.clock.timeout(Duration::ZERO, listener.accept()).await.is_none());
+                assert!(lab.clock().timeout(Duration::ZERO, listener.accept()).await.is_none());
             }
             first.admission.established();
             let second = listener.accept().await;
@@ -223,8 +218,8 @@ mod tests {
     #[test]
     fn a_taken_port_is_an_error_that_names_it() {
         run(async |lab| {
-            let (first, gate) = testing::listener(&lab, 0, GateConfig::default());
-            let error = Listener::bind(first.address(), gate, lab.clock.clone()).unwrap_err();
+            let (first, gate) = lab.listener(0, GateConfig::default());
+            let error = Listener::bind(first.address(), gate, lab.clock()).unwrap_err();
             assert!(error.to_string().contains(&first.address().to_string()), "{error}");
         });
     }

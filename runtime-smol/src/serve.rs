@@ -206,15 +206,15 @@ mod tests {
     use super::*;
     use crate::{
         gate::GateConfig,
-        testing::{self, Lab, run, run_still},
+        testing::{Lab, run, run_still},
     };
 
     /// Serves with tasks that say when they began, and end when the client sends a byte, which they answer.
     fn started(lab: &Lab) -> (SocketAddr, Shutdown, Receiver<()>, Task<Result<(), ServeError>>) {
-        let (listener, _) = testing::listener(lab, 0, GateConfig::default());
+        let (listener, _) = lab.listener(0, GateConfig::default());
         let address = listener.address();
         let (began, begun) = async_channel::unbounded();
-        let shutdown = Shutdown::new(lab.clock.clone());
+        let shutdown = Shutdown::new(lab.clock());
         let (stop, executor) = (shutdown.clone(), Arc::clone(&lab.executor));
         let server = lab.spawn(async move {
             serve(&executor, vec![listener], &stop, |mut accepted| {

@@ -91,14 +91,14 @@ mod tests {
     use super::*;
     use crate::testing::{Lab, run_in_memory};
 
-    fn shutdown(lab: Lab) -> (Shutdown, Clock) {
-        (Shutdown::new(lab.clock.clone()), lab.clock)
+    fn shutdown(lab: &Lab) -> (Shutdown, Clock) {
+        (lab.shutdown(), lab.clock())
     }
 
     #[test]
     fn every_holder_hears_of_it_and_late_ones_at_once() {
         run_in_memory(async |lab| {
-            let (shutdown, clock) = shutdown(lab);
+            let (shutdown, clock) = shutdown(&lab);
             let other = shutdown.clone();
             let mut waiter = Box::pin(other.started());
             assert!(poll_once(&mut waiter).await.is_none() && !shutdown.is_started());
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn a_second_start_only_shortens_the_grace() {
         run_in_memory(async |lab| {
-            let (shutdown, clock) = shutdown(lab);
+            let (shutdown, clock) = shutdown(&lab);
             shutdown.start(Duration::from_secs(60));
             shutdown.start(Duration::from_secs(600));
             let mut over = Box::pin(shutdown.over());
@@ -127,7 +127,7 @@ mod tests {
     #[test]
     fn an_endless_grace_does_not_panic() {
         run_in_memory(async |lab| {
-            let (shutdown, _) = shutdown(lab);
+            let (shutdown, _) = shutdown(&lab);
             shutdown.start(Duration::MAX);
             assert!(poll_once(shutdown.over()).await.is_none());
             assert!(shutdown.remaining() > Duration::from_secs(86_400));

@@ -208,7 +208,7 @@ mod tests {
     /// Accepts one connection and brings it up.
     async fn accept(lab: &Lab, listener: &Async<TcpListener>) -> ServerLink {
         let (stream, peer) = listener.accept().await.unwrap();
-        let (stream, clock) = (Stream::new(stream).unwrap(), lab.clock.clone());
+        let (stream, clock) = (Stream::new(stream).unwrap(), lab.clock());
         let connection =
             Connection::responder(&ResponderConfig::new(Security::Plain, SetupPolicy::new(0)), [0; 32], clock.now());
         let mut link = Link::new(connection, stream, peer, Arc::new(LinkSettings::new(clock, 1)));
@@ -226,9 +226,9 @@ mod tests {
     /// A client that opens and then only listens; it reports the port of each connection that opened.
     fn client(lab: &Lab, servers: Vec<Server>) -> (Task<()>, Receiver<u16>, watch::Receiver<UpstreamState>, Shutdown) {
         let (report, reports) = async_channel::unbounded();
-        let shutdown = Shutdown::new(lab.clock.clone());
+        let shutdown = Shutdown::new(lab.clock());
         let config = UpstreamConfig { servers, connect_limit: Duration::from_secs(1), backoff: BACKOFF };
-        let settings = Arc::new(LinkSettings::new(lab.clock.clone(), 1));
+        let settings = Arc::new(LinkSettings::new(lab.clock(), 1));
         let mut upstream = Upstream::new(config, settings);
         let state = upstream.watch();
         let watching = shutdown.clone();
@@ -310,15 +310,15 @@ mod tests {
         run_still(async |lab| {
             let (listener, port) = bind(0);
             let (_task, opened, _, _) = client(&lab, vec![server(port)]);
-            let begin = lab.clock.now();
+            let begin = lab.clock().now();
             for _ in 0..6 {
                 drop(accept(&lab, &listener).await);
                 opened.recv().await.unwrap();
             }
             assert!(
-                lab.clock.now().saturating_since(begin) >= Duration::from_secs(1 + 2 + 4 + 8 + 8),
+                lab.clock().now().saturating_since(begin) >= Duration::from_secs(1 + 2 + 4 + 8 + 8),
                 "{:?}",
-                lab.clock.now().saturating_since(begin)
+                lab.clock().now().saturating_since(begin)
             );
         });
     }
@@ -365,13 +365,13 @@ mod tests {
             let (listener, port) = bind(0);
             drop(listener);
             let config = UpstreamConfig { backoff: BACKOFF, ..UpstreamConfig::new(server(port)) };
-            let mut upstream = Upstream::new(config, Arc::new(LinkSettings::new(lab.clock.clone(), 1)));
-            let (mut state, shutdown) = (upstream.watch(), Shutdown::new(lab.clock.clone()));
+            let mut upstream = Upstream::new(config, Arc::new(LinkSettings::new(lab.clock(), 1)));
+            let (mut state, shutdown) = (upstream.watch(), Shutdown::new(lab.clock()));
             let mut waits = Vec::new();
-            let begin = lab.clock.now();
+            let begin = lab.clock().now();
             while waits.len() < 3 {
                 let connect = upstream.connect::<Mining, RustCrypto>(&shutdown);
-                assert!(lab.clock.timeout(Duration::from_millis(10), connect).await.is_none(), "nobody is there");
+                assert!(lab.clock().timeout(Duration::from_millis(10), connect).await.is_none(), "nobody is there");
                 if state.has_changed().unwrap()
                     && let UpstreamState::Waiting { wait, .. } = &*state.borrow_and_update()
                 {
@@ -379,8 +379,12 @@ mod tests {
                 }
             }
             let waited: Duration = waits[..2].iter().sum();
-            let off = lab.clock.now().saturating_since(begin).abs_diff(waited);
-            assert!(off <= Duration::from_millis(100), "{waits:?} took {:?}", lab.clock.now().saturating_since(begin));
+            let off = lab.clock().now().saturating_since(begin).abs_diff(waited);
+            assert!(
+                off <= Duration::from_millis(100),
+                "{waits:?} took {:?}",
+                lab.clock().now().saturating_since(begin)
+            );
         });
     }
 
@@ -391,10 +395,10 @@ mod tests {
             drop(listener);
             let (task, _, mut state, shutdown) = client(&lab, vec![server(port)]);
             state.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
-            let begin = lab.clock.now();
+            let begin = lab.clock().now();
             shutdown.start(Duration::ZERO);
             task.await;
-            assert_eq!(lab.clock.now().saturating_since(begin), Duration::ZERO);
+            assert_eq!(lab.clock().now().saturating_since(begin), Duration::ZERO);
         });
     }
 }

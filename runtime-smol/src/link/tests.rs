@@ -31,7 +31,7 @@ use crate::{
     testing::{
         Lab, WALL,
         pipe::{Duplex, duplex},
-        run, run_in_memory, settings,
+        run, run_in_memory,
     },
 };
 
@@ -47,7 +47,7 @@ fn peer() -> SocketAddr {
 
 /// Buffers hardly larger than an answer.
 fn tiny(lab: &Lab) -> LinkSettings {
-    LinkSettings { input: BufferPool::new(64, 4), output: BufferPool::new(350, 4), ..settings(lab) }
+    LinkSettings { input: BufferPool::new(64, 4), output: BufferPool::new(350, 4), ..lab.settings() }
 }
 
 fn authority() -> Authority<RustCrypto> {
@@ -220,9 +220,9 @@ fn every_chunking_gives_the_same_conversation() {
         for plain in [true, false] {
             for capacity in [1, 2, 7, 64, 1_000, 65_536] {
                 let (a, b) = duplex(capacity);
-                let (client, mut server) = (client(a, settings(&lab), plain), server(b, settings(&lab), plain));
+                let (client, mut server) = (client(a, lab.settings(), plain), server(b, lab.settings(), plain));
                 let both = zip(mine(client, 20), acknowledge(&mut server));
-                let (acknowledged, shares) = lab.clock.timeout(FOREVER, both).await.expect("no deadlock");
+                let (acknowledged, shares) = lab.clock().timeout(FOREVER, both).await.expect("no deadlock");
                 assert_eq!((acknowledged.unwrap(), shares.unwrap()), (20, 20), "plain {plain}, {capacity} bytes");
                 assert_eq!(server.connection().ending(), Some(Ending::Peer));
             }
@@ -238,7 +238,7 @@ fn two_busy_peers_with_tiny_buffers_do_not_deadlock() {
             let (a, b) = duplex(capacity);
             let (client, mut server) = (client(a, tiny(&lab), false), server(b, tiny(&lab), false));
             let both = zip(mine(client, 2_000), acknowledge(&mut server));
-            let (acknowledged, shares) = lab.clock.timeout(FOREVER, both).await.expect("no deadlock");
+            let (acknowledged, shares) = lab.clock().timeout(FOREVER, both).await.expect("no deadlock");
             assert_eq!((acknowledged.unwrap(), shares.unwrap()), (2_000, 2_000));
         }
     });
@@ -249,7 +249,7 @@ fn two_busy_peers_with_tiny_buffers_do_not_deadlock() {
 fn neither_reading_nor_room_starves_the_other() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(4_096);
-        let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
+        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
         opened(&mut client, &mut server).await;
         let mut frames = Output::new([0; 64]);
         for n in 0..200 {
@@ -268,13 +268,13 @@ fn neither_reading_nor_room_starves_the_other() {
 fn a_silent_peer_is_cut_at_the_handshake_and_at_the_setup() {
     run_in_memory(async |lab| {
         let (_silent, b) = duplex(1_024);
-        let mut silent = server(b, settings(&lab), false);
+        let mut silent = server(b, lab.settings(), false);
         let error = connection_error(silent.next().await);
         assert_eq!(error, Error::Peer(PeerError::TimedOut(Reason::Handshake)));
         assert_eq!(silent.machine.terms().clock.now(), Instant::from_secs(15));
 
         let (_silent, b) = duplex(1_024);
-        let mut silent = server(b, settings(&lab), true);
+        let mut silent = server(b, lab.settings(), true);
         let Turn::Event(_) = silent.next().await.unwrap() else { panic!("secured") };
         let error = connection_error(silent.next().await);
         assert_eq!(error, Error::Peer(PeerError::TimedOut(Reason::Setup)));
@@ -286,13 +286,13 @@ fn a_silent_peer_is_cut_at_the_handshake_and_at_the_setup() {
 fn a_slow_handshake_is_cut_at_the_deadline() {
     run_in_memory(async |lab| {
         let (mut slow, b) = duplex(1_024);
-        let clock = lab.clock.clone();
+        let clock = lab.clock();
         let trickle = lab.spawn(async move {
             while slow.write_all(b"S").await.is_ok() {
                 clock.sleep(Duration::from_secs(4)).await;
             }
         });
-        let mut server = server(b, settings(&lab), false);
+        let mut server = server(b, lab.settings(), false);
         // The first byte announces a list of ciphers that never gets complete.
         let error = connection_error(server.next().await);
         assert!(
@@ -309,7 +309,7 @@ fn a_slow_handshake_is_cut_at_the_deadline() {
 fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(256);
-        let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
+        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
         opened(&mut client, &mut server).await;
         let (_unread, mut to_server) = split(client.stream);
         let flood = lab.spawn(async move {
@@ -345,7 +345,7 @@ fn records_of_full_length_are_taken() {
         const FULL: usize = 65_519;
         let (a, b) = duplex(4_096);
         let (mut client, mut server) =
-            (client(a, settings(&lab).with_large_output(), false), server(b, settings(&lab), false));
+            (client(a, lab.settings().with_large_output(), false), server(b, lab.settings(), false));
         opened(&mut client, &mut server).await;
         let fill = vec![0; FULL - 6];
         let unknown = Header::new(0x4001, false, 1, fill.len()).unwrap();
@@ -379,7 +379,7 @@ fn records_of_full_length_are_taken() {
 fn unasked_messages_leave_room_for_answers() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(64);
-        let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
+        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
         opened(&mut client, &mut server).await;
         let target = SetTarget { channel_id: 1, maximum_target: U256::MAX };
         let mut outbound = server.outbound().unwrap();
@@ -391,7 +391,7 @@ fn unasked_messages_leave_room_for_answers() {
         }
         let (_unread, mut to_server) = split(client.stream);
         let (_, answered) =
-            zip(to_server.write_all(frames.filled()), lab.clock.timeout(FOREVER, acknowledge(&mut server))).await;
+            zip(to_server.write_all(frames.filled()), lab.clock().timeout(FOREVER, acknowledge(&mut server))).await;
         assert!(matches!(answered.unwrap().unwrap_err().cause(), LinkCause::Stalled(Stall::Reading)));
         assert_eq!(server.machine.held().1, 2 * server.machine.terms().output.length());
         assert!(server.outbound().is_none(), "no unasked message may take that room");
@@ -402,11 +402,11 @@ fn unasked_messages_leave_room_for_answers() {
 fn a_frame_that_is_begun_and_not_ended_is_cut() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(256);
-        let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
+        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
         opened(&mut client, &mut server).await;
         let begun = server.machine.terms().clock.now();
         let mut stream = client.stream;
-        let clock = lab.clock.clone();
+        let clock = lab.clock();
         let trickle = lab.spawn(async move {
             // Header of a share, then a byte now and then.
             stream.write_all(&[0x00, 0x80, 0x1a, 24, 0, 0]).await.unwrap();
@@ -427,7 +427,7 @@ fn the_streams_end_is_in_order_between_frames_and_a_failure_inside() {
     run_in_memory(async |lab| {
         for (bytes, expected) in [(0, None), (5, Some(Part::Frame)), (7, Some(Part::Frame))] {
             let (a, b) = duplex(256);
-            let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
+            let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
             opened(&mut client, &mut server).await;
             client.stream.write_all(&[0x00, 0x80, 0x1a, 24, 0, 0, 1][..bytes]).await.unwrap();
             drop(client);
@@ -445,7 +445,7 @@ fn the_streams_end_is_in_order_between_frames_and_a_failure_inside() {
 fn an_orderly_close_delivers_what_was_sent() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(33);
-        let (mut client, mut server) = (client(a, settings(&lab), false), server(b, settings(&lab), false));
+        let (mut client, mut server) = (client(a, lab.settings(), false), server(b, lab.settings(), false));
         opened(&mut client, &mut server).await;
         let mut outbound = server.outbound().unwrap();
         let mut sent = 0;
@@ -456,7 +456,7 @@ fn an_orderly_close_delivers_what_was_sent() {
         let receive = async {
             let mut received = 0;
             loop {
-                lab.clock.sleep(Duration::from_millis(100)).await;
+                lab.clock().sleep(Duration::from_millis(100)).await;
                 match client.next().await.unwrap() {
                     Turn::Event(token) => match client.event(token).unwrap().0 {
                         Event::Message(ToClient::SetTarget(target)) => {
@@ -482,7 +482,7 @@ fn an_orderly_close_delivers_what_was_sent() {
 fn lingering_ends() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(256);
-        let (mut client, mut server) = (client(a, settings(&lab), true), server(b, settings(&lab), true));
+        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
         opened(&mut client, &mut server).await;
         server.close();
         let before = server.machine.terms().clock.now();
@@ -496,16 +496,16 @@ fn lingering_ends() {
 fn a_link_that_stopped_listening_only_delivers() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(2_048);
-        let (mut client, mut server) = (client(a, settings(&lab), false), server(b, settings(&lab), false));
+        let (mut client, mut server) = (client(a, lab.settings(), false), server(b, lab.settings(), false));
         opened(&mut client, &mut server).await;
         client.outbound().unwrap().send(&share(0)).unwrap();
-        assert!(lab.clock.timeout(Duration::from_millis(1), client.next()).await.is_none());
+        assert!(lab.clock().timeout(Duration::from_millis(1), client.next()).await.is_none());
         server.stop_listening();
         server.outbound().unwrap().send(&SetTarget { channel_id: 9, maximum_target: U256::MAX }).unwrap();
         server.want_room();
         assert!(matches!(server.next().await, Ok(Turn::Room)), "delivered, and the share not taken");
         assert!(
-            lab.clock.timeout(Duration::from_secs(3_600), server.next()).await.is_none(),
+            lab.clock().timeout(Duration::from_secs(3_600), server.next()).await.is_none(),
             "nobody is blamed for that"
         );
         let Turn::Event(token) = client.next().await.unwrap() else { panic!("an event") };
@@ -522,7 +522,7 @@ fn frames_above_the_rate_wait_and_are_not_lost() {
         let (a, b) = duplex(4_096);
         let frames = Some(Rate { per_second: 10, burst: 5 });
         let (client, mut server) =
-            (client(a, settings(&lab), true), server(b, LinkSettings { frames, ..settings(&lab) }, true));
+            (client(a, lab.settings(), true), server(b, LinkSettings { frames, ..lab.settings() }, true));
         let clock = server.machine.terms().clock.clone();
         let (acknowledged, shares) = zip(mine(client, 45), acknowledge(&mut server)).await;
         assert_eq!((acknowledged.unwrap(), shares.unwrap()), (45, 45));
@@ -535,9 +535,9 @@ fn frames_above_the_rate_wait_and_are_not_lost() {
 fn a_link_at_rest_holds_no_buffer_and_no_timer() {
     run_in_memory(async |lab| {
         let (a, b) = duplex(4_096);
-        let (mut client, mut server) = (client(a, settings(&lab), false), server(b, settings(&lab), false));
+        let (mut client, mut server) = (client(a, lab.settings(), false), server(b, lab.settings(), false));
         opened(&mut client, &mut server).await;
-        assert!(lab.clock.timeout(Duration::from_millis(1), server.next()).await.is_none());
+        assert!(lab.clock().timeout(Duration::from_millis(1), server.next()).await.is_none());
         assert_eq!(server.machine.held(), (0, 0));
         assert_eq!((server.machine.terms().input.unused(), server.machine.terms().output.unused()), (1, 1));
         assert!(server.timer.is_none());
@@ -557,8 +557,8 @@ fn a_refused_setup_is_read_by_the_client_over_tcp() {
         let (accepted, _) = listener.accept().await.unwrap();
         let (stream, accepted) = (Stream::new(stream).unwrap(), Stream::new(accepted).unwrap());
         let policy = SetupPolicy { min_version: 3, max_version: 3, ..SetupPolicy::new(0) };
-        let mut server = server_with(accepted, settings(&lab), true, policy);
-        let mut client = client(stream, settings(&lab), true);
+        let mut server = server_with(accepted, lab.settings(), true, policy);
+        let mut client = client(stream, lab.settings(), true);
         let ask = async {
             let Turn::Event(token) = client.next().await.unwrap() else { panic!("secured") };
             let (_, mut outbound) = client.event(token).unwrap();
@@ -581,7 +581,7 @@ fn a_refused_setup_is_read_by_the_client_over_tcp() {
 fn bytes_that_are_no_handshake_end_the_link() {
     run_in_memory(async |lab| {
         let (mut a, b): (Duplex, Duplex) = duplex(4_096);
-        let mut server = server(b, settings(&lab), false);
+        let mut server = server(b, lab.settings(), false);
         a.write_all(&[0xff; 4_000]).await.unwrap();
         let error = connection_error(server.next().await);
         assert!(matches!(error, Error::Peer(PeerError::Handshake(_))), "{error}");

@@ -7,6 +7,7 @@
 mod downstream;
 mod shared;
 #[cfg(test)]
+#[path = "../../../conformance/roles/pool.rs"]
 mod tests;
 mod upstream;
 

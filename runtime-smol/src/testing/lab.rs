@@ -1,6 +1,9 @@
-//! Where tests run: on one thread or on several, by the system's clock or by one that moves only when nobody has anything to do.
+//! Where tests run: on one thread or on several, by the system's clock or by one that moves only when nobody has anything to do. What
+//! differs from runtime to runtime in a role's test stands here, and nothing else.
 
 use std::{
+    io,
+    net::{SocketAddr, TcpStream},
     pin::pin,
     sync::{
         Arc,
@@ -10,29 +13,48 @@ use std::{
     time::Duration,
 };
 
-use adit::time::UnixTime;
-use async_executor::{Executor, Task};
-use async_io::Timer;
+use adit::{connection::ResponderConfig, crypto::RustCrypto};
+use async_executor::Executor;
+use async_io::{Async, Timer};
 use atomic_waker::AtomicWaker;
-use futures_lite::future::{or, poll_fn};
+use futures_lite::future::poll_fn;
 
-use super::house::{House, Node, Options};
-use crate::{clock::Clock, link::LinkSettings, shutdown::Shutdown};
+use super::ends::WALL;
+use crate::{
+    clock::Clock,
+    link::LinkSettings,
+    listen::Listener,
+    pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
+    provider::{ProviderEvent, ProviderHandle, serve_provider},
+    serve::ServeError,
+    shutdown::Shutdown,
+};
 
-/// The wall clock of all tests at their start.
-pub(crate) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
+pub(crate) use crate::{queue, stream::Stream, watch};
+pub(crate) use async_channel::{Sender, TrySendError};
+pub(crate) use async_executor::Task;
+pub(crate) use futures_lite::future::{or, yield_now, zip};
+
 /// How long, by the system's clock, nothing must happen before a still clock moves on: what is on its way through a socket arrives
 /// meanwhile, also on a busy machine.
 const MOMENT: Duration = Duration::from_millis(30);
 
-/// What a test has: its clock and its executor.
+/// What a provider's owner hears.
+pub(crate) type Events = async_channel::Receiver<ProviderEvent>;
+
+/// What a test has.
 #[derive(Clone)]
 pub(crate) struct Lab {
-    pub(crate) clock: Clock,
+    clock: Clock,
     pub(crate) executor: Arc<Executor<'static>>,
 }
 
 impl Lab {
+    /// The one clock of the test.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
     pub(crate) fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         self.executor.spawn(future)
     }
@@ -46,29 +68,50 @@ impl Lab {
         self.clock.sleep(time).await;
     }
 
+    /// `None` when the time was up first.
+    pub(crate) async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        self.clock.timeout(limit, future).await
+    }
+
     pub(crate) fn shutdown(&self) -> Shutdown {
-        Shutdown::new(self.clock.clone())
+        Shutdown::new(self.clock())
     }
 
-    pub(crate) fn settings(&self) -> LinkSettings {
-        super::settings(self)
+    pub(crate) fn serve_provider(
+        &self,
+        listener: Listener,
+        responder: watch::Receiver<Arc<ResponderConfig>>,
+        links: Arc<LinkSettings>,
+        handle: ProviderHandle,
+        shutdown: Shutdown,
+    ) -> Task<Result<(), ServeError>> {
+        let executor = Arc::clone(&self.executor);
+        self.spawn(async move {
+            serve_provider::<RustCrypto>(&executor, vec![listener], responder, links, handle, shutdown).await
+        })
     }
 
-    pub(crate) fn node(&self, port: u16, first_id: u64) -> Node {
-        Node::start(self, port, first_id)
-    }
-
-    pub(crate) fn house(&self, options: Options) -> House {
-        super::house::house(self, options)
-    }
-
-    pub(crate) fn house_at(&self, node: Node, options: Options) -> House {
-        super::house::house_at(self, node, options)
+    pub(crate) fn serve_pool(
+        &self,
+        setup: PoolSetup,
+        handle: PoolHandle,
+        shares: queue::Sender<AcceptedShare>,
+        shutdown: Shutdown,
+    ) -> Task<Result<(), PoolServeError>> {
+        let executor = Arc::clone(&self.executor);
+        self.spawn(
+            async move { serve_pool::<RustCrypto, AcceptedShare>(&executor, setup, handle, shares, shutdown).await },
+        )
     }
 }
 
+/// A TCP connection to there, without delay on small frames.
+pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Stream> {
+    Stream::new(Async::<TcpStream>::connect(address).await?)
+}
+
 /// What a task gave.
-pub(crate) async fn join<T>(task: Task<T>) -> T {
+pub(crate) async fn join<T>(task: impl Future<Output = T>) -> T {
     task.await
 }
 

@@ -2,6 +2,7 @@
 
 mod client;
 #[cfg(test)]
+#[path = "../../../conformance/roles/provider.rs"]
 mod tests;
 
 use std::{

@@ -1,25 +1,46 @@
 //! Where tests that all runtimes have in common run: on tokio, by the system's clock or by one that moves only when nobody has anything
-//! to do.
+//! to do. What differs from runtime to runtime in a role's test stands here, and nothing else.
 
-use std::{future::Future, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{runtime::Builder, task::JoinHandle};
+use adit::{connection::ResponderConfig, crypto::RustCrypto};
+use tokio::{runtime::Builder, sync::mpsc, task::JoinError};
 
-use super::house::{House, Node, Options};
-use crate::{clock::Clock, link::LinkSettings, shutdown::Shutdown};
+use super::ends::WALL;
+use crate::{
+    clock::Clock,
+    link::LinkSettings,
+    listen::Listener,
+    pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
+    provider::{ProviderEvent, ProviderHandle, serve_provider},
+    serve::ServeError,
+    shutdown::Shutdown,
+};
 
 pub(crate) use tokio::{
-    sync::mpsc::{self as queue, Sender, error::TrySendError},
+    net::TcpStream as Stream,
+    sync::{
+        mpsc::{self as queue, Sender, error::TrySendError},
+        watch,
+    },
     task::{JoinHandle as Task, yield_now},
 };
 
+/// What a provider's owner hears.
+pub(crate) type Events = mpsc::Receiver<ProviderEvent>;
+
 /// What a test has.
 pub(crate) struct Lab {
-    pub(crate) clock: Clock,
+    clock: Clock,
 }
 
 #[allow(clippy::unused_self, reason = "a lab of another runtime has an executor and one clock for all")]
 impl Lab {
+    /// The one clock of the test.
+    pub(crate) fn clock(&self) -> Clock {
+        self.clock
+    }
+
     pub(crate) fn spawn<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Task<T> {
         tokio::spawn(future)
     }
@@ -33,29 +54,46 @@ impl Lab {
         tokio::time::sleep(time).await;
     }
 
+    /// `None` when the time was up first.
+    pub(crate) async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        tokio::time::timeout(limit, future).await.ok()
+    }
+
     pub(crate) fn shutdown(&self) -> Shutdown {
         Shutdown::new()
     }
 
-    pub(crate) fn settings(&self) -> LinkSettings {
-        LinkSettings::new(self.clock, 16)
+    pub(crate) fn serve_provider(
+        &self,
+        listener: Listener,
+        responder: watch::Receiver<Arc<ResponderConfig>>,
+        links: Arc<LinkSettings>,
+        handle: ProviderHandle,
+        shutdown: Shutdown,
+    ) -> Task<Result<(), ServeError>> {
+        self.spawn(serve_provider::<RustCrypto>(vec![listener], responder, links, handle, shutdown))
     }
 
-    pub(crate) fn node(&self, port: u16, first_id: u64) -> Node {
-        Node::start(port, first_id)
-    }
-
-    pub(crate) fn house(&self, options: Options) -> House {
-        super::house::house(options)
-    }
-
-    pub(crate) fn house_at(&self, node: Node, options: Options) -> House {
-        super::house::house_at(node, options)
+    pub(crate) fn serve_pool(
+        &self,
+        setup: PoolSetup,
+        handle: PoolHandle,
+        shares: Sender<AcceptedShare>,
+        shutdown: Shutdown,
+    ) -> Task<Result<(), PoolServeError>> {
+        self.spawn(serve_pool::<RustCrypto, AcceptedShare>(setup, handle, shares, shutdown))
     }
 }
 
+/// A TCP connection to there, without delay on small frames.
+pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Stream> {
+    let stream = Stream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
 /// What a task gave.
-pub(crate) async fn join<T>(task: JoinHandle<T>) -> T {
+pub(crate) async fn join<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
     task.await.unwrap()
 }
 
@@ -68,6 +106,11 @@ pub(crate) async fn or<T>(a: impl Future<Output = T>, b: impl Future<Output = T>
     }
 }
 
+/// What both give.
+pub(crate) async fn zip<A, B>(a: impl Future<Output = A>, b: impl Future<Output = B>) -> (A, B) {
+    tokio::join!(a, b)
+}
+
 /// Runs a test by the system's clock.
 pub(crate) fn run<T>(test: impl AsyncFnOnce(Lab) -> T) -> T {
     run_on(&mut Builder::new_current_thread(), test)
@@ -78,7 +121,12 @@ pub(crate) fn run_still<T>(test: impl AsyncFnOnce(Lab) -> T) -> T {
     run_on(Builder::new_current_thread().start_paused(true), test)
 }
 
+/// Runs a test on this thread and its tasks on several others, by the system's clock.
+pub(crate) fn run_on_threads<T>(threads: usize, test: impl AsyncFnOnce(Lab) -> T) -> T {
+    run_on(Builder::new_multi_thread().worker_threads(threads), test)
+}
+
 fn run_on<T>(builder: &mut Builder, test: impl AsyncFnOnce(Lab) -> T) -> T {
     let runtime = builder.enable_all().build().unwrap();
-    runtime.block_on(async { test(Lab { clock: super::clock() }).await })
+    runtime.block_on(async { test(Lab { clock: Clock::start_at(WALL) }).await })
 }

@@ -1,89 +1,12 @@
-//! What the tests of all roles share: keys, configurations, a server on loopback.
+//! What the tests of all roles share. All but the [`Lab`] is one text for all runtimes of computers.
 
+#[path = "../../../conformance/roles/testing/ends.rs"]
+mod ends;
+#[path = "../../../conformance/roles/testing/house.rs"]
 pub(crate) mod house;
 mod lab;
 
-use std::{net::SocketAddr, sync::Arc};
-
-use adit::{
-    connection::{Connection, InitiatorConfig, NoiseServer, ResponderConfig, Security, SetupPolicy},
-    crypto::{RustCrypto, Secret},
-    message::common::SetupConnection,
-    noise::x25519::{self, Authentication, Authority, Identity},
-    protocol::{Initiator, Protocol},
-    time::UnixTime,
+pub(crate) use ends::{WALL, initiator, responder, setup};
+pub(crate) use lab::{
+    Lab, Sender, Stream, Task, TrySendError, join, or, queue, run, run_on_threads, run_still, tcp, yield_now, zip,
 };
-use tokio::{net::TcpStream, sync::watch};
-
-use crate::{
-    clock::Clock,
-    gate::{Gate, GateConfig},
-    link::{Link, LinkSettings},
-    listen::Listener,
-};
-
-pub(crate) use lab::{Lab, Sender, Task, TrySendError, join, or, queue, run, run_still, yield_now};
-
-/// The wall clock of all tests at their start.
-pub(crate) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
-
-/// A clock that starts at [`WALL`].
-pub(crate) fn clock() -> Clock {
-    Clock::start_at(WALL)
-}
-
-/// Link settings by such a clock.
-pub(crate) fn settings() -> LinkSettings {
-    LinkSettings::new(clock(), 16)
-}
-
-fn authority() -> Authority<RustCrypto> {
-    Authority::from_seed(Secret::from_bytes([1; 32]))
-}
-
-/// A client that wants the test authority's certificate.
-pub(crate) fn initiator() -> InitiatorConfig {
-    let authority = Authentication::Authority(*authority().public_key());
-    InitiatorConfig::new(Security::Noise(x25519::InitiatorConfig::new(authority)))
-}
-
-/// A server that has it.
-pub(crate) fn responder(setup: SetupPolicy) -> watch::Receiver<Arc<ResponderConfig>> {
-    let (from, until) = (UnixTime::from_secs(WALL.as_secs() - 10), UnixTime::from_secs(WALL.as_secs() + 1_000_000));
-    let identity = Identity::issue(Secret::from_bytes([2; 32]), &authority(), from, until).unwrap();
-    let noise = NoiseServer { identity, policy: x25519::Policy::default() };
-    watch::channel(Arc::new(ResponderConfig::new(Security::Noise(noise), setup))).1
-}
-
-/// A listener on loopback, at a port of the system's choice or at this one.
-pub(crate) fn listener(port: u16, config: GateConfig) -> (Listener, Gate) {
-    let gate = Gate::new(config);
-    (Listener::bind(SocketAddr::from(([127, 0, 0, 1], port)), gate.clone(), clock()).unwrap(), gate)
-}
-
-/// A client's link to `address`, with nothing sent yet.
-pub(crate) async fn connect<Pr: Protocol>(
-    address: SocketAddr,
-    settings: LinkSettings,
-) -> Link<Initiator, Pr, RustCrypto, TcpStream> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    stream.set_nodelay(true).unwrap();
-    let connection = Connection::initiator(&initiator(), [3; 32], settings.clock.now());
-    Link::new(connection, stream, address, Arc::new(settings))
-}
-
-/// A plain setup.
-pub(crate) fn setup<Pr: Protocol>() -> SetupConnection<'static> {
-    SetupConnection {
-        protocol: Pr::NUMBER,
-        min_version: 2,
-        max_version: 2,
-        flags: 0,
-        endpoint_host: "127.0.0.1".into(),
-        endpoint_port: 3333,
-        vendor: "test".into(),
-        hardware_version: "".into(),
-        firmware: "".into(),
-        device_id: "".into(),
-    }
-}

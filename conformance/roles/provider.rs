@@ -1,93 +1,34 @@
-//! A provider and its clients over loopback and Noise.
+//! A provider and its clients over loopback and Noise. One text for all runtimes of computers, which include it as their tests: what they
+//! differ in is their `testing` module.
 
-use std::{
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use adit::{
-    connection::{Ending, Event, SetupPolicy},
+    connection::{Ending, Event},
     crypto::RustCrypto,
     frame::Header,
     message::template::RequestTransactionData,
     mining::target::Target,
     protocol::{Initiator, TemplateDistribution},
+    storage::Heap,
     template::{
-        Template, TemplateClient,
+        Constraints, Template, TemplateClient,
         book::Basis,
         client::{Found, TemplateEvent},
-        coinbase::{Coinbase, Payout, TemplateCoinbase},
+        coinbase::{Coinbase, Payout},
     },
 };
-use async_executor::Task;
-use async_io::Async;
-use futures_lite::future::{or, yield_now, zip};
 
-use super::*;
+use super::{ProviderEvent, Transactions};
 use crate::{
-    gate::{Gate, GateConfig},
-    link::{Link, LinkError, Turn},
-    stream::Stream,
-    testing::{self, Lab, run, run_still},
+    gate::GateConfig,
+    link::{Link, LinkError, LinkSettings, Turn},
+    testing::{Lab, Stream, WALL, house::Node, join, or, run, run_still, setup, tcp, yield_now, zip},
 };
 
-const ROOM: Constraints = Constraints { max_additional_size: 100, max_additional_sigops: 4 };
-const OUTPUTS: [u8; 9] = [0; 9];
-
-struct House {
-    handle: ProviderHandle,
-    events: async_channel::Receiver<ProviderEvent>,
-    address: SocketAddr,
-    shutdown: Shutdown,
-    server: Task<Result<(), ServeError>>,
-}
-
-fn house(lab: &Lab) -> House {
-    house_with(lab, GateConfig::default()).0
-}
-
-fn house_with(lab: &Lab, config: GateConfig) -> (House, Gate) {
-    let (listener, gate) = testing::listener(lab, 0, config);
-    let address = listener.address();
-    let (handle, events) = ProviderHandle::new(lab.clock.clone(), 1, 16);
-    let shutdown = Shutdown::new(lab.clock.clone());
-    let settings = Arc::new(testing::settings(lab).with_large_output());
-    let (executor, provider, stop) = (Arc::clone(&lab.executor), handle.clone(), shutdown.clone());
-    let server = lab.spawn(async move {
-        let responder = testing::responder(SetupPolicy::new(0));
-        serve_provider::<RustCrypto>(&executor, vec![listener], responder, settings, provider, stop).await
-    });
-    (House { handle, events, address, shutdown, server }, gate)
-}
-
-fn template(basis: Basis, room: u32) -> NewTemplate<'static> {
-    let coinbase = TemplateCoinbase {
-        tx_version: 2,
-        script_prefix: &[1, 7],
-        input_sequence: u32::MAX,
-        value_remaining: 5_000,
-        outputs_count: 1,
-        outputs: &OUTPUTS,
-        lock_time: 0,
-    };
-    let room = Constraints { max_additional_size: room, ..ROOM };
-    NewTemplate { basis, version: 0x2000_0000, coinbase, merkle_path: &[], room }
-}
-
-fn tip(n: u8) -> Tip {
-    Tip { prev_hash: [n; 32], header_timestamp: 1_800_000_000, n_bits: 0x207f_ffff, target: Target::MAX }
-}
-
-impl House {
-    fn new_tip(&self, n: u8, transactions: Transactions) -> u64 {
-        let id = self.handle.new_template(&template(Basis::Next, 100), transactions).unwrap();
-        self.handle.new_tip(id, tip(n)).unwrap();
-        id
-    }
-
-    async fn event(&mut self) -> ProviderEvent {
-        self.events.recv().await.expect("the provider lives")
-    }
+/// Every hash is a block.
+fn new_tip(node: &Node, n: u8, transactions: Transactions) -> u64 {
+    node.new_tip_with(n, Target::MAX, transactions)
 }
 
 struct Pool {
@@ -97,11 +38,11 @@ struct Pool {
 
 impl Pool {
     async fn connect(lab: &Lab, address: SocketAddr, size: u32) -> Self {
-        Self::connect_with(address, size, testing::settings(lab).with_large_input()).await
+        Self::connect_with(lab, address, size, lab.settings().with_large_input()).await
     }
 
-    async fn connect_with(address: SocketAddr, size: u32, settings: LinkSettings) -> Self {
-        let link = testing::connect(address, settings).await;
+    async fn connect_with(lab: &Lab, address: SocketAddr, size: u32, settings: LinkSettings) -> Self {
+        let link = lab.connect(address, settings).await;
         let constraints = Constraints { max_additional_size: size, max_additional_sigops: 1 };
         Self { link, client: TemplateClient::new(constraints) }
     }
@@ -127,7 +68,7 @@ impl Pool {
             };
             let now = self.link.clock().now();
             match self.link.event(token)? {
-                (Event::Secured(_), mut out) => out.send(&testing::setup::<TemplateDistribution>()).unwrap(),
+                (Event::Secured(_), mut out) => out.send(&setup::<TemplateDistribution>()).unwrap(),
                 (Event::Opened(_), _) => open = true,
                 (Event::Message(message), _) => {
                     let event = self.client.handle(now, message).unwrap();
@@ -160,7 +101,7 @@ impl Pool {
             template_id: best.id(),
             prev_hash: self.client.tip().expect("a tip").0.prev_hash,
             version: best.version(),
-            header_timestamp: 1_800_000_000,
+            header_timestamp: WALL.as_secs(),
             header_nonce: 7,
             coinbase_prefix: &prefix,
             extranonce: [&[1, 2, 3], &[4]],
@@ -174,27 +115,27 @@ impl Pool {
 #[test]
 fn templates_reach_every_client_and_blocks_the_owner() {
     run(async |lab| {
-        let mut house = house(&lab);
-        house.new_tip(1, Transactions::default());
-        let mut pools = [Pool::connect(&lab, house.address, 10).await, Pool::connect(&lab, house.address, 20).await];
+        let mut node = lab.node(0, 1);
+        new_tip(&node, 1, Transactions::default());
+        let mut pools = [Pool::connect(&lab, node.address, 10).await, Pool::connect(&lab, node.address, 20).await];
         for pool in &mut pools {
             assert_eq!(pool.tip().await, 1);
         }
         // News wake the tasks of both.
-        let next = house.new_tip(2, Transactions::default());
+        let next = new_tip(&node, 2, Transactions::default());
         for pool in &mut pools {
             assert_eq!(pool.tip().await, next);
         }
-        assert_eq!((house.handle.connections(), house.handle.constraints().max_additional_size), (2, 20));
+        assert_eq!((node.handle.connections(), node.handle.constraints().max_additional_size), (2, 20));
         assert!(matches!(
-            (house.event().await, house.event().await),
+            (node.event().await, node.event().await),
             (ProviderEvent::Connected(_), ProviderEvent::Connected(_))
         ));
         pools[1].find();
-        let (sent, event) = zip(lab.clock.timeout(Duration::from_secs(60), pools[1].until(|_| Some(()))), async {
-            let event = house.event().await;
+        let (sent, event) = zip(lab.timeout(Duration::from_secs(60), pools[1].until(|_| Some(()))), async {
+            let event = node.event().await;
             // Ends the wait of the pool.
-            house.new_tip(3, Transactions::default());
+            new_tip(&node, 3, Transactions::default());
             event
         })
         .await;
@@ -204,11 +145,11 @@ fn templates_reach_every_client_and_blocks_the_owner() {
         assert_eq!(found.header[4..36], [2; 32]);
         let peer = found.peer;
         drop(pools);
-        let mut gone = [house.event().await, house.event().await];
+        let mut gone = [node.event().await, node.event().await];
         gone.sort_by_key(|event| *event != ProviderEvent::Disconnected(peer));
         assert_eq!(gone[0], ProviderEvent::Disconnected(peer));
         assert!(matches!(gone[1], ProviderEvent::Disconnected(_)));
-        assert_eq!(house.handle.connections(), 0);
+        assert_eq!(node.handle.connections(), 0);
     });
 }
 
@@ -216,10 +157,10 @@ fn templates_reach_every_client_and_blocks_the_owner() {
 #[test]
 fn transactions_are_sent_when_asked_for() {
     run(async |lab| {
-        let house = house(&lab);
+        let node = lab.node(0, 1);
         let transactions: Vec<_> = (0..30u8).map(|n| vec![n; 100_000]).collect();
-        let id = house.new_tip(1, Transactions { excess_data: vec![9], transactions: transactions.clone() });
-        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        let id = new_tip(&node, 1, Transactions { excess_data: vec![9], transactions: transactions.clone() });
+        let mut pool = Pool::connect(&lab, node.address, 10).await;
         pool.tip().await;
         for wanted in [id, 77] {
             pool.client.request_transactions(wanted);
@@ -237,9 +178,9 @@ fn transactions_are_sent_when_asked_for() {
             assert_eq!(answer, if wanted == id { transactions.clone() } else { Vec::new() });
         }
         // What no template needs any more is gone.
-        house.new_tip(2, Transactions::default());
-        house.new_tip(3, Transactions::default());
-        assert!(house.handle.transactions(id).is_none());
+        new_tip(&node, 2, Transactions::default());
+        new_tip(&node, 3, Transactions::default());
+        assert!(node.handle.transactions(id).is_none());
     });
 }
 
@@ -247,33 +188,33 @@ fn transactions_are_sent_when_asked_for() {
 #[test]
 fn a_client_that_asks_and_does_not_read_is_dropped() {
     run(async |lab| {
-        let mut house = house(&lab);
-        let id = house.new_tip(1, Transactions { excess_data: vec![], transactions: vec![vec![0; 8 << 20]] });
-        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        let mut node = lab.node(0, 1);
+        let id = new_tip(&node, 1, Transactions { excess_data: vec![], transactions: vec![vec![0; 8 << 20]] });
+        let mut pool = Pool::connect(&lab, node.address, 10).await;
         pool.tip().await;
         let mut out = pool.link.outbound().unwrap();
         for _ in 0..20 {
             out.send(&RequestTransactionData { template_id: id }).unwrap();
         }
-        let _stuck = lab.clock.timeout(Duration::from_millis(1), pool.link.next()).await;
-        assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
-        assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+        let _stuck = lab.timeout(Duration::from_millis(1), pool.link.next()).await;
+        assert!(matches!(node.event().await, ProviderEvent::Connected(_)));
+        assert!(matches!(node.event().await, ProviderEvent::Disconnected(_)));
     });
 }
 
 #[test]
 fn the_owner_hears_what_room_a_template_must_leave() {
     run(async |lab| {
-        let house = house(&lab);
-        let mut wanted = house.handle.wanted();
-        house.new_tip(1, Transactions::default());
-        let mut pool = Pool::connect(&lab, house.address, 500).await;
+        let node = lab.node(0, 1);
+        let mut wanted = node.handle.wanted();
+        new_tip(&node, 1, Transactions::default());
+        let mut pool = Pool::connect(&lab, node.address, 500).await;
         let served = async {
             wanted.wait_for(Option::is_some).await.unwrap();
             let need = *wanted.borrow();
-            let id = house
+            let id = node
                 .handle
-                .new_template(&template(Basis::Tip, need.unwrap().max_additional_size), Transactions::default());
+                .new_template(&Node::template(Basis::Tip, need.unwrap().max_additional_size), Transactions::default());
             (need.unwrap().max_additional_size, id.unwrap())
         };
         let ((need, id), tip) = zip(served, pool.tip()).await;
@@ -286,19 +227,19 @@ fn the_owner_hears_what_room_a_template_must_leave() {
 #[test]
 fn room_is_free_again_when_its_client_has_left() {
     run(async |lab| {
-        let house = house(&lab);
-        let mut wanted = house.handle.wanted();
-        house.new_tip(1, Transactions::default());
-        let mut pool = Pool::connect(&lab, house.address, 500).await;
+        let node = lab.node(0, 1);
+        let mut wanted = node.handle.wanted();
+        new_tip(&node, 1, Transactions::default());
+        let mut pool = Pool::connect(&lab, node.address, 500).await;
         let served = async {
             let id = pool.tip().await;
             panic!("template {id} has no room for it")
         };
         or(served, async { assert!(wanted.wait_for(Option::is_some).await.is_ok()) }).await;
-        assert_eq!(house.handle.constraints().max_additional_size, 500);
+        assert_eq!(node.handle.constraints().max_additional_size, 500);
         drop(pool);
         wanted.wait_for(Option::is_none).await.unwrap();
-        assert_eq!(house.handle.constraints().max_additional_size, 0);
+        assert_eq!(node.handle.constraints().max_additional_size, 0);
     });
 }
 
@@ -306,11 +247,11 @@ fn room_is_free_again_when_its_client_has_left() {
 #[test]
 fn a_client_that_breaks_a_rule_is_dropped_alone() {
     run(async |lab| {
-        let mut house = house(&lab);
-        house.new_tip(1, Transactions::default());
-        let mut good = Pool::connect(&lab, house.address, 10).await;
+        let mut node = lab.node(0, 1);
+        new_tip(&node, 1, Transactions::default());
+        let mut good = Pool::connect(&lab, node.address, 10).await;
         good.tip().await;
-        let mut bad = testing::connect::<TemplateDistribution>(house.address, testing::settings(&lab)).await;
+        let mut bad = lab.connect::<TemplateDistribution>(node.address, lab.settings()).await;
         let end = loop {
             let token = match bad.next().await {
                 Ok(Turn::Event(token)) => token,
@@ -318,17 +259,17 @@ fn a_client_that_breaks_a_rule_is_dropped_alone() {
                 end => break end,
             };
             match bad.event(token).unwrap() {
-                (Event::Secured(_), mut out) => out.send(&testing::setup::<TemplateDistribution>()).unwrap(),
+                (Event::Secured(_), mut out) => out.send(&setup::<TemplateDistribution>()).unwrap(),
                 (Event::Opened(_), mut out) => out.send(&RequestTransactionData { template_id: 1 }).unwrap(),
                 _ => panic!("no answer to that"),
             }
         };
         assert!(!matches!(end, Ok(Turn::Event(_))));
         for _ in 0..2 {
-            assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
+            assert!(matches!(node.event().await, ProviderEvent::Connected(_)));
         }
-        assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
-        let next = house.new_tip(2, Transactions::default());
+        assert!(matches!(node.event().await, ProviderEvent::Disconnected(_)));
+        let next = new_tip(&node, 2, Transactions::default());
         assert_eq!(good.tip().await, next);
     });
 }
@@ -337,23 +278,23 @@ fn a_client_that_breaks_a_rule_is_dropped_alone() {
 #[test]
 fn a_shutdown_takes_what_has_arrived_and_closes_in_order() {
     run(async |lab| {
-        let mut house = house(&lab);
-        house.new_tip(1, Transactions::default());
-        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        let mut node = lab.node(0, 1);
+        new_tip(&node, 1, Transactions::default());
+        let mut pool = Pool::connect(&lab, node.address, 10).await;
         pool.tip().await;
         pool.find();
         let mut out = pool.link.outbound().unwrap();
         pool.client.poll_outbound(&mut out).unwrap();
         pool.link.want_room();
         assert!(matches!(pool.link.next().await, Ok(Turn::Room)), "the block is on its way");
-        house.shutdown.start(Duration::from_secs(60));
+        node.shutdown.start(Duration::from_secs(60));
         let end = pool.until(|event| panic!("{event:?}") as Option<()>).await;
         assert!(end.unwrap().is_none());
         assert_eq!(pool.link.connection().ending(), Some(Ending::Peer));
-        (&mut house.server).await.unwrap();
-        assert!(matches!(house.event().await, ProviderEvent::Connected(_)));
-        assert!(matches!(house.event().await, ProviderEvent::Solution(_)));
-        assert!(matches!(house.event().await, ProviderEvent::Disconnected(_)));
+        join(&mut node.server).await.unwrap();
+        assert!(matches!(node.event().await, ProviderEvent::Connected(_)));
+        assert!(matches!(node.event().await, ProviderEvent::Solution(_)));
+        assert!(matches!(node.event().await, ProviderEvent::Disconnected(_)));
     });
 }
 
@@ -361,23 +302,20 @@ fn a_shutdown_takes_what_has_arrived_and_closes_in_order() {
 #[test]
 fn half_open_handshakes_hold_others_back_until_their_time_is_up() {
     run_still(async |lab| {
-        let (house, gate) = house_with(&lab, GateConfig { handshakes: 2, ..GateConfig::default() });
-        house.new_tip(1, Transactions::default());
-        let silent = [
-            Async::<TcpStream>::connect(house.address).await.unwrap(),
-            Async::<TcpStream>::connect(house.address).await.unwrap(),
-        ];
-        while gate.counts().handshakes < 2 {
+        let node = lab.node_with(0, 1, GateConfig { handshakes: 2, ..GateConfig::default() });
+        new_tip(&node, 1, Transactions::default());
+        let silent = [tcp(node.address).await.unwrap(), tcp(node.address).await.unwrap()];
+        while node.gate.counts().handshakes < 2 {
             yield_now().await;
         }
-        let begin = lab.clock.now();
+        let begin = lab.clock().now();
         // A client has the same limit, so it must come a little later than they.
-        lab.clock.sleep(Duration::from_secs(5)).await;
-        let mut pool = Pool::connect(&lab, house.address, 10).await;
+        lab.sleep(Duration::from_secs(5)).await;
+        let mut pool = Pool::connect(&lab, node.address, 10).await;
         assert_eq!(pool.tip().await, 1);
-        let waited = lab.clock.now().saturating_since(begin);
+        let waited = lab.clock().now().saturating_since(begin);
         assert!(Duration::from_secs(14) <= waited && waited <= Duration::from_secs(16), "{waited:?}");
-        assert_eq!(gate.counts().open, 1);
+        assert_eq!(node.gate.counts().open, 1);
         drop(silent);
     });
 }
@@ -386,9 +324,9 @@ fn half_open_handshakes_hold_others_back_until_their_time_is_up() {
 #[test]
 fn a_client_cannot_make_the_provider_buffer_megabytes() {
     run(async |lab| {
-        let (house, gate) = house_with(&lab, GateConfig::default());
-        house.new_tip(1, Transactions::default());
-        let mut greedy = Pool::connect_with(house.address, 10, testing::settings(&lab).with_large_output()).await;
+        let node = lab.node_with(0, 1, GateConfig::default());
+        new_tip(&node, 1, Transactions::default());
+        let mut greedy = Pool::connect_with(&lab, node.address, 10, lab.settings().with_large_output()).await;
         greedy.tip().await;
         let payload = vec![0; 1 << 20];
         let unknown = Header::new(0x4001, false, 1, payload.len()).unwrap();
@@ -396,7 +334,7 @@ fn a_client_cannot_make_the_provider_buffer_megabytes() {
         assert!(greedy.link.outbound().unwrap().send_extension(unknown, &payload).is_err());
         greedy.link.outbound().unwrap().send_extension(unknown, &payload).unwrap();
         assert!(greedy.until(|_| None::<()>).await.is_err(), "it is cut off");
-        while gate.counts().open > 0 {
+        while node.gate.counts().open > 0 {
             yield_now().await;
         }
     });
@@ -406,16 +344,16 @@ fn a_client_cannot_make_the_provider_buffer_megabytes() {
 #[test]
 fn connections_above_the_limit_are_closed_at_once() {
     run(async |lab| {
-        let (house, gate) = house_with(&lab, GateConfig { connections: 2, ..GateConfig::default() });
-        house.new_tip(1, Transactions::default());
-        let mut pools = [Pool::connect(&lab, house.address, 10).await, Pool::connect(&lab, house.address, 10).await];
+        let node = lab.node_with(0, 1, GateConfig { connections: 2, ..GateConfig::default() });
+        new_tip(&node, 1, Transactions::default());
+        let mut pools = [Pool::connect(&lab, node.address, 10).await, Pool::connect(&lab, node.address, 10).await];
         for pool in &mut pools {
             pool.tip().await;
         }
-        let mut third = Pool::connect(&lab, house.address, 10).await;
+        let mut third = Pool::connect(&lab, node.address, 10).await;
         assert!(third.until(|_| Some(())).await.is_err(), "the handshake is cut");
-        assert_eq!((gate.counts().open, gate.counts().refused_full), (2, 1));
-        let next = house.new_tip(2, Transactions::default());
+        assert_eq!((node.gate.counts().open, node.gate.counts().refused_full), (2, 1));
+        let next = new_tip(&node, 2, Transactions::default());
         for pool in &mut pools {
             assert_eq!(pool.tip().await, next);
         }

@@ -1,9 +1,7 @@
-//! A provider, a pool and devices over loopback and Noise.
+//! A provider, a pool and devices over loopback and Noise. One text for all runtimes of computers, which include it as their tests: what they
+//! differ in is their `testing` module.
 
-use std::{
-    net::{SocketAddr, TcpStream},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use adit::{
     connection::{Event, State as Phase},
@@ -11,22 +9,21 @@ use adit::{
     message::mining::{OpenStandardMiningChannel, SubmitSharesStandard, ToClient},
     mining::target::Target,
     protocol::{Initiator, Mining},
-    role::pool::PoolEvent,
+    role::pool::{Pool, PoolEvent},
+    storage::Heap,
     wire::U256,
 };
-use async_io::Async;
-use futures_lite::future::{or, yield_now, zip};
+use adit_native::hash::Method;
 
-use super::*;
+use super::{AcceptedShare, PoolNews, PoolServeError, downstream};
 use crate::{
     gate::GateConfig,
     link::{Link, LinkError, Turn},
     provider::ProviderEvent,
-    stream::Stream,
     testing::{
-        self, Lab,
-        house::{HARD, House, Node, Options, house},
-        run, run_on_threads, run_still,
+        Lab, Stream, WALL,
+        house::{HARD, House, Options},
+        join, or, queue, responder, run, run_on_threads, run_still, setup, tcp, yield_now, zip,
     },
     upstream::UpstreamState,
 };
@@ -60,7 +57,7 @@ enum Seen {
 
 impl Device {
     async fn connect(lab: &Lab, address: SocketAddr) -> Self {
-        let link = testing::connect(address, testing::settings(lab)).await;
+        let link = lab.connect(address, lab.settings()).await;
         let mut device = Self {
             link,
             channel_id: 0,
@@ -100,7 +97,7 @@ impl Device {
             sequence_number: self.sent,
             job_id: self.job_id,
             nonce: self.nonce,
-            ntime: testing::WALL.as_secs(),
+            ntime: WALL.as_secs(),
             version: 0x2000_0000,
         };
         let sent = self.link.outbound().is_some_and(|mut out| out.send(&share).is_ok());
@@ -123,7 +120,7 @@ impl Device {
         };
         Ok(match self.link.event(token)? {
             (Event::Secured(_), mut out) => {
-                out.send(&testing::setup::<Mining>()).unwrap();
+                out.send(&setup::<Mining>()).unwrap();
                 Seen::Other
             }
             (Event::Opened(_), _) => Seen::Opened,
@@ -169,16 +166,15 @@ impl Device {
     }
 
     /// Nothing comes for a moment.
-    async fn is_quiet(&mut self) -> bool {
-        let clock = self.link.clock().clone();
-        clock.timeout(Duration::from_millis(50), self.step()).await.is_none()
+    async fn is_quiet(&mut self, lab: &Lab) -> bool {
+        lab.timeout(Duration::from_millis(50), self.step()).await.is_none()
     }
 }
 
 #[test]
 fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let mut devices = [Device::working(&lab, house.address).await, Device::working(&lab, house.address).await];
         for device in &mut devices {
@@ -191,7 +187,7 @@ fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
             let stored = house.share().await;
             assert_eq!((stored.share.ticket, &*stored.user), (ticket, &b"account.worker"[..]));
         }
-        assert!(devices[0].is_quiet().await && devices[1].is_quiet().await);
+        assert!(devices[0].is_quiet(&lab).await && devices[1].is_quiet(&lab).await);
         house.handle.stored(10);
         for device in &mut devices {
             while device.acknowledged < 5 {
@@ -208,7 +204,7 @@ fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
                 device.step().await.unwrap();
             }
         }
-        let statistics = house.handle.statistics(lab.clock.now());
+        let statistics = house.handle.statistics(lab.clock().now());
         assert_eq!((statistics.accepted, statistics.rejected, statistics.connections), (10, 2, 2));
     });
 }
@@ -218,7 +214,7 @@ fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
 #[test]
 fn a_burst_is_answered_in_order() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let mut device = Device::working(&lab, house.address).await;
         let job = device.job_id;
@@ -248,14 +244,14 @@ fn a_burst_is_answered_in_order() {
             device.step().await.unwrap();
         }
         assert_eq!(device.errors, (0..30).filter(|n| n % 3 == 1 || n % 10 == 9).collect::<Vec<_>>());
-        assert_eq!(house.handle.statistics(lab.clock.now()).channels, 2);
+        assert_eq!(house.handle.statistics(lab.clock().now()).channels, 2);
     });
 }
 
 #[test]
 fn a_new_tip_reaches_every_device() {
     run(async |lab| {
-        let house = house(&lab, Options::default());
+        let house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let mut devices = Vec::new();
         for _ in 0..4 {
@@ -274,14 +270,14 @@ fn a_new_tip_reaches_every_device() {
 #[test]
 fn a_block_reaches_the_provider() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         house.node.new_tip(1, Target::MAX);
         let mut news = house.handle.subscribe();
         let mut device = Device::working(&lab, house.address).await;
         assert!(device.submit());
         device.flush().await;
-        assert!(matches!(house.node.events.recv().await, Ok(ProviderEvent::Connected(_))));
-        let Ok(ProviderEvent::Solution(found)) = house.node.events.recv().await else { panic!("a solution") };
+        assert!(matches!(house.node.event().await, ProviderEvent::Connected(_)));
+        let ProviderEvent::Solution(found) = house.node.event().await else { panic!("a solution") };
         let stored = house.share().await;
         assert_eq!((found.hash, found.breach), (stored.share.hash, None));
         assert!(stored.share.block.is_some_and(|block| block.submitted));
@@ -300,7 +296,7 @@ fn a_block_reaches_the_provider() {
 fn many_devices_on_several_threads_keep_the_books_balanced() {
     run_on_threads(4, async |lab| {
         const SHARES: u32 = 200;
-        let mut house = house(&lab, Options { queue: 8, ..Options::default() });
+        let mut house = lab.house(Options { queue: 8, ..Options::default() });
         house.node.new_tip(1, HARD);
         let mut devices = Vec::new();
         for _ in 0..16 {
@@ -331,7 +327,7 @@ fn many_devices_on_several_threads_keep_the_books_balanced() {
         let answers = async {
             let (mut acknowledged, mut rejected) = (0, 0);
             for device in devices {
-                let (yes, no) = device.await;
+                let (yes, no) = join(device).await;
                 assert_eq!(yes + no, SHARES);
                 (acknowledged, rejected) = (acknowledged + u64::from(yes), rejected + u64::from(no));
             }
@@ -342,7 +338,7 @@ fn many_devices_on_several_threads_keep_the_books_balanced() {
             panic!("the pool ended")
         };
         let (acknowledged, rejected) = or(ended, answers).await;
-        let statistics = house.handle.statistics(lab.clock.now());
+        let statistics = house.handle.statistics(lab.clock().now());
         assert_eq!((statistics.accepted, statistics.rejected), (acknowledged, rejected));
     });
 }
@@ -351,16 +347,16 @@ fn many_devices_on_several_threads_keep_the_books_balanced() {
 #[test]
 fn the_pool_finds_its_provider_again() {
     run(async |lab| {
-        let mut house = house(&lab, Options::default());
+        let mut house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let mut device = Device::working(&lab, house.address).await;
         house.node.shutdown.start(Duration::from_secs(1));
-        (&mut house.node.server).await.unwrap();
+        join(&mut house.node.server).await.unwrap();
         house.provider.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
         assert!(device.submit());
         device.flush().await;
         assert_eq!(house.share().await.share.ticket, 1, "shares count meanwhile");
-        house.node = Node::start(&lab, house.node.address.port(), 1_000);
+        house.node = lab.node(house.node.address.port(), 1_000);
         house.node.new_tip(2, HARD);
         assert_eq!(device.prev_hash().await, [2; 32]);
     });
@@ -368,11 +364,11 @@ fn the_pool_finds_its_provider_again() {
 
 /// A house whose device has found a block while the provider was away.
 async fn with_a_block_that_waits(lab: &Lab) -> (House, Device) {
-    let mut house = house(lab, Options::default());
+    let mut house = lab.house(Options::default());
     house.node.new_tip(1, Target::MAX);
     let mut device = Device::working(lab, house.address).await;
     house.node.shutdown.start(Duration::from_secs(1));
-    (&mut house.node.server).await.unwrap();
+    join(&mut house.node.server).await.unwrap();
     house.provider.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
     assert!(device.submit());
     device.flush().await;
@@ -388,10 +384,10 @@ fn a_shutdown_hands_a_block_over_to_a_provider_that_comes_back() {
         let (mut house, mut device) = with_a_block_that_waits(&lab).await;
         house.shutdown.start(Duration::from_secs(60));
         device.closed().await;
-        house.node = Node::start(&lab, house.node.address.port(), 1);
+        house.node = lab.node(house.node.address.port(), 1);
         house.node.new_tip(1, Target::MAX);
-        while !matches!(house.node.events.recv().await, Ok(ProviderEvent::Solution(_))) {}
-        house.server.await.unwrap();
+        while !matches!(house.node.event().await, ProviderEvent::Solution(_)) {}
+        join(house.server).await.unwrap();
         assert!(house.handle.with(|pool| pool.unsent_blocks().next().is_none()));
     });
 }
@@ -403,7 +399,7 @@ fn a_block_that_nobody_takes_is_left_to_the_owner() {
         let (house, mut device) = with_a_block_that_waits(&lab).await;
         house.shutdown.start(Duration::from_millis(200));
         device.closed().await;
-        house.server.await.unwrap();
+        join(house.server).await.unwrap();
         let told =
             |pool: &mut Pool<Heap>| pool.unsent_blocks().map(|block| (block.template_id, block.prev_hash)).collect();
         let unsent: Vec<_> = house.handle.with(told);
@@ -415,7 +411,7 @@ fn a_block_that_nobody_takes_is_left_to_the_owner() {
 #[test]
 fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
     run(async |lab| {
-        let mut house = house(&lab, Options { reconnect: Some((String::new(), 4_444)), ..Options::default() });
+        let mut house = lab.house(Options { reconnect: Some((String::new(), 4_444)), ..Options::default() });
         house.node.new_tip(1, HARD);
         let mut devices = [Device::working(&lab, house.address).await, Device::working(&lab, house.address).await];
         for device in &mut devices {
@@ -428,7 +424,7 @@ fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
         let mut last = 0;
         let store = async {
             while let Some(stored) = house.shares.recv().await {
-                lab.clock.sleep(Duration::from_millis(1)).await;
+                lab.sleep(Duration::from_millis(1)).await;
                 last = stored.share.ticket;
                 house.handle.stored(last);
             }
@@ -440,7 +436,7 @@ fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
             assert_eq!(device.link.connection().state(), Phase::Closed);
         }
         assert_eq!(last, 80);
-        house.server.await.unwrap();
+        join(house.server).await.unwrap();
     });
 }
 
@@ -448,13 +444,13 @@ fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
 #[test]
 fn the_end_of_the_grace_ends_a_stuck_shutdown() {
     run_still(async |lab| {
-        let house = house(&lab, Options::default());
+        let house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let mut device = Device::working(&lab, house.address).await;
         assert!(device.submit());
         device.flush().await;
         house.shutdown.start(Duration::from_secs(5));
-        house.server.await.unwrap();
+        join(house.server).await.unwrap();
         let end = async { while !matches!(device.step().await, Ok(Seen::Closed) | Err(_)) {} };
         end.await;
         assert_eq!(device.acknowledged, 0);
@@ -466,7 +462,7 @@ fn the_end_of_the_grace_ends_a_stuck_shutdown() {
 fn a_full_queue_holds_devices_back_and_loses_nothing() {
     run(async |lab| {
         const SHARES: u32 = 5_000;
-        let mut house = house(&lab, Options { queue: 2, ..Options::default() });
+        let mut house = lab.house(Options { queue: 2, ..Options::default() });
         house.node.new_tip(1, HARD);
         let mut device = Device::working(&lab, house.address).await;
         let flood = lab.spawn(async move {
@@ -480,9 +476,9 @@ fn a_full_queue_holds_devices_back_and_loses_nothing() {
             device
         });
         // Nobody takes shares for a while: the device is stopped by its socket, not by the pool's memory; others come and go.
-        lab.clock.sleep(Duration::from_millis(100)).await;
+        lab.sleep(Duration::from_millis(100)).await;
         let _other = Device::working(&lab, house.address).await;
-        let taken = house.handle.statistics(lab.clock.now()).accepted;
+        let taken = house.handle.statistics(lab.clock().now()).accepted;
         assert!(taken <= 2, "{taken}");
         let store = async {
             while let Some(stored) = house.shares.recv().await {
@@ -493,7 +489,7 @@ fn a_full_queue_holds_devices_back_and_loses_nothing() {
             store.await;
             panic!("the pool ended")
         };
-        let device = or(ended, flood).await;
+        let device = or(ended, join(flood)).await;
         assert_eq!((device.acknowledged, device.rejected), (SHARES, 0));
     });
 }
@@ -501,11 +497,11 @@ fn a_full_queue_holds_devices_back_and_loses_nothing() {
 #[test]
 fn a_pool_without_a_store_ends() {
     run(async |lab| {
-        let house = house(&lab, Options::default());
+        let house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let _device = Device::working(&lab, house.address).await;
         drop(house.shares);
-        assert!(matches!(house.server.await, Err(PoolServeError::StoreGone)));
+        assert!(matches!(join(house.server).await, Err(PoolServeError::StoreGone)));
     });
 }
 
@@ -513,15 +509,15 @@ fn a_pool_without_a_store_ends() {
 #[test]
 fn a_client_without_a_channel_is_closed_after_a_while() {
     run_still(async |lab| {
-        let house = house(&lab, Options::default());
+        let house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let mut working = Device::working(&lab, house.address).await;
-        let begin = lab.clock.now();
+        let begin = lab.clock().now();
         let mut idle = Device::connect(&lab, house.address).await;
         idle.closed().await;
-        let after = lab.clock.now().saturating_since(begin);
+        let after = lab.clock().now().saturating_since(begin);
         assert!(Duration::from_secs(59) <= after && after <= Duration::from_secs(63), "{after:?}");
-        while house.handle.statistics(lab.clock.now()).connections > 1 {
+        while house.handle.statistics(lab.clock().now()).connections > 1 {
             yield_now().await;
         }
         assert!(working.submit());
@@ -533,19 +529,19 @@ fn a_client_without_a_channel_is_closed_after_a_while() {
 #[test]
 fn the_task_of_a_connection_is_small() {
     run(async |lab| {
-        let house = house(&lab, Options::default());
-        let (listener, _) = testing::listener(&lab, 0, GateConfig::default());
+        let house = lab.house(Options::default());
+        let (listener, _) = lab.listener(0, GateConfig::default());
         let mut listener = listener;
-        let (_stream, accepted) = zip(Async::<TcpStream>::connect(listener.address()), listener.accept()).await;
+        let (_stream, accepted) = zip(tcp(listener.address()), listener.accept()).await;
         let port = downstream::Port {
             shared: Arc::clone(&house.handle.shared),
             shares: queue::channel::<AcceptedShare>(1).0,
-            links: Arc::new(testing::settings(&lab)),
+            links: Arc::new(lab.settings()),
             shutdown: house.shutdown.clone(),
             reconnect: None,
             method: Method::Sha2,
         };
-        let responder = Arc::clone(&testing::responder(house.handle.setup_policy()).borrow());
+        let responder = Arc::clone(&responder(house.handle.setup_policy()).borrow());
         let size = size_of_val(&downstream::run::<RustCrypto, _>(accepted, responder, Arc::new(port)));
         println!("task of a connection: {size} bytes");
         assert!(size <= 2_048, "{size}");
