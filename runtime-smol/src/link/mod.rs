@@ -3,6 +3,7 @@
 //! A [`Link`] polls the stream and arms a timer as [`adit::link`] says. What a frame means is its owner's business.
 
 #[cfg(test)]
+#[path = "../../../conformance/roles/link.rs"]
 mod tests;
 
 use std::{

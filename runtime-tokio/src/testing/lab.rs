@@ -18,6 +18,7 @@ use crate::{
 };
 
 pub(crate) use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream as Duplex, duplex, split},
     net::TcpStream as Stream,
     sync::{
         mpsc::{self as queue, Sender, error::TrySendError},
@@ -30,6 +31,7 @@ pub(crate) use tokio::{
 pub(crate) type Events = mpsc::Receiver<ProviderEvent>;
 
 /// What a test has.
+#[derive(Clone)]
 pub(crate) struct Lab {
     clock: Clock,
 }
@@ -119,6 +121,11 @@ pub(crate) fn run<T>(test: impl AsyncFnOnce(Lab) -> T) -> T {
 /// Runs a test by a clock that moves to the next deadline whenever the test and its tasks wait.
 pub(crate) fn run_still<T>(test: impl AsyncFnOnce(Lab) -> T) -> T {
     run_on(Builder::new_current_thread().start_paused(true), test)
+}
+
+/// As [`run_still`], for a test without sockets.
+pub(crate) fn run_in_memory<T>(test: impl AsyncFnOnce(Lab) -> T) -> T {
+    run_still(test)
 }
 
 /// Runs a test on this thread and its tasks on several others, by the system's clock.

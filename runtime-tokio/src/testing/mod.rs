@@ -6,7 +6,8 @@ mod ends;
 pub(crate) mod house;
 mod lab;
 
-pub(crate) use ends::{WALL, initiator, responder, setup};
+pub(crate) use ends::{WALL, initiator, responder, server, setup};
 pub(crate) use lab::{
-    Lab, Sender, Stream, Task, TrySendError, join, or, queue, run, run_on_threads, run_still, tcp, yield_now, zip,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Duplex, Lab, Sender, Stream, Task, TrySendError, duplex, join,
+    or, queue, run, run_in_memory, run_on_threads, run_still, split, tcp, yield_now, zip,
 };

@@ -1,37 +1,29 @@
-//! Links over in-memory streams, with a clock that stands still unless everybody waits.
+//! Links over streams in memory, with a clock that stands still unless everybody waits. One text for all runtimes of computers, which include
+//! it as their tests: what they differ in is their `testing` module.
 
-use std::{
-    net::{TcpListener, TcpStream},
-    pin::pin,
-    time::Duration,
-};
+use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use adit::{
     buffer::{BufferPool, Output},
-    connection::{Ending, Event, InitiatorConfig, NoiseServer, Reason, ResponderConfig, Security, SetupPolicy},
-    crypto::{RustCrypto, Secret},
+    connection::{
+        Connection, Ending, Endpoint, Event, InitiatorConfig, Outbound, Reason, ResponderConfig, Security, SetupPolicy,
+    },
+    crypto::RustCrypto,
     error::{Error, Part, PeerError},
     frame::Header,
-    message::{
-        common::SetupConnection,
-        mining::{SetTarget, SubmitSharesStandard, SubmitSharesSuccess, ToClient, ToServer},
-    },
-    noise::x25519::{self, Authentication, Authority, Identity},
+    message::mining::{SetTarget, SubmitSharesStandard, SubmitSharesSuccess, ToClient, ToServer},
     protocol::{Initiator, Mining, Responder},
     rate::Rate,
-    time::UnixTime,
-    wire::U256,
+    time::Instant,
+    wire::{Revision, U256},
 };
-use async_io::Async;
-use futures_lite::{AsyncReadExt, AsyncWriteExt, future::zip, io::split};
 
-use super::*;
+use super::{Link, LinkCause, LinkError, LinkSettings, Stall, Turn};
 use crate::{
-    stream::Stream,
+    gate::GateConfig,
     testing::{
-        Lab, WALL,
-        pipe::{Duplex, duplex},
-        run, run_in_memory,
+        self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Duplex, Lab, Stream, duplex, initiator, join, run,
+        run_in_memory, split, tcp, zip,
     },
 };
 
@@ -50,17 +42,9 @@ fn tiny(lab: &Lab) -> LinkSettings {
     LinkSettings { input: BufferPool::new(64, 4), output: BufferPool::new(350, 4), ..lab.settings() }
 }
 
-fn authority() -> Authority<RustCrypto> {
-    Authority::from_seed(Secret::from_bytes([1; 32]))
-}
-
 fn client<T: AsyncRead + AsyncWrite + Unpin>(stream: T, settings: LinkSettings, plain: bool) -> Client<T> {
-    let security = if plain {
-        Security::Plain
-    } else {
-        Security::Noise(x25519::InitiatorConfig::new(Authentication::Authority(*authority().public_key())))
-    };
-    let connection = Connection::initiator(&InitiatorConfig::new(security), [3; 32], settings.clock.now());
+    let config = if plain { InitiatorConfig::new(Security::Plain) } else { initiator() };
+    let connection = Connection::initiator(&config, [3; 32], settings.clock.now());
     Link::new(connection, stream, peer(), Arc::new(settings))
 }
 
@@ -70,14 +54,8 @@ fn server_with<T: AsyncRead + AsyncWrite + Unpin>(
     plain: bool,
     policy: SetupPolicy,
 ) -> Server<T> {
-    let security = if plain {
-        Security::Plain
-    } else {
-        let (from, until) = (UnixTime::from_secs(WALL.as_secs() - 10), UnixTime::from_secs(WALL.as_secs() + 1_000_000));
-        let identity = Identity::issue(Secret::from_bytes([2; 32]), &authority(), from, until).unwrap();
-        Security::Noise(NoiseServer { identity, policy: x25519::Policy::default() })
-    };
-    let connection = Connection::responder(&ResponderConfig::new(security, policy), [4; 32], settings.clock.now());
+    let config = if plain { ResponderConfig::new(Security::Plain, policy) } else { testing::server(policy) };
+    let connection = Connection::responder(&config, [4; 32], settings.clock.now());
     Link::new(connection, stream, peer(), Arc::new(settings))
 }
 
@@ -85,19 +63,22 @@ fn server<T: AsyncRead + AsyncWrite + Unpin>(stream: T, settings: LinkSettings, 
     server_with(stream, settings, plain, SetupPolicy::new(0))
 }
 
-fn setup() -> SetupConnection<'static> {
-    SetupConnection {
-        protocol: 0,
-        min_version: 2,
-        max_version: 2,
-        flags: 0,
-        endpoint_host: "pool.example".into(),
-        endpoint_port: 3333,
-        vendor: "test".into(),
-        hardware_version: "".into(),
-        firmware: "".into(),
-        device_id: "".into(),
-    }
+/// Both ends of a stream of that capacity, with nothing sent yet.
+fn pair(lab: &Lab, capacity: usize, plain: bool) -> (Client<Duplex>, Server<Duplex>) {
+    let (a, b) = duplex(capacity);
+    (client(a, lab.settings(), plain), server(b, lab.settings(), plain))
+}
+
+/// Both ends of an open connection.
+async fn open_pair(lab: &Lab, capacity: usize, plain: bool) -> (Client<Duplex>, Server<Duplex>) {
+    let (mut client, mut server) = pair(lab, capacity, plain);
+    opened(lab, &mut client, &mut server).await;
+    (client, server)
+}
+
+/// The frame of a share, as a plain client sends it, behind what is there already.
+fn add_frame<const N: usize>(frames: &mut Output<[u8; N]>, sequence_number: u32) {
+    Outbound::<Initiator, Mining>::plain(frames, Revision::Draft).send(&share(sequence_number)).unwrap();
 }
 
 fn share(sequence_number: u32) -> SubmitSharesStandard {
@@ -121,7 +102,7 @@ async fn mine<T: AsyncRead + AsyncWrite + Unpin>(mut link: Client<T>, shares: u3
     loop {
         match next_fussily(&mut link).await? {
             Turn::Event(token) => match link.event(token)? {
-                (Event::Secured(_), mut outbound) => outbound.send(&setup()).unwrap(),
+                (Event::Secured(_), mut outbound) => outbound.send(&testing::setup::<Mining>()).unwrap(),
                 (Event::Opened(_), _) => {
                     opened = true;
                     link.want_room();
@@ -178,7 +159,7 @@ async fn acknowledge<T: AsyncRead + AsyncWrite + Unpin>(link: &mut Server<T>) ->
 }
 
 /// Both to the opened connection.
-async fn opened<T: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<T>, server: &mut Server<T>) {
+async fn opened<T: AsyncRead + AsyncWrite + Unpin>(lab: &Lab, client: &mut Client<T>, server: &mut Server<T>) {
     async fn open<S: Endpoint, T: AsyncRead + AsyncWrite + Unpin>(
         link: &mut Link<S, Mining, RustCrypto, T>,
         mut secured: impl FnMut(Outbound<'_, S, Mining>),
@@ -192,12 +173,11 @@ async fn opened<T: AsyncRead + AsyncWrite + Unpin>(client: &mut Client<T>, serve
             }
         }
     }
-    let client = open(client, |mut outbound| outbound.send(&setup()).unwrap());
+    let client = open(client, |mut outbound| outbound.send(&testing::setup::<Mining>()).unwrap());
     // The answer to the setup leaves when the server asks for its next event.
     let server = async {
         open(server, |_| {}).await;
-        let clock = server.clock().clone();
-        assert!(clock.timeout(Duration::from_millis(1), server.next()).await.is_none());
+        assert!(lab.timeout(Duration::from_millis(1), server.next()).await.is_none());
     };
     zip(client, server).await;
 }
@@ -219,10 +199,9 @@ fn every_chunking_gives_the_same_conversation() {
     run_in_memory(async |lab| {
         for plain in [true, false] {
             for capacity in [1, 2, 7, 64, 1_000, 65_536] {
-                let (a, b) = duplex(capacity);
-                let (client, mut server) = (client(a, lab.settings(), plain), server(b, lab.settings(), plain));
+                let (client, mut server) = pair(&lab, capacity, plain);
                 let both = zip(mine(client, 20), acknowledge(&mut server));
-                let (acknowledged, shares) = lab.clock().timeout(FOREVER, both).await.expect("no deadlock");
+                let (acknowledged, shares) = lab.timeout(FOREVER, both).await.expect("no deadlock");
                 assert_eq!((acknowledged.unwrap(), shares.unwrap()), (20, 20), "plain {plain}, {capacity} bytes");
                 assert_eq!(server.connection().ending(), Some(Ending::Peer));
             }
@@ -238,7 +217,7 @@ fn two_busy_peers_with_tiny_buffers_do_not_deadlock() {
             let (a, b) = duplex(capacity);
             let (client, mut server) = (client(a, tiny(&lab), false), server(b, tiny(&lab), false));
             let both = zip(mine(client, 2_000), acknowledge(&mut server));
-            let (acknowledged, shares) = lab.clock().timeout(FOREVER, both).await.expect("no deadlock");
+            let (acknowledged, shares) = lab.timeout(FOREVER, both).await.expect("no deadlock");
             assert_eq!((acknowledged.unwrap(), shares.unwrap()), (2_000, 2_000));
         }
     });
@@ -248,13 +227,11 @@ fn two_busy_peers_with_tiny_buffers_do_not_deadlock() {
 #[test]
 fn neither_reading_nor_room_starves_the_other() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(4_096);
-        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
-        opened(&mut client, &mut server).await;
+        let (mut client, mut server) = open_pair(&lab, 4_096, true).await;
         let mut frames = Output::new([0; 64]);
         for n in 0..200 {
             server.want_room();
-            Outbound::<Initiator, Mining>::plain(&mut frames, adit::wire::Revision::Draft).send(&share(n)).unwrap();
+            add_frame(&mut frames, n);
             client.stream.write_all(frames.filled()).await.unwrap();
             frames.consume(frames.len()).unwrap();
             let turns = [server.next().await.unwrap(), server.next().await.unwrap()];
@@ -271,7 +248,7 @@ fn a_silent_peer_is_cut_at_the_handshake_and_at_the_setup() {
         let mut silent = server(b, lab.settings(), false);
         let error = connection_error(silent.next().await);
         assert_eq!(error, Error::Peer(PeerError::TimedOut(Reason::Handshake)));
-        assert_eq!(silent.machine.terms().clock.now(), Instant::from_secs(15));
+        assert_eq!(lab.clock().now(), Instant::from_secs(15));
 
         let (_silent, b) = duplex(1_024);
         let mut silent = server(b, lab.settings(), true);
@@ -286,10 +263,10 @@ fn a_silent_peer_is_cut_at_the_handshake_and_at_the_setup() {
 fn a_slow_handshake_is_cut_at_the_deadline() {
     run_in_memory(async |lab| {
         let (mut slow, b) = duplex(1_024);
-        let clock = lab.clock();
+        let timer = lab.clone();
         let trickle = lab.spawn(async move {
             while slow.write_all(b"S").await.is_ok() {
-                clock.sleep(Duration::from_secs(4)).await;
+                timer.sleep(Duration::from_secs(4)).await;
             }
         });
         let mut server = server(b, lab.settings(), false);
@@ -300,7 +277,7 @@ fn a_slow_handshake_is_cut_at_the_deadline() {
             "{error}"
         );
         drop(server);
-        trickle.await;
+        join(trickle).await;
     });
 }
 
@@ -308,17 +285,13 @@ fn a_slow_handshake_is_cut_at_the_deadline() {
 #[test]
 fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(256);
-        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
-        opened(&mut client, &mut server).await;
+        let (client, mut server) = open_pair(&lab, 256, true).await;
         let (_unread, mut to_server) = split(client.stream);
         let flood = lab.spawn(async move {
             let mut frames = Output::new([0; 64]);
             let mut sent = 0_u32;
             loop {
-                Outbound::<Initiator, Mining>::plain(&mut frames, adit::wire::Revision::Draft)
-                    .send(&share(sent))
-                    .unwrap();
+                add_frame(&mut frames, sent);
                 if to_server.write_all(frames.filled()).await.is_err() {
                     return sent;
                 }
@@ -333,7 +306,7 @@ fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
         assert!(held.1 <= 2 * length && held.0 <= server.machine.terms().input.length());
         drop(server);
         // What was taken fits into the buffers and the pipe.
-        let sent = flood.await as usize;
+        let sent = join(flood).await as usize;
         assert!(sent <= (2 * length + 4_096 + 512) / 26, "{sent}");
     });
 }
@@ -346,7 +319,7 @@ fn records_of_full_length_are_taken() {
         let (a, b) = duplex(4_096);
         let (mut client, mut server) =
             (client(a, lab.settings().with_large_output(), false), server(b, lab.settings(), false));
-        opened(&mut client, &mut server).await;
+        opened(&lab, &mut client, &mut server).await;
         let fill = vec![0; FULL - 6];
         let unknown = Header::new(0x4001, false, 1, fill.len()).unwrap();
         let sending = async {
@@ -378,20 +351,18 @@ fn records_of_full_length_are_taken() {
 #[test]
 fn unasked_messages_leave_room_for_answers() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(64);
-        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
-        opened(&mut client, &mut server).await;
+        let (client, mut server) = open_pair(&lab, 64, true).await;
         let target = SetTarget { channel_id: 1, maximum_target: U256::MAX };
         let mut outbound = server.outbound().unwrap();
         while outbound.send(&target).is_ok() {}
         // Shares come while nothing leaves: they are answered.
         let mut frames = Output::new([0; 2_048]);
         for n in 0..40 {
-            Outbound::<Initiator, Mining>::plain(&mut frames, adit::wire::Revision::Draft).send(&share(n)).unwrap();
+            add_frame(&mut frames, n);
         }
         let (_unread, mut to_server) = split(client.stream);
         let (_, answered) =
-            zip(to_server.write_all(frames.filled()), lab.clock().timeout(FOREVER, acknowledge(&mut server))).await;
+            zip(to_server.write_all(frames.filled()), lab.timeout(FOREVER, acknowledge(&mut server))).await;
         assert!(matches!(answered.unwrap().unwrap_err().cause(), LinkCause::Stalled(Stall::Reading)));
         assert_eq!(server.machine.held().1, 2 * server.machine.terms().output.length());
         assert!(server.outbound().is_none(), "no unasked message may take that room");
@@ -401,24 +372,22 @@ fn unasked_messages_leave_room_for_answers() {
 #[test]
 fn a_frame_that_is_begun_and_not_ended_is_cut() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(256);
-        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
-        opened(&mut client, &mut server).await;
-        let begun = server.machine.terms().clock.now();
+        let (client, mut server) = open_pair(&lab, 256, true).await;
+        let begun = lab.clock().now();
         let mut stream = client.stream;
-        let clock = lab.clock();
+        let timer = lab.clone();
         let trickle = lab.spawn(async move {
             // Header of a share, then a byte now and then.
             stream.write_all(&[0x00, 0x80, 0x1a, 24, 0, 0]).await.unwrap();
             while stream.write_all(&[0]).await.is_ok() {
-                clock.sleep(Duration::from_secs(7)).await;
+                timer.sleep(Duration::from_secs(7)).await;
             }
         });
         let error = acknowledge(&mut server).await.unwrap_err();
         assert!(matches!(error.cause(), LinkCause::Stalled(Stall::Writing)), "{error}");
-        assert_eq!(server.machine.terms().clock.now().saturating_since(begun).as_secs(), 30);
+        assert_eq!(lab.clock().now().saturating_since(begun).as_secs(), 30);
         drop(server);
-        trickle.await;
+        join(trickle).await;
     });
 }
 
@@ -426,9 +395,7 @@ fn a_frame_that_is_begun_and_not_ended_is_cut() {
 fn the_streams_end_is_in_order_between_frames_and_a_failure_inside() {
     run_in_memory(async |lab| {
         for (bytes, expected) in [(0, None), (5, Some(Part::Frame)), (7, Some(Part::Frame))] {
-            let (a, b) = duplex(256);
-            let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
-            opened(&mut client, &mut server).await;
+            let (mut client, mut server) = open_pair(&lab, 256, true).await;
             client.stream.write_all(&[0x00, 0x80, 0x1a, 24, 0, 0, 1][..bytes]).await.unwrap();
             drop(client);
             let end = acknowledge(&mut server).await;
@@ -444,9 +411,7 @@ fn the_streams_end_is_in_order_between_frames_and_a_failure_inside() {
 #[test]
 fn an_orderly_close_delivers_what_was_sent() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(33);
-        let (mut client, mut server) = (client(a, lab.settings(), false), server(b, lab.settings(), false));
-        opened(&mut client, &mut server).await;
+        let (mut client, mut server) = open_pair(&lab, 33, false).await;
         let mut outbound = server.outbound().unwrap();
         let mut sent = 0;
         while outbound.send(&SetTarget { channel_id: sent, maximum_target: U256::MAX }).is_ok() {
@@ -456,7 +421,7 @@ fn an_orderly_close_delivers_what_was_sent() {
         let receive = async {
             let mut received = 0;
             loop {
-                lab.clock().sleep(Duration::from_millis(100)).await;
+                lab.sleep(Duration::from_millis(100)).await;
                 match client.next().await.unwrap() {
                     Turn::Event(token) => match client.event(token).unwrap().0 {
                         Event::Message(ToClient::SetTarget(target)) => {
@@ -481,13 +446,11 @@ fn an_orderly_close_delivers_what_was_sent() {
 #[test]
 fn lingering_ends() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(256);
-        let (mut client, mut server) = (client(a, lab.settings(), true), server(b, lab.settings(), true));
-        opened(&mut client, &mut server).await;
+        let (_client, mut server) = open_pair(&lab, 256, true).await;
         server.close();
-        let before = server.machine.terms().clock.now();
+        let before = lab.clock().now();
         assert!(matches!(server.next().await, Ok(Turn::Closed)));
-        assert_eq!(server.machine.terms().clock.now().saturating_since(before), server.machine.terms().linger);
+        assert_eq!(lab.clock().now().saturating_since(before), server.machine.terms().linger);
     });
 }
 
@@ -495,19 +458,14 @@ fn lingering_ends() {
 #[test]
 fn a_link_that_stopped_listening_only_delivers() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(2_048);
-        let (mut client, mut server) = (client(a, lab.settings(), false), server(b, lab.settings(), false));
-        opened(&mut client, &mut server).await;
+        let (mut client, mut server) = open_pair(&lab, 2_048, false).await;
         client.outbound().unwrap().send(&share(0)).unwrap();
-        assert!(lab.clock().timeout(Duration::from_millis(1), client.next()).await.is_none());
+        assert!(lab.timeout(Duration::from_millis(1), client.next()).await.is_none());
         server.stop_listening();
         server.outbound().unwrap().send(&SetTarget { channel_id: 9, maximum_target: U256::MAX }).unwrap();
         server.want_room();
         assert!(matches!(server.next().await, Ok(Turn::Room)), "delivered, and the share not taken");
-        assert!(
-            lab.clock().timeout(Duration::from_secs(3_600), server.next()).await.is_none(),
-            "nobody is blamed for that"
-        );
+        assert!(lab.timeout(Duration::from_secs(3_600), server.next()).await.is_none(), "nobody is blamed for that");
         let Turn::Event(token) = client.next().await.unwrap() else { panic!("an event") };
         assert!(matches!(client.event(token).unwrap().0, Event::Message(ToClient::SetTarget(_))));
         server.close();
@@ -523,10 +481,9 @@ fn frames_above_the_rate_wait_and_are_not_lost() {
         let frames = Some(Rate { per_second: 10, burst: 5 });
         let (client, mut server) =
             (client(a, lab.settings(), true), server(b, LinkSettings { frames, ..lab.settings() }, true));
-        let clock = server.machine.terms().clock.clone();
         let (acknowledged, shares) = zip(mine(client, 45), acknowledge(&mut server)).await;
         assert_eq!((acknowledged.unwrap(), shares.unwrap()), (45, 45));
-        assert_eq!(clock.now().as_micros() / 1_000_000, 4, "five at once, forty at ten a second");
+        assert_eq!(lab.clock().now().as_micros() / 1_000_000, 4, "five at once, forty at ten a second");
     });
 }
 
@@ -534,10 +491,8 @@ fn frames_above_the_rate_wait_and_are_not_lost() {
 #[test]
 fn a_link_at_rest_holds_no_buffer_and_no_timer() {
     run_in_memory(async |lab| {
-        let (a, b) = duplex(4_096);
-        let (mut client, mut server) = (client(a, lab.settings(), false), server(b, lab.settings(), false));
-        opened(&mut client, &mut server).await;
-        assert!(lab.clock().timeout(Duration::from_millis(1), server.next()).await.is_none());
+        let (_client, mut server) = open_pair(&lab, 4_096, false).await;
+        assert!(lab.timeout(Duration::from_millis(1), server.next()).await.is_none());
         assert_eq!(server.machine.held(), (0, 0));
         assert_eq!((server.machine.terms().input.unused(), server.machine.terms().output.unused()), (1, 1));
         assert!(server.timer.is_none());
@@ -552,17 +507,15 @@ fn a_link_at_rest_holds_no_buffer_and_no_timer() {
 #[test]
 fn a_refused_setup_is_read_by_the_client_over_tcp() {
     run(async |lab| {
-        let listener = Async::<TcpListener>::bind(([127, 0, 0, 1], 0)).unwrap();
-        let stream = Async::<TcpStream>::connect(listener.get_ref().local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
-        let (stream, accepted) = (Stream::new(stream).unwrap(), Stream::new(accepted).unwrap());
+        let (mut listener, _) = lab.listener(0, GateConfig::default());
+        let (stream, accepted) = zip(tcp(listener.address()), listener.accept()).await;
         let policy = SetupPolicy { min_version: 3, max_version: 3, ..SetupPolicy::new(0) };
-        let mut server = server_with(accepted, lab.settings(), true, policy);
-        let mut client = client(stream, lab.settings(), true);
+        let mut server = server_with(accepted.stream, lab.settings(), true, policy);
+        let mut client = client(stream.unwrap(), lab.settings(), true);
         let ask = async {
             let Turn::Event(token) = client.next().await.unwrap() else { panic!("secured") };
             let (_, mut outbound) = client.event(token).unwrap();
-            outbound.send(&setup()).unwrap();
+            outbound.send(&testing::setup::<Mining>()).unwrap();
             let Turn::Event(token) = client.next().await.unwrap() else { panic!("an answer") };
             let Event::Refused(refusal) = client.event(token).unwrap().0 else { panic!("a refusal") };
             assert_eq!(refusal.error_code.as_bytes(), b"protocol-version-mismatch");
@@ -580,7 +533,7 @@ fn a_refused_setup_is_read_by_the_client_over_tcp() {
 #[test]
 fn bytes_that_are_no_handshake_end_the_link() {
     run_in_memory(async |lab| {
-        let (mut a, b): (Duplex, Duplex) = duplex(4_096);
+        let (mut a, b) = duplex(4_096);
         let mut server = server(b, lab.settings(), false);
         a.write_all(&[0xff; 4_000]).await.unwrap();
         let error = connection_error(server.next().await);
