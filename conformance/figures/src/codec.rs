@@ -4,7 +4,10 @@ use std::hint::black_box;
 
 use adit::{
     frame::Header,
-    message::{Message as _, mining::SubmitSharesStandard},
+    message::{
+        Message as _,
+        mining::{SubmitSharesStandard, ToServer},
+    },
     protocol::{Mining, Responder, decode_incoming},
     wire::Revision,
 };
@@ -69,7 +72,9 @@ pub fn rows() -> Vec<Row> {
                     let (head, payload) = black_box(&*frame).split_first_chunk().expect("a header");
                     let header = Header::decode(*head);
                     let message = decode_incoming::<Responder, Mining>(header, payload, black_box(Revision::Current));
-                    black_box(message.expect("a message"));
+                    // The same as the peer's: the share itself, once it is known to be one.
+                    let Ok(ToServer::SubmitSharesStandard(share)) = message else { panic!("a share") };
+                    black_box(share);
                 },
             ),
             peer: Some((

@@ -123,14 +123,25 @@ pub trait Message: Encode {
         let Some(variant) = Self::variant_of(msg_type, revision) else {
             return Err(DecodeError::new(DecodeErrorKind::UnknownMessage(msg_type), 0));
         };
-        let mut reader = Reader::new(payload);
-        match Self::decode(&mut reader, revision).and_then(|message| finish(&reader, revision).map(|()| message)) {
-            Ok(mut message) => {
-                message.set_variant(variant);
-                Ok(message)
-            }
-            Err(error) => Err(error.in_message(revision, msg_type)),
+        decode_as(msg_type, variant, payload, revision)
+    }
+}
+
+/// Reads a whole payload as an `M`.
+#[inline]
+fn decode_as<'a, M: Message + Decode<'a>>(
+    msg_type: u8,
+    variant: usize,
+    payload: &'a [u8],
+    revision: Revision,
+) -> Result<M, DecodeError> {
+    let mut reader = Reader::new(payload);
+    match M::decode(&mut reader, revision).and_then(|message| finish(&reader, revision).map(|()| message)) {
+        Ok(mut message) => {
+            message.set_variant(variant);
+            Ok(message)
         }
+        Err(error) => Err(error.in_message(revision, msg_type)),
     }
 }
 
