@@ -140,9 +140,9 @@ fn primitives(outcomes: &[Outcome]) -> String {
     text.trim_end().to_owned()
 }
 
-/// Rows that miss an aim, and whether the primitives alone would reach it.
+/// Rows that miss an aim, and whether the primitives alone, or an echo, would reach it.
 fn missed(outcomes: &[Outcome]) -> String {
-    let mut text = "| row | aim | reached | the bare primitives |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| row | aim | reached | the limit |\n|---|---|---|---|\n".to_owned();
     for row in outcomes.iter().filter(|row| row.meets_aims() == Some(false)) {
         if let (Some(aim), Some(ratio)) = (row.aim_peer, row.to_peer())
             && ratio < aim
@@ -166,8 +166,12 @@ fn missed(outcomes: &[Outcome]) -> String {
         if let Some(aim) = row.aim_value
             && row.ours > aim
         {
+            let bound = row.limit.map_or(String::new(), |limit| {
+                let reach = if limit > aim { "out of its reach" } else { "within it" };
+                format!("a bare echo {}: {reach}", amount(limit, row.unit))
+            });
             let (aim, ours) = (amount(aim, row.unit), amount(row.ours, row.unit));
-            let _ = writeln!(text, "| {} | {aim} | {ours} | |", row.name);
+            let _ = writeln!(text, "| {} | {aim} | {ours} | {bound} |", row.name);
         }
         if row.allocates() {
             let _ = writeln!(text, "| {} | no allocation | {} | |", row.name, row.ours_allocations.unwrap_or_default());
@@ -244,6 +248,14 @@ mod tests {
         let text = missed(&[row()]);
         assert!(text.contains("| a row | 10 times the peer | 8.0 times | 12.0 times the peer: within it |"), "{text}");
         assert!(text.contains("| a row | within 1.2 of the limit | 1.50 | |"), "{text}");
+    }
+
+    #[test]
+    fn an_aim_in_time_is_compared_with_the_echo() {
+        let row =
+            |limit| Outcome { aim_value: Some(120.0), aim_peer: None, aim_limit: None, limit: Some(limit), ..row() };
+        assert!(missed(&[row(100.0)]).contains("| a row | 120 ns | 150 ns | a bare echo 100 ns: within it |"));
+        assert!(missed(&[row(130.0)]).contains("| a bare echo 130 ns: out of its reach |"));
     }
 
     #[test]

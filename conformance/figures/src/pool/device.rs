@@ -21,7 +21,15 @@ use adit::{
 };
 use adit_native::crypto::AwsLc;
 
-use super::Failure;
+use super::{Client, Failure};
+
+/// A connection that gives up on a server that says nothing.
+pub(super) fn connect(address: SocketAddr) -> Result<TcpStream, Failure> {
+    let stream = TcpStream::connect(address)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    Ok(stream)
+}
 
 /// A device that waits for each answer.
 pub(super) struct Device {
@@ -38,9 +46,7 @@ pub(super) struct Device {
 impl Device {
     /// Connects, opens a channel, and has its first job.
     pub(super) fn new(address: SocketAddr, n: u32) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let stream = connect(address)?;
         let config = InitiatorConfig::new(Security::Noise(x25519::InitiatorConfig::new(Authentication::AcceptAnyone)));
         let mut entropy = [3; 32];
         entropy[..4].copy_from_slice(&n.to_le_bytes());
@@ -120,8 +126,10 @@ impl Device {
         }
         Ok(())
     }
+}
 
-    pub(super) fn flush(&mut self) -> Result<(), Failure> {
+impl Client for Device {
+    fn flush(&mut self) -> Result<(), Failure> {
         let waits = self.session.output().len();
         if waits > 0 {
             self.stream.write_all(self.session.output())?;
@@ -130,7 +138,7 @@ impl Device {
         Ok(())
     }
 
-    pub(super) fn submit(&mut self) -> Result<(), Failure> {
+    fn submit(&mut self) -> Result<(), Failure> {
         self.nonce += 1;
         self.session.outbound().send(&SubmitSharesStandard {
             channel_id: self.channel,
@@ -143,7 +151,7 @@ impl Device {
         Ok(())
     }
 
-    pub(super) fn wait(&mut self) -> Result<(), Failure> {
+    fn wait(&mut self) -> Result<(), Failure> {
         while self.acknowledged < self.nonce {
             self.turn()?;
         }

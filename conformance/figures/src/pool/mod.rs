@@ -1,9 +1,11 @@
 //! A whole pool over loopback: the processor's time of one share, and what a connection at rest keeps in memory, on each runtime.
 //!
 //! The pool is this program again, in a process of its own, so that only its side is counted; by what Linux says of it in `/proc`. The
-//! reference pool takes half an hour to build, so what was seen of it stands here as a number.
+//! reference pool takes half an hour to build, so what was seen of it stands here as a number. The limit of a share is a bare echo on the
+//! same runtime, driven and counted in the same way.
 
 mod device;
+mod echo;
 mod smol;
 mod tokio;
 
@@ -150,7 +152,7 @@ impl Scene {
         }
         // A quick run shows that it works, not how well.
         let count = if effort == Effort::Quick { self.connections.min(100) } else { self.connections };
-        let served = Served::start(self)?;
+        let served = Served::start(self.runtime, self.provider)?;
         let before = served.resident()?;
         let mut devices = (0..count as u32).map(|n| Device::new(served.address, n)).collect::<Result<Vec<_>, _>>()?;
         rest();
@@ -169,7 +171,17 @@ impl Scene {
                 ..Outcome::default()
             })
         };
-        rows.into_iter().map(outcome).collect()
+        let mut outcomes = rows.iter().copied().map(outcome).collect::<Result<Vec<_>, Failure>>()?;
+        // One after the other: both at once would need twice the open files.
+        drop((devices, served));
+        let served = Served::start(self.runtime, "echo")?;
+        let mut devices = (0..count).map(|_| echo::Device::new(served.address)).collect::<Result<Vec<_>, _>>()?;
+        for ((_, what), outcome) in rows.into_iter().zip(&mut outcomes) {
+            if let What::Share { at_once } = what {
+                outcome.limit = Some(served.share(&mut devices, effort, *at_once)?);
+            }
+        }
+        Ok(outcomes)
     }
 }
 
@@ -179,16 +191,26 @@ fn rest() {
     std::thread::sleep(Duration::from_millis(500));
 }
 
-/// The pool's process.
+/// Who drives a server over one connection.
+trait Client {
+    /// Puts a share among what is to be sent.
+    fn submit(&mut self) -> Result<(), Failure>;
+    /// Sends it.
+    fn flush(&mut self) -> Result<(), Failure>;
+    /// Blocks until all that was sent is answered.
+    fn wait(&mut self) -> Result<(), Failure>;
+}
+
+/// The process of a pool, or of an echo.
 struct Served {
     child: Child,
     address: SocketAddr,
 }
 
 impl Served {
-    fn start(scene: &Scene) -> Result<Self, Failure> {
+    fn start(runtime: &str, what: &str) -> Result<Self, Failure> {
         let mut child = Command::new(std::env::current_exe()?)
-            .args(["--serve", scene.runtime, scene.provider])
+            .args(["--serve", runtime, what])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;
@@ -215,7 +237,7 @@ impl Served {
     }
 
     /// Each device submits so many shares at once, and again when the last were acknowledged. The best of a few runs.
-    fn share(&self, devices: &mut [Device], effort: Effort, at_once: usize) -> Result<f64, Failure> {
+    fn share(&self, devices: &mut [impl Client], effort: Effort, at_once: usize) -> Result<f64, Failure> {
         let runs = if effort == Effort::Quick { 2 } else { 8 };
         let turns = (40_000 / (at_once * devices.len())).max(1);
         let mut best = f64::INFINITY;
@@ -247,13 +269,15 @@ impl Drop for Served {
     }
 }
 
-/// The pool's process: prints the pool's address, and ends with standard input.
-pub fn serve(runtime: Option<&str>, provider: Option<&str>) -> ExitCode {
-    let served = match (runtime, provider) {
+/// The server's process: prints its address, and ends with standard input.
+pub fn serve(runtime: Option<&str>, what: Option<&str>) -> ExitCode {
+    let served = match (runtime, what) {
         (Some("tokio"), Some("aws-lc")) => tokio::serve::<AwsLc>(until_end),
         (Some("tokio"), Some("rust")) => tokio::serve::<RustCrypto>(until_end),
         (Some("smol"), Some("aws-lc")) => smol::serve::<AwsLc>(until_end),
-        _ => Err("a runtime and a provider".into()),
+        (Some("tokio"), Some("echo")) => echo::on_tokio(until_end),
+        (Some("smol"), Some("echo")) => echo::on_smol(until_end),
+        _ => Err("a runtime, and a provider or an echo".into()),
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
