@@ -9,7 +9,7 @@ use adit::{
     message::mining::{OpenStandardMiningChannel, SubmitSharesStandard, ToClient},
     mining::target::Target,
     protocol::{Initiator, Mining},
-    role::pool::{Pool, PoolEvent},
+    role::pool::Pool,
     storage::Heap,
     wire::U256,
 };
@@ -281,8 +281,9 @@ fn a_block_reaches_the_provider() {
         let stored = house.share().await;
         assert_eq!((found.hash, found.breach), (stored.share.hash, None));
         assert!(stored.share.block.is_some_and(|block| block.submitted));
+        assert_eq!(stored.block.as_ref().map(|block| &block.coinbase_tx), Some(&found.coinbase_tx));
         loop {
-            if let PoolNews::Downstream(PoolEvent::Share(share)) = news.recv().await.unwrap() {
+            if let PoolNews::Share(AcceptedShare { share, .. }) = news.recv().await.unwrap() {
                 assert_eq!(share, stored.share);
                 break;
             }

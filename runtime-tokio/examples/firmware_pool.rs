@@ -236,7 +236,7 @@ impl std::fmt::Display for Mined<'_> {
 async fn refused(mut news: broadcast::Receiver<PoolNews>) {
     loop {
         match news.recv().await {
-            Ok(PoolNews::Downstream(PoolEvent::Rejected { rejection, .. })) => {
+            Ok(PoolNews::Rejected { rejection, .. }) => {
                 let _closed = say(format_args!("rejected {rejection:?}"));
             }
             Ok(PoolNews::Downstream(PoolEvent::Refused { why, .. })) => {

@@ -12,12 +12,15 @@ use core::net::SocketAddr;
 
 use super::ConnectionId;
 use super::device::{Fatal, Outcome};
-use super::pool::{PoolEvent, Share, TemplateNews};
+use super::pool::{Pool, PoolEvent, Share, TemplateNews};
 use crate::connection::Outbound;
 use crate::error::{Error, Misuse};
 use crate::message::template::{RequestTransactionDataError, RequestTransactionDataSuccess};
 use crate::mining::client::NotSent;
+use crate::mining::server::Rejection;
 use crate::protocol::{Responder, TemplateDistribution};
+use crate::storage::Heap;
+use crate::template::client::HeldBlock;
 use crate::template::server::Request;
 use crate::template::solution::{Breach, NoBlock};
 use crate::time::UnixTime;
@@ -129,7 +132,18 @@ pub enum PoolNews {
         /// Its address.
         peer: SocketAddr,
     },
-    /// What came of a client's message.
+    /// A share was accepted; it may be a block.
+    Share(AcceptedShare),
+    /// A share was rejected; the client was told.
+    Rejected {
+        /// On this connection.
+        connection: ConnectionId,
+        /// Which, and why.
+        rejection: Rejection,
+        /// Whose it is; empty when it named no channel.
+        user: Arc<[u8]>,
+    },
+    /// What came of another message of a client.
     Downstream(PoolEvent),
     /// What came of the template provider's message.
     Template(TemplateNews),
@@ -144,6 +158,65 @@ pub struct AcceptedShare {
     pub user: Arc<[u8]>,
     /// When it was accepted.
     pub at: UnixTime,
+    /// Set when it is a block that this pool hands over: all that is needed to do so again after a crash.
+    pub block: Option<Arc<KeptBlock>>,
+}
+
+impl AcceptedShare {
+    /// What the store is to have of a share that `pool` has accepted just now.
+    #[must_use]
+    pub fn new(pool: &Pool<Heap>, share: Share, user: Arc<[u8]>, at: UnixTime) -> Self {
+        let is_it = |block: &HeldBlock<'_>| {
+            (block.prev_hash, block.version, block.header_timestamp, block.header_nonce)
+                == (share.header.prev_hash, share.header.version, share.header.ntime, share.header.nonce)
+        };
+        let submitted = share.block.is_some_and(|block| block.submitted);
+        let held = submitted.then(|| pool.held_blocks().rev().find(is_it)).flatten();
+        Self { share, user, at, block: held.map(|held| Arc::new(held.into())) }
+    }
+}
+
+/// A found block on its way to the provider, as a store keeps it: all of it but its template's transactions, which the provider has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeptBlock {
+    /// The template that it was made of, as the provider counted.
+    pub template_id: u64,
+    /// The block that it builds on, in raw SHA-256 order.
+    pub prev_hash: [u8; 32],
+    /// The header's version.
+    pub version: u32,
+    /// The header's time.
+    pub header_timestamp: u32,
+    /// The header's nonce.
+    pub header_nonce: u32,
+    /// The coinbase transaction, as it opens the block.
+    pub coinbase_tx: Vec<u8>,
+    /// It was written to some connection: the provider may have it.
+    pub told: bool,
+}
+
+impl From<HeldBlock<'_>> for KeptBlock {
+    fn from(held: HeldBlock<'_>) -> Self {
+        let HeldBlock { template_id, prev_hash, version, header_timestamp, header_nonce, coinbase_tx, told } = held;
+        let coinbase_tx = coinbase_tx.to_vec();
+        Self { template_id, prev_hash, version, header_timestamp, header_nonce, coinbase_tx, told }
+    }
+}
+
+impl KeptBlock {
+    /// For [`Pool::restore_block`].
+    #[must_use]
+    pub fn held(&self) -> HeldBlock<'_> {
+        HeldBlock {
+            template_id: self.template_id,
+            prev_hash: self.prev_hash,
+            version: self.version,
+            header_timestamp: self.header_timestamp,
+            header_nonce: self.header_nonce,
+            coinbase_tx: &self.coinbase_tx,
+            told: self.told,
+        }
+    }
 }
 
 /// A solution whose hash meets the target: to be built into a block and broadcast at once, even when a rule was broken on the way

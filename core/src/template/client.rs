@@ -119,6 +119,8 @@ pub struct HeldBlock<'a> {
     pub header_nonce: u32,
     /// The coinbase transaction, as it opens the block.
     pub coinbase_tx: &'a [u8],
+    /// It was written to some connection: the provider may have it.
+    pub told: bool,
 }
 
 /// A found block that is held while it may be of use.
@@ -339,7 +341,8 @@ impl<S: Storage> TemplateClient<S> {
         })
     }
 
-    /// Queues a block that an earlier run of the pool did not get rid of ([`Self::unsent`]), as one that was never sent. Fails as [`Self::submit`] does.
+    /// Queues a block of an earlier run of the pool ([`Self::held`]): one that was told goes out if the provider's tip is still its own, another one in
+    /// any case. Fails as [`Self::submit`] does.
     pub fn restore(&mut self, block: &HeldBlock<'_>) -> Result<(), NoRoom> {
         let mut coinbase: S::List<u8, SOLUTION_COINBASE_INLINE, SOLUTION_COINBASE_HEAP> = Default::default();
         for byte in block.coinbase_tx {
@@ -348,7 +351,7 @@ impl<S: Storage> TemplateClient<S> {
         self.hold(Held {
             prev_hash: block.prev_hash,
             sent: false,
-            told: false,
+            told: block.told,
             template_id: block.template_id,
             version: block.version,
             header_timestamp: block.header_timestamp,
@@ -370,17 +373,24 @@ impl<S: Storage> TemplateClient<S> {
 
     /// Found blocks that no connection has taken yet, oldest first. Whoever ends a pool while there are some keeps them, for nobody else has them.
     pub fn unsent(&self) -> impl Iterator<Item = HeldBlock<'_>> {
-        self.held.iter().filter(|found| !found.told).map(|found| HeldBlock {
+        self.held().filter(|found| !found.told)
+    }
+
+    /// All blocks that may still be of use, oldest first. Whoever wants to lose none in a crash keeps each on disk from the moment when it is found until
+    /// it is not among these any more.
+    pub fn held(&self) -> impl DoubleEndedIterator<Item = HeldBlock<'_>> {
+        self.held.iter().map(|found| HeldBlock {
             template_id: found.template_id,
             prev_hash: found.prev_hash,
             version: found.version,
             header_timestamp: found.header_timestamp,
             header_nonce: found.header_nonce,
             coinbase_tx: &found.coinbase,
+            told: found.told,
         })
     }
 
-    /// Whether there are such blocks that the provider may yet take: at once, or when it has told its tip.
+    /// Whether there are blocks that no connection has taken that the provider may yet take: at once, or when it has told its tip.
     #[must_use]
     pub fn owes_a_block(&self) -> bool {
         self.held.iter().any(|found| !found.told && (self.tip.is_none() || self.is_due(found)))
@@ -398,6 +408,13 @@ impl<S: Storage> TemplateClient<S> {
         !found.sent && self.tip.is_some() && self.last_id.is_some_and(|last| found.template_id <= last)
     }
 
+    /// The block to send next: one on the present tip before those that come too late in all likelihood, the oldest first among equals.
+    fn next_due(&self) -> Option<usize> {
+        let is_on_tip = |found: &Held<S>| self.tip.as_ref().is_some_and(|(tip, _)| tip.prev_hash == found.prev_hash);
+        let on_tip = self.held.iter().position(|found| self.is_due(found) && is_on_tip(found));
+        on_tip.or_else(|| self.held.iter().position(|found| self.is_due(found)))
+    }
+
     /// Sends what there is, as far as there is room: the constraints before anything else on a new connection (D-TDP-1), then found
     /// blocks, once the provider has told its tip. After `Full` call again when the buffer was drained.
     pub fn poll_outbound(&mut self, out: &mut ToProvider<'_>) -> Result<(), Error> {
@@ -408,7 +425,7 @@ impl<S: Storage> TemplateClient<S> {
             })?;
             self.announced = true;
         }
-        while let Some(index) = self.held.iter().position(|found| self.is_due(found)) {
+        while let Some(index) = self.next_due() {
             let Some(found) = self.held.get_mut(index) else { break };
             out.send(&SubmitSolution {
                 template_id: found.template_id,

@@ -47,7 +47,7 @@ pub(super) struct Port<T> {
 struct Bench {
     batch: ShareBatch<Heap>,
     /// What is to be told when the lock is free again.
-    news: Vec<PoolEvent>,
+    news: Vec<PoolNews>,
 }
 
 thread_local! {
@@ -232,11 +232,13 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                 if let Some(share) = Submitted::of(&message) {
                     return Ok(Some(share));
                 }
-                let event = shared
-                    .with(|state| state.pool.handle(now, registered.id, &message, &mut state.policy, &mut out))
-                    .map_err(Broken::Pool)?;
-                if event != PoolEvent::Nothing {
-                    shared.tell(|| PoolNews::Downstream(event));
+                let (at, heard) = (self.port.links.clock.wall(), shared.is_heard());
+                let news = shared.with(|state| {
+                    let event = state.pool.handle(now, registered.id, &message, &mut state.policy, &mut out)?;
+                    Ok((heard && event != PoolEvent::Nothing).then(|| state.news(event, at)))
+                });
+                if let Some(news) = news.map_err(Broken::Pool)? {
+                    shared.tell(|| news);
                 }
             }
             _ => {}
@@ -300,20 +302,23 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                         if let PoolEvent::Share(share) = event {
                             *ticket = share.ticket;
                             let user = state.name(share.account);
-                            if let Some(place) = place.take().or_else(|| places.pop()) {
-                                place.send(AcceptedShare { share, user, at }.into());
+                            let accepted = AcceptedShare::new(&state.pool, share, user, at);
+                            if heard {
+                                news.push(PoolNews::Share(accepted.clone()));
                             }
-                        }
-                        if heard {
-                            news.push(event);
+                            if let Some(place) = place.take().or_else(|| places.pop()) {
+                                place.send(accepted.into());
+                            }
+                        } else if heard {
+                            news.push(state.news(event, at));
                         }
                     }
                     Err(error) => outcome = outcome.and(Err(error)),
                 }
             }
         });
-        for event in news.drain(..) {
-            shared.tell(|| PoolNews::Downstream(event));
+        for news in news.drain(..) {
+            shared.tell(|| news);
         }
         if let Some(error) = failed {
             return Err(error.into());

@@ -14,7 +14,7 @@ mod upstream;
 use std::{fmt, sync::Arc};
 
 pub use adit::role::{
-    news::{AcceptedShare, PoolNews},
+    news::{AcceptedShare, KeptBlock, PoolNews},
     pool::TemplateNews,
 };
 use adit::{

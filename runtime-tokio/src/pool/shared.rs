@@ -9,17 +9,17 @@ use std::{
 use adit::{
     role::{
         ConnectionId,
-        pool::{Policy, Pool},
+        pool::{Policy, Pool, PoolEvent},
     },
     storage::Heap,
-    time::Instant,
+    time::{Instant, UnixTime},
 };
 use tokio::{
     sync::{Notify, broadcast},
     time::sleep_until,
 };
 
-use super::PoolNews;
+use super::{AcceptedShare, PoolNews};
 use crate::{clock::Clock, wake::Tasks};
 
 /// What the mutex guards.
@@ -59,6 +59,24 @@ impl State {
                 self.names.insert(account, Arc::clone(&name));
                 name
             }
+        }
+    }
+
+    /// What is told of a client's message.
+    pub(super) fn news(&mut self, event: PoolEvent, at: UnixTime) -> PoolNews {
+        match event {
+            PoolEvent::Share(share) => {
+                let user = self.name(share.account);
+                PoolNews::Share(AcceptedShare::new(&self.pool, share, user, at))
+            }
+            PoolEvent::Rejected { connection, rejection } => {
+                let server = self.pool.connection(connection);
+                let account =
+                    server.and_then(|server| server.channel(rejection.channel_id)).map(|channel| channel.account());
+                let user = account.map_or_else(Arc::default, |account| self.name(account));
+                PoolNews::Rejected { connection, rejection, user }
+            }
+            event => PoolNews::Downstream(event),
         }
     }
 }

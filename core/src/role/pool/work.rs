@@ -248,13 +248,18 @@ impl<S: Storage> Pool<S> {
         self.templates.unsent()
     }
 
-    /// Whether the provider may yet take such a block, so that it is worth to wait for it, or to connect to it, before the pool ends.
+    /// All found blocks that may still be of use, told or not, oldest first: to be kept on disk against a crash for as long as they are here.
+    pub fn held_blocks(&self) -> impl DoubleEndedIterator<Item = HeldBlock<'_>> {
+        self.templates.held()
+    }
+
+    /// Whether the provider may yet take a block that no connection has taken, so that it is worth to wait for it, or to connect to it, before the pool ends.
     #[must_use]
     pub fn owes_a_block(&self) -> bool {
         self.templates.owes_a_block()
     }
 
-    /// Queues a block that an earlier run left unsent. False when there is no room for it.
+    /// Queues a block that an earlier run left ([`Self::held_blocks`]). False when there is no room for it.
     pub fn restore_block(&mut self, block: &HeldBlock<'_>) -> bool {
         self.templates.restore(block).is_ok()
     }

@@ -232,6 +232,38 @@ fn what_was_never_sent_outlives_the_client() {
     assert_eq!(next.restore(&long), Err(NoRoom));
 }
 
+/// D-TDP-17: what was told and survived a crash of the pool goes out where its tip still is one's own, and nowhere else.
+#[test]
+fn what_was_told_is_kept_with_that_word() {
+    let mut client = client();
+    on_tip(&mut client, 4);
+    client.submit(&Found { template_id: 4, prev_hash: [4; 32], ..FOUND }).expect("room");
+    assert!(client.held().all(|block| !block.told));
+    sends(&mut client);
+    let kept: Vec<_> = client.held().collect();
+    assert!(matches!(kept[..], [HeldBlock { template_id: 4, told: true, .. }]), "{kept:?}");
+    for (tip, sent) in [(4, vec![4]), (5, vec![])] {
+        let mut next = TemplateClient::<Inline>::new(WANT);
+        next.restore(&kept[0]).expect("room");
+        assert!(!next.owes_a_block(), "the provider may have it");
+        on_tip(&mut next, tip);
+        assert_eq!(sends(&mut next), sent);
+        assert_eq!(next.held().count(), sent.len());
+    }
+}
+
+/// D-TDP-17: the block that can still be the tip does not wait for those that can't.
+#[test]
+fn a_block_on_the_present_tip_goes_first() {
+    let mut client = client();
+    on_tip(&mut client, 4);
+    client.disconnected();
+    client.submit(&Found { template_id: 4, prev_hash: [4; 32], ..FOUND }).expect("room");
+    client.submit(&Found { template_id: 5, prev_hash: [5; 32], ..FOUND }).expect("room");
+    on_tip(&mut client, 5);
+    assert_eq!(sends(&mut client), [5, 4]);
+}
+
 #[test]
 fn held_blocks_are_bounded_and_give_way_to_new_ones() {
     let mut client = client();

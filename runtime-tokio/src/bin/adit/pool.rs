@@ -259,6 +259,7 @@ fn restore(pool: &mut Pool<Heap>, blocks: Vec<Unsent>, now: UnixTime, events: &E
             header_timestamp: block.ntime,
             header_nonce: block.nonce,
             coinbase_tx: &block.coinbase_tx,
+            told: false,
         };
         let is_old = now.as_secs().saturating_sub(block.ntime) > WORTHLESS_AFTER;
         let queued = !is_old && pool.restore_block(&held);
@@ -322,7 +323,7 @@ impl Floods {
 
     fn pass(&mut self, news: &PoolNews, events: &Events) -> bool {
         match news {
-            PoolNews::Downstream(PoolEvent::Rejected { .. }) => self.shares.pass(events),
+            PoolNews::Rejected { .. } => self.shares.pass(events),
             PoolNews::Downstream(PoolEvent::Refused { .. }) => self.channels.pass(events),
             PoolNews::Connected { .. } | PoolNews::Disconnected { .. } => self.links.pass(events),
             _ => true,
@@ -408,8 +409,8 @@ fn lost_blocks(pool: &Pool<Heap>) -> Option<String> {
 
 fn tell(news: &PoolNews, handle: &PoolHandle, events: &Events) {
     match news {
-        PoolNews::Downstream(PoolEvent::Share(share)) => {
-            let user = handle.with(|pool| user_name(pool, share.account));
+        PoolNews::Share(AcceptedShare { share, user, .. }) => {
+            let user = String::from_utf8_lossy(user).into_owned();
             events.tell(Event::ShareAccepted { user, difficulty: share.difficulty });
             if let Some(block) = share.block {
                 let away = || handle.with(|pool| !pool.has_provider());
@@ -424,11 +425,8 @@ fn tell(news: &PoolNews, handle: &PoolHandle, events: &Events) {
                 events.tell(Event::Warning { message: format!("block {hash} is found, but {why}") });
             }
         }
-        PoolNews::Downstream(PoolEvent::Rejected { connection, rejection }) => {
-            let user = handle.with(|pool| {
-                let channel = pool.connection(*connection).and_then(|server| server.channel(rejection.channel_id));
-                channel.map_or_else(String::new, |channel| user_name(pool, channel.account()))
-            });
+        PoolNews::Rejected { rejection, user, .. } => {
+            let user = String::from_utf8_lossy(user).into_owned();
             events.tell(Event::ShareRejected { user, reason: rejection.reason.to_string() });
         }
         PoolNews::Downstream(PoolEvent::Refused { connection, why }) => {
@@ -455,8 +453,4 @@ fn tell(news: &PoolNews, handle: &PoolHandle, events: &Events) {
             events.tell(Event::Warning { message: format!("template {template_id} can't be used: {why}") });
         }
     }
-}
-
-fn user_name(pool: &Pool<Heap>, account: u64) -> String {
-    pool.user(account).map_or_else(String::new, |user| String::from_utf8_lossy(user.name()).into_owned())
 }
