@@ -385,7 +385,7 @@ fn a_frame_that_is_begun_and_not_ended_is_cut() {
         });
         let error = acknowledge(&mut server).await.unwrap_err();
         assert!(matches!(error.cause(), LinkCause::Stalled(Stall::Writing)), "{error}");
-        assert_eq!(lab.clock().now().saturating_since(begun).as_secs(), 30);
+        assert_eq!(lab.since(begun).as_secs(), 30);
         drop(server);
         join(trickle).await;
     });
@@ -450,7 +450,7 @@ fn lingering_ends() {
         server.close();
         let before = lab.clock().now();
         assert!(matches!(server.next().await, Ok(Turn::Closed)));
-        assert_eq!(lab.clock().now().saturating_since(before), server.machine.terms().linger);
+        assert_eq!(lab.since(before), server.machine.terms().linger);
     });
 }
 

@@ -85,52 +85,5 @@ impl Shutdown {
 }
 
 #[cfg(test)]
-mod tests {
-    use futures_lite::future::poll_once;
-
-    use super::*;
-    use crate::testing::{Lab, run_in_memory};
-
-    fn shutdown(lab: &Lab) -> (Shutdown, Clock) {
-        (lab.shutdown(), lab.clock())
-    }
-
-    #[test]
-    fn every_holder_hears_of_it_and_late_ones_at_once() {
-        run_in_memory(async |lab| {
-            let (shutdown, clock) = shutdown(&lab);
-            let other = shutdown.clone();
-            let mut waiter = Box::pin(other.started());
-            assert!(poll_once(&mut waiter).await.is_none() && !shutdown.is_started());
-            shutdown.start(Duration::from_secs(5));
-            waiter.await;
-            shutdown.started().await;
-            assert_eq!(shutdown.deadline(), Some(clock.now().saturating_add(Duration::from_secs(5))));
-            assert_eq!(shutdown.remaining(), Duration::from_secs(5));
-        });
-    }
-
-    #[test]
-    fn a_second_start_only_shortens_the_grace() {
-        run_in_memory(async |lab| {
-            let (shutdown, clock) = shutdown(&lab);
-            shutdown.start(Duration::from_secs(60));
-            shutdown.start(Duration::from_secs(600));
-            let mut over = Box::pin(shutdown.over());
-            assert!(clock.timeout(Duration::from_secs(10), &mut over).await.is_none());
-            shutdown.start(Duration::from_secs(1));
-            over.await;
-            assert_eq!((clock.now(), shutdown.remaining()), (Instant::from_secs(11), Duration::ZERO));
-        });
-    }
-
-    #[test]
-    fn an_endless_grace_does_not_panic() {
-        run_in_memory(async |lab| {
-            let (shutdown, _) = shutdown(&lab);
-            shutdown.start(Duration::MAX);
-            assert!(poll_once(shutdown.over()).await.is_none());
-            assert!(shutdown.remaining() > Duration::from_secs(86_400));
-        });
-    }
-}
+#[path = "../../conformance/roles/shutdown.rs"]
+mod tests;

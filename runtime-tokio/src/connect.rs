@@ -50,48 +50,5 @@ async fn open(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 #[cfg(test)]
-mod tests {
-    use tokio::net::TcpListener;
-
-    use super::*;
-
-    const LIMIT: Duration = Duration::from_secs(10);
-
-    #[tokio::test]
-    async fn a_listener_by_name_is_reached_without_delay_on_small_frames() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        // `localhost` may resolve to ::1 first, where nobody listens: the next address is tried.
-        let (stream, address) = connect("localhost", port, LIMIT).await.unwrap();
-        assert_eq!(address, listener.local_addr().unwrap());
-        assert!(stream.nodelay().unwrap());
-    }
-
-    #[tokio::test]
-    async fn nobody_there_is_said_with_the_address() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        drop(listener);
-        let error = connect("127.0.0.1", address.port(), LIMIT).await.unwrap_err();
-        assert!(matches!(error.cause(), ConnectCause::Refused { last, tried: 1, .. } if *last == address), "{error}");
-        assert!(error.to_string().contains(&address.to_string()), "{error}");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_silent_address_costs_the_time_limit_and_no_more() {
-        let socket = TcpSocket::new_v4().unwrap();
-        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
-        // Nobody accepts, so after a few connections the kernel stops answering.
-        let listener = socket.listen(1).unwrap();
-        let address = listener.local_addr().unwrap();
-        let mut streams = Vec::new();
-        let error = loop {
-            match connect("127.0.0.1", address.port(), LIMIT).await {
-                Ok(stream) => streams.push(stream),
-                Err(error) => break error,
-            }
-            assert!(streams.len() < 64, "the kernel answers for ever");
-        };
-        assert!(matches!(error.cause(), ConnectCause::TimedOut { tried: Some(at) } if *at == address), "{error}");
-    }
-}
+#[path = "../../conformance/roles/connect.rs"]
+mod tests;

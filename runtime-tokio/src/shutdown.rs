@@ -90,46 +90,5 @@ impl Shutdown {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test(start_paused = true)]
-    async fn every_holder_hears_of_it_and_late_ones_at_once() {
-        let shutdown = Shutdown::new();
-        let waiter = tokio::spawn({
-            let shutdown = shutdown.clone();
-            async move { shutdown.started().await }
-        });
-        tokio::task::yield_now().await;
-        assert!(!waiter.is_finished() && !shutdown.is_started());
-        shutdown.start(Duration::from_secs(5));
-        waiter.await.unwrap();
-        shutdown.started().await;
-        assert_eq!(shutdown.deadline(), Some(Instant::now() + Duration::from_secs(5)));
-        assert_eq!(shutdown.remaining(), Duration::from_secs(5));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_second_start_only_shortens_the_grace() {
-        let shutdown = Shutdown::new();
-        let begin = Instant::now();
-        shutdown.start(Duration::from_secs(60));
-        shutdown.start(Duration::from_secs(600));
-        let over = tokio::spawn({
-            let shutdown = shutdown.clone();
-            async move { shutdown.over().await }
-        });
-        tokio::time::sleep(Duration::from_secs(10)).await;
-        assert!(!over.is_finished());
-        shutdown.start(Duration::from_secs(1));
-        over.await.unwrap();
-        assert_eq!((begin.elapsed(), shutdown.remaining()), (Duration::from_secs(11), Duration::ZERO));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn an_endless_grace_does_not_panic() {
-        let shutdown = Shutdown::new();
-        shutdown.start(Duration::MAX);
-        assert!(shutdown.deadline().unwrap() > Instant::now() + Duration::from_secs(86_400));
-    }
-}
+#[path = "../../conformance/roles/shutdown.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 //! Both ends of a connection, as all role tests configure them: keys, settings, a listener on loopback, a client's link.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use adit::{
     connection::{Connection, InitiatorConfig, NoiseServer, ResponderConfig, Security, SetupPolicy},
@@ -8,7 +8,7 @@ use adit::{
     message::common::SetupConnection,
     noise::x25519::{self, Authentication, Authority, Identity},
     protocol::{Initiator, Protocol},
-    time::UnixTime,
+    time::{Instant, UnixTime},
 };
 
 use super::lab::{Lab, Stream, tcp, watch};
@@ -61,6 +61,11 @@ pub(crate) fn setup<Pr: Protocol>() -> SetupConnection<'static> {
 }
 
 impl Lab {
+    /// How long ago that was.
+    pub(crate) fn since(&self, begin: Instant) -> Duration {
+        self.clock().now().saturating_since(begin)
+    }
+
     /// Link settings by the test's clock.
     pub(crate) fn settings(&self) -> LinkSettings {
         LinkSettings::new(self.clock(), 16)

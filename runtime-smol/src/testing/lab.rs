@@ -13,20 +13,22 @@ use std::{
     time::Duration,
 };
 
-use adit::{connection::ResponderConfig, crypto::RustCrypto};
+use adit::{connection::ResponderConfig, crypto::RustCrypto, time::Instant};
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use atomic_waker::AtomicWaker;
 use futures_lite::future::poll_fn;
+use socket2::{Domain, Socket, Type};
 
 use super::ends::WALL;
 use crate::{
     clock::Clock,
+    connect::{ConnectError, connect},
     link::LinkSettings,
-    listen::Listener,
+    listen::{Accepted, Listener},
     pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, serve_provider},
-    serve::ServeError,
+    serve::{ServeError, serve},
     shutdown::Shutdown,
 };
 
@@ -35,7 +37,7 @@ pub(crate) use crate::{queue, stream::Stream, watch};
 pub(crate) use async_channel::{Sender, TrySendError};
 pub(crate) use async_executor::Task;
 pub(crate) use futures_lite::{
-    future::{or, yield_now, zip},
+    future::{or, poll_once, yield_now, zip},
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
 };
 
@@ -50,7 +52,7 @@ pub(crate) type Events = async_channel::Receiver<ProviderEvent>;
 #[derive(Clone)]
 pub(crate) struct Lab {
     clock: Clock,
-    pub(crate) executor: Arc<Executor<'static>>,
+    executor: Arc<Executor<'static>>,
 }
 
 impl Lab {
@@ -79,6 +81,30 @@ impl Lab {
 
     pub(crate) fn shutdown(&self) -> Shutdown {
         Shutdown::new(self.clock())
+    }
+
+    /// So far from now, as a [`Shutdown`] says it.
+    pub(crate) fn after(&self, time: Duration) -> Instant {
+        self.clock.now().saturating_add(time)
+    }
+
+    pub(crate) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<(Stream, SocketAddr), ConnectError> {
+        connect(&self.clock, host, port, limit).await
+    }
+
+    pub(crate) fn serve<C: Future<Output = ()> + Send + 'static>(
+        &self,
+        listener: Listener,
+        shutdown: Shutdown,
+        start: impl FnMut(Accepted) -> C + Send + 'static,
+    ) -> Task<Result<(), ServeError>> {
+        let executor = Arc::clone(&self.executor);
+        self.spawn(async move { serve(&executor, vec![listener], &shutdown, start).await })
     }
 
     pub(crate) fn serve_provider(
@@ -112,6 +138,19 @@ impl Lab {
 /// A TCP connection to there, without delay on small frames.
 pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Stream> {
     Stream::new(Async::<TcpStream>::connect(address).await?)
+}
+
+pub(crate) fn nodelay(stream: &Stream) -> bool {
+    stream.get_ref().nodelay().unwrap()
+}
+
+/// Listens with the shortest queue there is, and never accepts.
+pub(crate) fn deaf() -> (Socket, SocketAddr) {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    socket.listen(1).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    (socket, address)
 }
 
 /// What a task gave.

@@ -1,19 +1,33 @@
 //! Where tests that all runtimes have in common run: on tokio, by the system's clock or by one that moves only when nobody has anything
 //! to do. What differs from runtime to runtime in a role's test stands here, and nothing else.
 
-use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    task::Poll,
+    time::Duration,
+};
 
 use adit::{connection::ResponderConfig, crypto::RustCrypto};
-use tokio::{runtime::Builder, sync::mpsc, task::JoinError};
+use tokio::{
+    net::{TcpListener, TcpSocket},
+    runtime::Builder,
+    sync::mpsc,
+    task::JoinError,
+};
 
 use super::ends::WALL;
 use crate::{
     clock::Clock,
+    connect::{ConnectError, connect},
     link::LinkSettings,
-    listen::Listener,
+    listen::{Accepted, Listener},
     pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, serve_provider},
-    serve::ServeError,
+    serve::{ServeError, serve},
     shutdown::Shutdown,
 };
 
@@ -65,6 +79,29 @@ impl Lab {
         Shutdown::new()
     }
 
+    /// So far from now, as a [`Shutdown`] says it.
+    pub(crate) fn after(&self, time: Duration) -> tokio::time::Instant {
+        tokio::time::Instant::now() + time
+    }
+
+    pub(crate) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<(Stream, SocketAddr), ConnectError> {
+        connect(host, port, limit).await
+    }
+
+    pub(crate) fn serve<C: Future<Output = ()> + Send + 'static>(
+        &self,
+        listener: Listener,
+        shutdown: Shutdown,
+        start: impl FnMut(Accepted) -> C + Send + 'static,
+    ) -> Task<Result<(), ServeError>> {
+        self.spawn(async move { serve(vec![listener], &shutdown, start).await })
+    }
+
     pub(crate) fn serve_provider(
         &self,
         listener: Listener,
@@ -94,9 +131,34 @@ pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Stream> {
     Ok(stream)
 }
 
+pub(crate) fn nodelay(stream: &Stream) -> bool {
+    stream.nodelay().unwrap()
+}
+
+/// Listens with the shortest queue there is, and never accepts.
+pub(crate) fn deaf() -> (TcpListener, SocketAddr) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
 /// What a task gave.
 pub(crate) async fn join<T>(task: impl Future<Output = Result<T, JoinError>>) -> T {
     task.await.unwrap()
+}
+
+/// What a future gives if it need not wait.
+pub(crate) async fn poll_once<T>(future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(outcome) => Some(outcome),
+            Poll::Pending => None,
+        })
+    })
+    .await
 }
 
 /// What the first of both gives that is ready.

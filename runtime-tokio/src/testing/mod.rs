@@ -8,6 +8,7 @@ mod lab;
 
 pub(crate) use ends::{WALL, initiator, responder, server, setup};
 pub(crate) use lab::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Duplex, Lab, Sender, Stream, Task, TrySendError, duplex, join,
-    or, queue, run, run_in_memory, run_on_threads, run_still, split, tcp, yield_now, zip,
+    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Duplex, Lab, Sender, Stream, Task, TrySendError, deaf, duplex,
+    join, nodelay, or, poll_once, queue, run, run_in_memory, run_on_threads, run_still, split, tcp, watch, yield_now,
+    zip,
 };

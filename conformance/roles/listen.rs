@@ -1,0 +1,74 @@
+//! How connections are let in. One text for all runtimes of computers, which include it as their tests.
+
+use std::{io, time::Duration};
+
+use adit::{backoff::Backoff, time::Instant};
+
+use super::{Listener, PAUSES, is_want};
+use crate::{
+    gate::GateConfig,
+    testing::{AsyncReadExt, nodelay, or, run, tcp},
+};
+
+#[test]
+fn too_many_connections_are_closed_and_counted_and_a_freed_place_is_used() {
+    run(async |lab| {
+        let (mut listener, gate) = lab.listener(0, GateConfig { connections: 2, ..GateConfig::default() });
+        let address = listener.address();
+        let _streams = [tcp(address).await.unwrap(), tcp(address).await.unwrap()];
+        let kept = [listener.accept().await, listener.accept().await];
+        assert!(nodelay(&kept[0].stream));
+
+        let mut refused = tcp(address).await.unwrap();
+        let mut byte = [0];
+        let accepted = async {
+            listener.accept().await;
+            panic!("there is no place")
+        };
+        // An end or a reset, but nothing else.
+        assert!(!matches!(or(accepted, refused.read(&mut byte)).await, Ok(1..)));
+        assert_eq!((gate.counts().open, gate.counts().refused_full), (2, 1));
+
+        drop(kept);
+        let _stream = tcp(address).await.unwrap();
+        let _third = listener.accept().await;
+        assert_eq!(gate.counts().open, 1);
+    });
+}
+
+#[test]
+fn handshakes_in_flight_hold_back_the_next_connection() {
+    run(async |lab| {
+        let (mut listener, _gate) = lab.listener(0, GateConfig { handshakes: 1, ..GateConfig::default() });
+        let address = listener.address();
+        let _streams = [tcp(address).await.unwrap(), tcp(address).await.unwrap()];
+        let mut first = listener.accept().await;
+        // The wait for the second is dropped at its await point, again and again: no slot is lost.
+        for _ in 0..3 {
+            assert!(lab.timeout(Duration::ZERO, listener.accept()).await.is_none());
+        }
+        first.admission.established();
+        let second = listener.accept().await;
+        assert_ne!(first.peer, second.peer);
+    });
+}
+
+#[test]
+fn a_taken_port_is_an_error_that_names_it() {
+    run(async |lab| {
+        let (first, gate) = lab.listener(0, GateConfig::default());
+        let error = Listener::bind(first.address(), gate, lab.clock()).unwrap_err();
+        assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+    });
+}
+
+#[test]
+fn a_shortage_pauses_longer_each_time_and_a_dead_connection_never() {
+    assert!(is_want(&io::Error::from_raw_os_error(24)), "EMFILE");
+    assert!(!is_want(&io::ErrorKind::ConnectionAborted.into()));
+    let mut pauses = Backoff::new(PAUSES);
+    let waits = [(); 9].map(|()| pauses.down(Instant::ORIGIN, 0).as_millis());
+    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
+    pauses.up(Instant::ORIGIN);
+    assert_eq!(pauses.down(Instant::ORIGIN, 0).as_millis(), 10, "anew after a success");
+}
