@@ -11,6 +11,7 @@ use adit::{
     crypto::RustCrypto,
     error::{Error, Part, PeerError},
     frame::Header,
+    host,
     message::mining::{SetTarget, SubmitSharesStandard, SubmitSharesSuccess, ToClient, ToServer},
     protocol::{Initiator, Mining, Responder},
     rate::Rate,
@@ -21,10 +22,7 @@ use adit::{
 use super::{Link, LinkCause, LinkError, LinkSettings, Stall, Turn};
 use crate::{
     gate::GateConfig,
-    testing::{
-        self, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Duplex, Lab, Stream, duplex, initiator, join, run,
-        run_in_memory, split, tcp, zip,
-    },
+    testing::{self, Duplex, Lab, Stream, duplex, initiator, join, read, run, run_in_memory, tcp, write_all, zip},
 };
 
 type Client<T> = Link<Initiator, Mining, RustCrypto, T>;
@@ -42,24 +40,19 @@ fn tiny(lab: &Lab) -> LinkSettings {
     LinkSettings { input: BufferPool::new(64, 4), output: BufferPool::new(350, 4), ..lab.settings() }
 }
 
-fn client<T: AsyncRead + AsyncWrite + Unpin>(stream: T, settings: LinkSettings, plain: bool) -> Client<T> {
+fn client<T: host::Stream>(stream: T, settings: LinkSettings, plain: bool) -> Client<T> {
     let config = if plain { InitiatorConfig::new(Security::Plain) } else { initiator() };
     let connection = Connection::initiator(&config, [3; 32], settings.clock.now());
     Link::new(connection, stream, peer(), Arc::new(settings))
 }
 
-fn server_with<T: AsyncRead + AsyncWrite + Unpin>(
-    stream: T,
-    settings: LinkSettings,
-    plain: bool,
-    policy: SetupPolicy,
-) -> Server<T> {
+fn server_with<T: host::Stream>(stream: T, settings: LinkSettings, plain: bool, policy: SetupPolicy) -> Server<T> {
     let config = if plain { ResponderConfig::new(Security::Plain, policy) } else { testing::server(policy) };
     let connection = Connection::responder(&config, [4; 32], settings.clock.now());
     Link::new(connection, stream, peer(), Arc::new(settings))
 }
 
-fn server<T: AsyncRead + AsyncWrite + Unpin>(stream: T, settings: LinkSettings, plain: bool) -> Server<T> {
+fn server<T: host::Stream>(stream: T, settings: LinkSettings, plain: bool) -> Server<T> {
     server_with(stream, settings, plain, SetupPolicy::new(0))
 }
 
@@ -86,7 +79,7 @@ fn share(sequence_number: u32) -> SubmitSharesStandard {
 }
 
 /// Polls a new future each time and drops it at its await point.
-async fn next_fussily<S: Endpoint, T: AsyncRead + AsyncWrite + Unpin>(
+async fn next_fussily<S: Endpoint, T: host::Stream>(
     link: &mut Link<S, Mining, RustCrypto, T>,
 ) -> Result<Turn, LinkError> {
     poll_fn(|cx| {
@@ -97,7 +90,7 @@ async fn next_fussily<S: Endpoint, T: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Client: opens, sends `shares` shares as fast as they go, ends when all are acknowledged. Returns the acknowledged count.
-async fn mine<T: AsyncRead + AsyncWrite + Unpin>(mut link: Client<T>, shares: u32) -> Result<u32, LinkError> {
+async fn mine<T: host::Stream>(mut link: Client<T>, shares: u32) -> Result<u32, LinkError> {
     let (mut sent, mut acknowledged, mut opened) = (0, 0, false);
     loop {
         match next_fussily(&mut link).await? {
@@ -134,7 +127,7 @@ async fn mine<T: AsyncRead + AsyncWrite + Unpin>(mut link: Client<T>, shares: u3
 }
 
 /// Server: acknowledges every share on its own. Returns the number of shares and how it ended.
-async fn acknowledge<T: AsyncRead + AsyncWrite + Unpin>(link: &mut Server<T>) -> Result<u32, LinkError> {
+async fn acknowledge<T: host::Stream>(link: &mut Server<T>) -> Result<u32, LinkError> {
     let mut shares = 0;
     loop {
         match next_fussily(link).await? {
@@ -159,8 +152,8 @@ async fn acknowledge<T: AsyncRead + AsyncWrite + Unpin>(link: &mut Server<T>) ->
 }
 
 /// Both to the opened connection.
-async fn opened<T: AsyncRead + AsyncWrite + Unpin>(lab: &Lab, client: &mut Client<T>, server: &mut Server<T>) {
-    async fn open<S: Endpoint, T: AsyncRead + AsyncWrite + Unpin>(
+async fn opened<T: host::Stream>(lab: &Lab, client: &mut Client<T>, server: &mut Server<T>) {
+    async fn open<S: Endpoint, T: host::Stream>(
         link: &mut Link<S, Mining, RustCrypto, T>,
         mut secured: impl FnMut(Outbound<'_, S, Mining>),
     ) {
@@ -232,7 +225,7 @@ fn neither_reading_nor_room_starves_the_other() {
         for n in 0..200 {
             server.want_room();
             add_frame(&mut frames, n);
-            client.stream.write_all(frames.filled()).await.unwrap();
+            write_all(client.stream(), frames.filled()).await.unwrap();
             frames.consume(frames.len()).unwrap();
             let turns = [server.next().await.unwrap(), server.next().await.unwrap()];
             let events = turns.iter().filter(|turn| matches!(turn, Turn::Event(_))).count();
@@ -265,7 +258,7 @@ fn a_slow_handshake_is_cut_at_the_deadline() {
         let (mut slow, b) = duplex(1_024);
         let timer = lab.clone();
         let trickle = lab.spawn(async move {
-            while slow.write_all(b"S").await.is_ok() {
+            while write_all(&mut slow, b"S").await.is_ok() {
                 timer.sleep(Duration::from_secs(4)).await;
             }
         });
@@ -286,13 +279,14 @@ fn a_slow_handshake_is_cut_at_the_deadline() {
 fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
     run_in_memory(async |lab| {
         let (client, mut server) = open_pair(&lab, 256, true).await;
-        let (_unread, mut to_server) = split(client.stream);
+        // Nobody reads the answers.
+        let mut to_server = client.into_stream();
         let flood = lab.spawn(async move {
             let mut frames = Output::new([0; 64]);
             let mut sent = 0_u32;
             loop {
                 add_frame(&mut frames, sent);
-                if to_server.write_all(frames.filled()).await.is_err() {
+                if write_all(&mut to_server, frames.filled()).await.is_err() {
                     return sent;
                 }
                 frames.consume(frames.len()).unwrap();
@@ -301,9 +295,9 @@ fn a_peer_that_does_not_read_costs_two_buffers_and_is_cut() {
         });
         let error = acknowledge(&mut server).await.unwrap_err();
         assert!(matches!(error.cause(), LinkCause::Stalled(Stall::Reading)), "{error}");
-        let length = server.machine.terms().output.length();
-        let held = server.machine.held();
-        assert!(held.1 <= 2 * length && held.0 <= server.machine.terms().input.length());
+        let length = server.settings().output.length();
+        let held = server.held();
+        assert!(held.1 <= 2 * length && held.0 <= server.settings().input.length());
         drop(server);
         // What was taken fits into the buffers and the pipe.
         let sent = join(flood).await as usize;
@@ -360,11 +354,12 @@ fn unasked_messages_leave_room_for_answers() {
         for n in 0..40 {
             add_frame(&mut frames, n);
         }
-        let (_unread, mut to_server) = split(client.stream);
+        // Nobody reads the answers.
+        let mut to_server = client.into_stream();
         let (_, answered) =
-            zip(to_server.write_all(frames.filled()), lab.timeout(FOREVER, acknowledge(&mut server))).await;
+            zip(write_all(&mut to_server, frames.filled()), lab.timeout(FOREVER, acknowledge(&mut server))).await;
         assert!(matches!(answered.unwrap().unwrap_err().cause(), LinkCause::Stalled(Stall::Reading)));
-        assert_eq!(server.machine.held().1, 2 * server.machine.terms().output.length());
+        assert_eq!(server.held().1, 2 * server.settings().output.length());
         assert!(server.outbound().is_none(), "no unasked message may take that room");
     });
 }
@@ -374,12 +369,12 @@ fn a_frame_that_is_begun_and_not_ended_is_cut() {
     run_in_memory(async |lab| {
         let (client, mut server) = open_pair(&lab, 256, true).await;
         let begun = lab.clock().now();
-        let mut stream = client.stream;
+        let mut stream = client.into_stream();
         let timer = lab.clone();
         let trickle = lab.spawn(async move {
             // Header of a share, then a byte now and then.
-            stream.write_all(&[0x00, 0x80, 0x1a, 24, 0, 0]).await.unwrap();
-            while stream.write_all(&[0]).await.is_ok() {
+            write_all(&mut stream, &[0x00, 0x80, 0x1a, 24, 0, 0]).await.unwrap();
+            while write_all(&mut stream, &[0]).await.is_ok() {
                 timer.sleep(Duration::from_secs(7)).await;
             }
         });
@@ -396,7 +391,7 @@ fn the_streams_end_is_in_order_between_frames_and_a_failure_inside() {
     run_in_memory(async |lab| {
         for (bytes, expected) in [(0, None), (5, Some(Part::Frame)), (7, Some(Part::Frame))] {
             let (mut client, mut server) = open_pair(&lab, 256, true).await;
-            client.stream.write_all(&[0x00, 0x80, 0x1a, 24, 0, 0, 1][..bytes]).await.unwrap();
+            write_all(client.stream(), &[0x00, 0x80, 0x1a, 24, 0, 0, 1][..bytes]).await.unwrap();
             drop(client);
             let end = acknowledge(&mut server).await;
             match expected {
@@ -450,7 +445,7 @@ fn lingering_ends() {
         server.close();
         let before = lab.clock().now();
         assert!(matches!(server.next().await, Ok(Turn::Closed)));
-        assert_eq!(lab.since(before), server.machine.terms().linger);
+        assert_eq!(lab.since(before), server.settings().linger);
     });
 }
 
@@ -493,9 +488,9 @@ fn a_link_at_rest_holds_no_buffer_and_no_timer() {
     run_in_memory(async |lab| {
         let (_client, mut server) = open_pair(&lab, 4_096, false).await;
         assert!(lab.timeout(Duration::from_millis(1), server.next()).await.is_none());
-        assert_eq!(server.machine.held(), (0, 0));
-        assert_eq!((server.machine.terms().input.unused(), server.machine.terms().output.unused()), (1, 1));
-        assert!(server.timer.is_none());
+        assert_eq!(server.held(), (0, 0));
+        assert_eq!((server.settings().input.unused(), server.settings().output.unused()), (1, 1));
+        assert!(format!("{server:?}").contains("armed: false"), "{server:?}");
         let link = size_of_val(&server);
         let future = size_of_val(&server.next());
         println!("link {link} bytes, its future {future}, a TCP stream {}", size_of::<Stream>());
@@ -535,12 +530,10 @@ fn bytes_that_are_no_handshake_end_the_link() {
     run_in_memory(async |lab| {
         let (mut a, b) = duplex(4_096);
         let mut server = server(b, lab.settings(), false);
-        a.write_all(&[0xff; 4_000]).await.unwrap();
+        write_all(&mut a, &[0xff; 4_000]).await.unwrap();
         let error = connection_error(server.next().await);
         assert!(matches!(error, Error::Peer(PeerError::Handshake(_))), "{error}");
         drop(server);
-        let mut rest = Vec::new();
-        a.read_to_end(&mut rest).await.unwrap();
-        assert!(rest.is_empty());
+        assert_eq!(read(&mut a, &mut [0; 64]).await.unwrap(), 0, "nothing, and the end");
     });
 }

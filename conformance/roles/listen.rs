@@ -7,7 +7,7 @@ use adit::{backoff::Backoff, time::Instant};
 use super::{Listener, PAUSES, is_want};
 use crate::{
     gate::GateConfig,
-    testing::{AsyncReadExt, nodelay, or, run, tcp},
+    testing::{nodelay, or, read, run, tcp},
 };
 
 #[test]
@@ -26,7 +26,7 @@ fn too_many_connections_are_closed_and_counted_and_a_freed_place_is_used() {
             panic!("there is no place")
         };
         // An end or a reset, but nothing else.
-        assert!(!matches!(or(accepted, refused.read(&mut byte)).await, Ok(1..)));
+        assert!(!matches!(or(accepted, read(&mut refused, &mut byte)).await, Ok(1..)));
         assert_eq!((gate.counts().open, gate.counts().refused_full), (2, 1));
 
         drop(kept);

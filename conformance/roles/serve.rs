@@ -6,7 +6,7 @@ use super::ServeError;
 use crate::{
     gate::GateConfig,
     shutdown::Shutdown,
-    testing::{AsyncReadExt, AsyncWriteExt, Lab, Task, join, run, run_still, tcp, watch, yield_now},
+    testing::{Lab, Task, join, read, run, run_still, tcp, watch, write_all, yield_now},
 };
 
 /// A server, and how many of its tasks have begun.
@@ -30,9 +30,9 @@ fn started(lab: &Lab) -> Started {
         });
         async move {
             let mut byte = [0];
-            let _end = accepted.stream.read(&mut byte).await;
+            let _end = read(&mut accepted.stream, &mut byte).await;
             assert_ne!(byte, [13], "thirteen");
-            let _gone = accepted.stream.write_all(&byte).await;
+            let _gone = write_all(&mut accepted.stream, &byte).await;
         }
     });
     Started { address, shutdown, begun, server }
@@ -50,9 +50,9 @@ fn a_shutdown_refuses_new_connections_and_waits_for_the_others() {
             yield_now().await;
         }
         assert!(!server.is_finished());
-        stream.write_all(&[7]).await.unwrap();
+        write_all(&mut stream, &[7]).await.unwrap();
         let mut byte = [0];
-        stream.read_exact(&mut byte).await.unwrap();
+        read(&mut stream, &mut byte).await.unwrap();
         assert_eq!(byte, [7]);
         join(server).await.unwrap();
     });
@@ -66,7 +66,7 @@ fn the_end_of_the_grace_cuts_off_the_rest() {
         begun.wait_for(|begun| *begun == 1).await.unwrap();
         shutdown.start(Duration::from_secs(5));
         join(server).await.unwrap();
-        assert!(!matches!(stream.read(&mut [0]).await, Ok(1..)));
+        assert!(!matches!(read(&mut stream, &mut [0]).await, Ok(1..)));
     });
 }
 
@@ -75,7 +75,7 @@ fn a_panic_ends_the_server_and_is_told() {
     run(async |lab| {
         let Started { address, server, .. } = started(&lab);
         let mut stream = tcp(address).await.unwrap();
-        stream.write_all(&[13]).await.unwrap();
+        write_all(&mut stream, &[13]).await.unwrap();
         let error = join(server).await.unwrap_err();
         assert!(error.to_string().contains("thirteen"), "{error}");
     });

@@ -7,11 +7,13 @@ use std::{
     task::{Context, Poll},
 };
 
+use adit::host;
 use async_io::Async;
 use futures_lite::io::{AsyncRead, AsyncWrite};
 use socket2::SockRef;
 
-/// A TCP stream. Ending it (`poll_close`) ends this side's half and leaves the other one open, which async-io's own does not.
+/// A TCP stream. Ending it ends this side's half and leaves the other one open, which async-io's own does not. A link over another stream
+/// needs [`host::Stream`] for a type of yours.
 #[derive(Debug)]
 pub struct Stream(Async<TcpStream>);
 
@@ -29,24 +31,28 @@ impl Stream {
     pub fn get_ref(&self) -> &TcpStream {
         self.0.get_ref()
     }
-}
 
-impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+    /// Async-io's stream, for other uses than a link.
+    #[must_use]
+    pub fn into_inner(self) -> Async<TcpStream> {
+        self.0
     }
 }
 
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+impl host::Stream for Stream {
+    fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_read(cx, space)
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_flush(cx)
     }
 
-    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(self.0.get_ref().shutdown(Shutdown::Write))
     }
 }

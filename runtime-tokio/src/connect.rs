@@ -4,9 +4,11 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use adit::dial::{self, Dial};
 use tokio::{
-    net::{TcpSocket, TcpStream},
+    net::TcpSocket,
     time::{Instant, timeout, timeout_at},
 };
+
+use crate::stream::Stream;
 
 /// Why no connection came about.
 pub type ConnectError = dial::ConnectError<io::Error>;
@@ -21,7 +23,7 @@ pub type ConnectCause = dial::ConnectCause<io::Error>;
 /// matter at once, and a peer that vanished should be noticed.
 ///
 /// Cancel-safe: dropping the future drops the attempt.
-pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), ConnectError> {
+pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<(Stream, SocketAddr), ConnectError> {
     let fail = |cause| ConnectError::new(host, port, cause);
     let now = Instant::now();
     let deadline = now.checked_add(limit).unwrap_or_else(|| now + Duration::from_secs(86_400));
@@ -41,12 +43,12 @@ pub async fn connect(host: &str, port: u16, limit: Duration) -> Result<(TcpStrea
     Err(dial.into_error())
 }
 
-async fn open(address: SocketAddr) -> io::Result<TcpStream> {
+async fn open(address: SocketAddr) -> io::Result<Stream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_keepalive(true)?;
     let stream = socket.connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(Stream::new(stream))
 }
 
 #[cfg(test)]

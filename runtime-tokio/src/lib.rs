@@ -5,7 +5,7 @@
 //!
 //! - [`clock`], [`entropy`]: what the core takes as arguments.
 //! - [`backoff`], [`rate`] (both the core's), [`shutdown`]: the small mechanisms, each without I/O.
-//! - [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
+//! - [`stream`], [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 //! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
@@ -21,6 +21,7 @@ pub use adit::{backoff, rate};
 pub mod connect;
 pub mod gate;
 pub mod listen;
+pub mod stream;
 
 pub mod link;
 pub mod serve;

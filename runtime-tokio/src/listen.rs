@@ -7,7 +7,7 @@ use adit::{
     time::Instant,
 };
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpSocket},
     time::sleep_until,
 };
 
@@ -15,6 +15,7 @@ use crate::{
     clock::Clock,
     gate::{Admission, Gate, HandshakeSlot},
     rate::{Rate, Throttle},
+    stream::Stream,
 };
 
 /// Connections that the kernel keeps for us while we wait for a handshake slot.
@@ -48,7 +49,7 @@ impl std::error::Error for ListenError {
 #[derive(Debug)]
 pub struct Accepted {
     /// The stream, with `TCP_NODELAY` and keep-alive set.
-    pub stream: TcpStream,
+    pub stream: Stream,
     /// Who is at the other end.
     pub peer: SocketAddr,
     /// To be kept as long as the connection lives.
@@ -113,7 +114,7 @@ impl Listener {
                                 tracing::debug!(%peer, %error, "no TCP_NODELAY");
                                 continue;
                             }
-                            return Accepted { stream, peer, admission };
+                            return Accepted { stream: Stream::new(stream), peer, admission };
                         }
                         Err(refusal) => {
                             if let Some(held_back) = self.log.pass(now) {

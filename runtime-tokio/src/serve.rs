@@ -8,7 +8,6 @@ use adit::{
     protocol::{Protocol, Responder},
 };
 use tokio::{
-    net::TcpStream,
     sync::mpsc,
     task::{JoinError, JoinSet},
 };
@@ -96,7 +95,7 @@ async fn accept(mut listener: Listener, to: mpsc::Sender<Accepted>) {
 }
 
 /// A server's link, and its place at the gate, which is to be kept as long.
-pub type Responding<Pr, P> = (Link<Responder, Pr, P, TcpStream>, Admission);
+pub type Responding<Pr, P> = (Link<Responder, Pr, P>, Admission);
 
 /// Joins an accepted stream with a fresh connection.
 pub fn respond<Pr: Protocol, P: Provider>(

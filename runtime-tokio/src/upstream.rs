@@ -10,7 +10,7 @@ use adit::{
     role::upstream::Keeper,
     time::Instant,
 };
-use tokio::{net::TcpStream, sync::watch, time::sleep_until};
+use tokio::{sync::watch, time::sleep_until};
 
 use crate::{
     connect::{ConnectError, connect},
@@ -45,7 +45,7 @@ pub type Software = adit::role::upstream::Software<String>;
 #[derive(Debug)]
 pub struct Connected<Pr: Protocol, P: Provider> {
     /// The link.
-    pub link: Link<Initiator, Pr, P, TcpStream>,
+    pub link: Link<Initiator, Pr, P>,
     /// The host that was connected to, for `SetupConnection.endpoint_host`.
     pub host: String,
     /// The port that was connected to.
@@ -160,7 +160,7 @@ async fn attempt<Pr: Protocol, P: Provider>(
     config: &InitiatorConfig,
     limit: Duration,
     settings: &Arc<LinkSettings>,
-) -> Result<Link<Initiator, Pr, P, TcpStream>, Failure> {
+) -> Result<Link<Initiator, Pr, P>, Failure> {
     let (stream, peer) = connect(host, port, limit).await.map_err(Failure::Connect)?;
     let entropy = entropy().map_err(Failure::Entropy)?;
     let connection = Connection::initiator(config, entropy, settings.clock.now());

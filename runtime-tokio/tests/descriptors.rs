@@ -55,8 +55,8 @@ mod unix {
             accepted.admission.established();
             println!("accepted");
             tokio::spawn(async move {
-                let _end = accepted.stream.read_to_end(&mut Vec::new()).await;
-                drop(accepted);
+                let _end = accepted.stream.into_inner().read_to_end(&mut Vec::new()).await;
+                drop(accepted.admission);
             });
         }
     }

@@ -32,14 +32,10 @@ use crate::{
     shutdown::Shutdown,
 };
 
-pub(crate) use super::pipe::{Duplex, duplex};
 pub(crate) use crate::{queue, stream::Stream, watch};
 pub(crate) use async_channel::{Sender, TrySendError};
 pub(crate) use async_executor::Task;
-pub(crate) use futures_lite::{
-    future::{or, poll_once, yield_now, zip},
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
-};
+pub(crate) use futures_lite::future::{or, poll_once, yield_now, zip};
 
 /// How long, by the system's clock, nothing must happen before a still clock moves on: what is on its way through a socket arrives
 /// meanwhile, also on a busy machine.

@@ -1,15 +1,16 @@
-//! What the tests of all roles share. All but the [`Lab`] and its streams in memory is one text for all runtimes of computers.
+//! What the tests of all roles share. All but the [`Lab`] is one text for all runtimes of computers.
 
 #[path = "../../../conformance/roles/testing/ends.rs"]
 mod ends;
 #[path = "../../../conformance/roles/testing/house.rs"]
 pub(crate) mod house;
 mod lab;
+#[path = "../../../conformance/roles/testing/pipe.rs"]
 mod pipe;
 
 pub(crate) use ends::{WALL, initiator, responder, server, setup};
 pub(crate) use lab::{
-    AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, Duplex, Lab, Sender, Stream, Task, TrySendError, deaf, duplex,
-    join, nodelay, or, poll_once, queue, run, run_in_memory, run_on_threads, run_still, split, tcp, watch, yield_now,
-    zip,
+    Lab, Sender, Stream, Task, TrySendError, deaf, join, nodelay, or, poll_once, queue, run, run_in_memory,
+    run_on_threads, run_still, tcp, watch, yield_now, zip,
 };
+pub(crate) use pipe::{Duplex, duplex, read, write_all};

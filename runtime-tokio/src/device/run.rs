@@ -42,7 +42,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
     }
 
     async fn connection<P: Crypto>(&mut self, connected: &mut Connected<Mining, P>, shutdown: &Shutdown) -> Ended {
-        let clock = connected.link.clock();
+        let clock = *connected.link.clock();
         let mut leaving: Option<Leaving<Ended>> = None;
         loop {
             self.publish(leaving.is_some());

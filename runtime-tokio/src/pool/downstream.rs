@@ -18,10 +18,7 @@ use adit::{
     wire::Revision,
 };
 use adit_native::hash::Method;
-use tokio::{
-    net::TcpStream,
-    sync::mpsc::{self, PermitIterator},
-};
+use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::{AcceptedShare, PoolNews, shared::Shared};
 use crate::{
@@ -86,7 +83,7 @@ impl From<LinkError> for Broken {
 }
 
 struct Downstream<P: Crypto, T> {
-    link: Link<Responder, Mining, P, TcpStream>,
+    link: Link<Responder, Mining, P>,
     revision: Revision,
     port: Arc<Port<T>>,
     registered: Option<Registered>,
@@ -236,7 +233,7 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
         bench: &mut Bench,
     ) -> Result<Option<Token>, Broken> {
         let Some(registered) = &self.registered else { return Ok(None) };
-        let (id, clock) = (registered.id, self.link.clock());
+        let (id, clock) = (registered.id, *self.link.clock());
         let Bench { batch, news } = bench;
         batch.clear();
         let _empty = batch.push(first);

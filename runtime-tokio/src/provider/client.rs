@@ -11,7 +11,6 @@ use adit::{
     template::server::Request,
     wire::Revision,
 };
-use tokio::net::TcpStream;
 
 use super::{ProviderEvent, Shared, Transactions};
 use crate::{
@@ -52,7 +51,7 @@ impl From<LinkError> for Broken {
 }
 
 struct Client<P: Crypto> {
-    link: Link<Responder, TemplateDistribution, P, TcpStream>,
+    link: Link<Responder, TemplateDistribution, P>,
     registered: Option<Registered>,
     /// Templates whose transactions are still to be sent.
     owed: VecDeque<u64>,

@@ -13,7 +13,7 @@ use std::{
 
 use adit::{connection::ResponderConfig, crypto::RustCrypto};
 use tokio::{
-    net::{TcpListener, TcpSocket},
+    net::{TcpListener, TcpSocket, TcpStream},
     runtime::Builder,
     sync::mpsc,
     task::JoinError,
@@ -31,9 +31,8 @@ use crate::{
     shutdown::Shutdown,
 };
 
+pub(crate) use crate::stream::Stream;
 pub(crate) use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, DuplexStream as Duplex, duplex, split},
-    net::TcpStream as Stream,
     sync::{
         mpsc::{self as queue, Sender, error::TrySendError},
         watch,
@@ -126,13 +125,13 @@ impl Lab {
 
 /// A TCP connection to there, without delay on small frames.
 pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Stream> {
-    let stream = Stream::connect(address).await?;
+    let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
-    Ok(stream)
+    Ok(Stream::new(stream))
 }
 
 pub(crate) fn nodelay(stream: &Stream) -> bool {
-    stream.nodelay().unwrap()
+    stream.get_ref().nodelay().unwrap()
 }
 
 /// Listens with the shortest queue there is, and never accepts.

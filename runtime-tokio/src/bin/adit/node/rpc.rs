@@ -176,7 +176,8 @@ impl Connection {
     async fn open(&self) -> Result<Live, RpcError> {
         let Endpoint { host, port, .. } = &*self.endpoint;
         let (stream, _) = connect(host, *port, self.limits.connect).await.map_err(RpcError::Connect)?;
-        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(RpcError::Broken)?;
+        let (sender, connection) =
+            http1::handshake(TokioIo::new(stream.into_inner())).await.map_err(RpcError::Broken)?;
         let driver = tokio::spawn(async move {
             // What went wrong reaches the call that waits.
             let _ended = connection.await;

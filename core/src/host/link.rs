@@ -1,46 +1,29 @@
-//! One connection of the core over one stream.
+//! One connection of the core over one stream, as a future.
 //!
-//! A [`Link`] polls the stream and arms a timer as [`adit::link`] says. What a frame means is its owner's business.
+//! A [`Link`] polls the stream and arms a timer as [`crate::link`] says. What a frame means is its owner's business.
 
-#[cfg(test)]
-#[path = "../../../conformance/roles/link.rs"]
-mod tests;
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::net::SocketAddr;
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+use std::io;
 
-use std::{
-    fmt,
-    future::poll_fn,
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use super::{Clock, Stream};
+use crate::buffer::Lease;
+use crate::connection::{Answerable, Connection, Endpoint, Outbound, State, Token};
+use crate::crypto::Provider;
+use crate::link::{Link as Machine, LinkCause, LinkSettings, Outgoing, Step, Turn};
+use crate::protocol::Protocol;
+use crate::time::{Instant, UnixTime};
 
-use adit::{
-    buffer::Lease,
-    connection::{Connection, Endpoint, Outbound, State, Token},
-    crypto::Provider,
-    link::{self, Outgoing, Step},
-    protocol::Protocol,
-    time::{Instant, UnixTime},
-};
-pub use adit::{
-    connection::Answerable,
-    link::{LinkCause, Stall, Turn},
-};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    task::coop,
-    time::{Sleep, sleep_until},
-};
-
-use crate::clock::Clock;
-
-/// What all links of a role share: clock, buffers, limits.
-pub type LinkSettings = link::LinkSettings<Clock>;
+/// Turns that a link gives in a row before it lets other tasks have theirs.
+const BURST: u8 = 64;
 
 /// A link failed: with whom, in which state, and why.
-pub type LinkError = link::LinkError<io::Error>;
+pub type LinkError = crate::link::LinkError<io::Error>;
 
 /// One connection over one stream.
 ///
@@ -49,27 +32,30 @@ pub type LinkError = link::LinkError<io::Error>;
 /// To end call [`close`](Self::close) and go on calling `next`.
 ///
 /// Answers are written when nothing whole is left to handle, so a burst of frames is answered with one write.
-pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, T> {
-    machine: link::Link<S, Pr, P, Lease, Lease, Arc<LinkSettings>>,
+pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, T, C: Clock> {
+    machine: Machine<S, Pr, P, Lease, Lease, Arc<LinkSettings<C>>>,
     stream: T,
     peer: SocketAddr,
     /// Armed at the earliest deadline or before it; re-armed only when it fires or a deadline moves forward, since the limit on
     /// silence moves with every frame. Boxed, because most idle connections have none.
-    timer: Option<Pin<Box<Sleep>>>,
+    timer: Option<Pin<Box<C::Sleep>>>,
+    /// Turns in a row.
+    burst: u8,
 }
 
-impl<S, Pr, P, T> Link<S, Pr, P, T>
+impl<S, Pr, P, T, C> Link<S, Pr, P, T, C>
 where
     S: Endpoint,
     Pr: Protocol,
     P: Provider,
-    T: AsyncRead + AsyncWrite + Unpin,
+    T: Stream,
+    C: Clock,
 {
     /// Joins the two. `peer` is for errors and logs.
     #[must_use]
-    pub fn new(connection: Connection<S, Pr, P>, stream: T, peer: SocketAddr, settings: Arc<LinkSettings>) -> Self {
+    pub fn new(connection: Connection<S, Pr, P>, stream: T, peer: SocketAddr, settings: Arc<LinkSettings<C>>) -> Self {
         let (session, now) = (settings.session(connection), settings.clock.now());
-        Self { machine: link::Link::new(session, settings, now), stream, peer, timer: None }
+        Self { machine: Machine::new(session, settings, now), stream, peer, timer: None, burst: 0 }
     }
 
     /// Who is at the other end.
@@ -80,8 +66,30 @@ where
 
     /// The clock that the link's time limits run by.
     #[must_use]
-    pub fn clock(&self) -> Clock {
-        self.machine.terms().clock
+    pub fn clock(&self) -> &C {
+        &self.machine.terms().clock
+    }
+
+    /// What it shares with the other links of its role.
+    #[must_use]
+    pub fn settings(&self) -> &Arc<LinkSettings<C>> {
+        self.machine.terms()
+    }
+
+    /// Bytes of the buffers that it holds now, for input and for output.
+    pub fn held(&mut self) -> (usize, usize) {
+        self.machine.held()
+    }
+
+    /// The stream, to look at its options. Who reads or writes here takes the place of the connection.
+    pub fn stream(&mut self) -> &mut T {
+        &mut self.stream
+    }
+
+    /// The stream alone; what waits in the link is lost.
+    #[must_use]
+    pub fn into_stream(self) -> T {
+        self.stream
     }
 
     /// The connection.
@@ -100,12 +108,14 @@ where
 
     /// [`next`](Self::next) for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LinkError>> {
-        // Frames that are buffered already come without the stream's own accounting: a busy peer must not keep the task.
-        let coop = ready!(coop::poll_proceed(cx));
-        let turn = self.poll_turn(cx);
-        if turn.is_ready() {
-            coop.made_progress();
+        // A busy peer must not keep the thread: a task runs until it has to wait, and frames that are buffered already need no waiting.
+        if self.burst == BURST {
+            self.burst = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
+        let turn = self.poll_turn(cx);
+        self.burst = if turn.is_ready() { self.burst + 1 } else { 0 };
         turn.map_err(|cause| self.error(cause))
     }
 
@@ -161,8 +171,8 @@ where
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LinkCause<io::Error>>> {
         loop {
             let clock = self.clock();
-            let now = clock.now();
-            let io = match self.machine.step(now, self.wall())? {
+            let (now, wall) = (clock.now(), self.wall());
+            let io = match self.machine.step(now, wall)? {
                 Step::Turn(turn) => return Poll::Ready(Ok(turn)),
                 Step::Io(io) => io,
             };
@@ -170,7 +180,8 @@ where
                 continue;
             }
             ready!(self.poll_timer(cx, io.wake, now));
-            self.machine.handle_timeout(clock.now())?;
+            let now = self.clock().now();
+            self.machine.handle_timeout(now)?;
         }
     }
 
@@ -178,19 +189,18 @@ where
     fn poll_write(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, LinkCause<io::Error>> {
         let mut moved = false;
         loop {
-            let stream = Pin::new(&mut self.stream);
             match self.machine.outgoing() {
                 Outgoing::Nothing => return Ok(moved),
-                Outgoing::Bytes => match stream.poll_write(cx, self.machine.output()) {
+                Outgoing::Bytes => match self.stream.poll_write(cx, self.machine.output()) {
                     Poll::Ready(Ok(0)) => self.machine.written(Err(io::ErrorKind::WriteZero.into()))?,
                     Poll::Ready(result) => self.machine.written(result)?,
                     Poll::Pending => return Ok(moved),
                 },
-                Outgoing::Flush => match stream.poll_flush(cx) {
+                Outgoing::Flush => match self.stream.poll_flush(cx) {
                     Poll::Ready(result) => self.machine.flushed(result)?,
                     Poll::Pending => return Ok(moved),
                 },
-                Outgoing::End => match stream.poll_shutdown(cx) {
+                Outgoing::End => match self.stream.poll_close(cx) {
                     Poll::Ready(result) => self.machine.shut_down(result.is_ok(), now),
                     Poll::Pending => return Ok(moved),
                 },
@@ -201,10 +211,9 @@ where
 
     /// Reads what is there. Whether anything was.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, LinkCause<io::Error>> {
-        let mut space = ReadBuf::new(self.machine.space());
-        let Poll::Ready(result) = Pin::new(&mut self.stream).poll_read(cx, &mut space) else { return Ok(false) };
-        let read = space.filled().len();
-        self.machine.read(result.map(|()| read), now)?;
+        let space = self.machine.space();
+        let Poll::Ready(result) = self.stream.poll_read(cx, space) else { return Ok(false) };
+        self.machine.read(result, now)?;
         Ok(true)
     }
 
@@ -218,11 +227,14 @@ where
         if wake <= now {
             return Poll::Ready(());
         }
-        let at = self.clock().to_tokio(wake);
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        if timer.is_elapsed() || at < timer.deadline() {
-            timer.as_mut().reset(at);
-        }
+        let clock = &self.machine.terms().clock;
+        let timer = match &mut self.timer {
+            Some(timer) => {
+                clock.bring_forward(timer.as_mut(), wake);
+                timer
+            }
+            none => none.insert(Box::pin(clock.sleep_until(wake))),
+        };
         let fired = timer.as_mut().poll(cx);
         if fired.is_pending() {
             self.machine.rest();
@@ -235,8 +247,12 @@ where
     }
 }
 
-impl<S: Endpoint, Pr: Protocol, P: Provider, T> fmt::Debug for Link<S, Pr, P, T> {
+impl<S: Endpoint, Pr: Protocol, P: Provider, T, C: Clock> fmt::Debug for Link<S, Pr, P, T, C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("peer", &self.peer).field("machine", &self.machine).finish_non_exhaustive()
+        f.debug_struct("Link")
+            .field("peer", &self.peer)
+            .field("machine", &self.machine)
+            .field("armed", &self.timer.is_some())
+            .finish_non_exhaustive()
     }
 }

@@ -1,14 +1,14 @@
-//! Two ends of a stream in memory.
+//! Two ends of a stream in memory, and streams read and written without a link.
 
 use std::{
     collections::VecDeque,
+    future::poll_fn,
     io,
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard},
     task::{Context, Poll, Waker},
 };
 
-use futures_lite::io::{AsyncRead, AsyncWrite};
+use adit::host::Stream;
 
 /// One way.
 #[derive(Debug)]
@@ -58,8 +58,8 @@ impl Duplex {
     }
 }
 
-impl AsyncRead for Duplex {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
+impl Stream for Duplex {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
         let mut from = lock(&self.from);
         if from.bytes.is_empty() && !from.ended {
             from.reader = Some(cx.waker().clone());
@@ -72,10 +72,8 @@ impl AsyncRead for Duplex {
         wake(&mut from.writer);
         Poll::Ready(Ok(read))
     }
-}
 
-impl AsyncWrite for Duplex {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut to = lock(&self.to);
         if to.gone || to.ended {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -90,11 +88,11 @@ impl AsyncWrite for Duplex {
         Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_close(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_close(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.end();
         Poll::Ready(Ok(()))
     }
@@ -107,4 +105,20 @@ impl Drop for Duplex {
         from.gone = true;
         wake(&mut from.writer);
     }
+}
+
+/// Writes all of it.
+pub(crate) async fn write_all(stream: &mut impl Stream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match poll_fn(|cx| stream.poll_write(cx, bytes)).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            written => bytes = &bytes[written..],
+        }
+    }
+    Ok(())
+}
+
+/// Reads something; 0 at the end.
+pub(crate) async fn read(stream: &mut impl Stream, space: &mut [u8]) -> io::Result<usize> {
+    poll_fn(|cx| stream.poll_read(cx, space)).await
 }

@@ -1,0 +1,57 @@
+//! Tokio's streams as the core's host polls them.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use adit::host;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// A stream of tokio's: any, for a link of your own; a TCP stream where this crate connects and accepts.
+#[derive(Debug)]
+pub struct Stream<T = TcpStream>(T);
+
+impl<T> Stream<T> {
+    /// A stream as it is.
+    #[must_use]
+    pub fn new(stream: T) -> Self {
+        Self(stream)
+    }
+
+    /// Tokio's stream, to look at its options.
+    #[must_use]
+    pub fn get_ref(&self) -> &T {
+        &self.0
+    }
+
+    /// Tokio's stream, for other uses than a link.
+    #[must_use]
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> host::Stream for Stream<T> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut space = ReadBuf::new(space);
+        let read = ready!(Pin::new(&mut self.0).poll_read(cx, &mut space));
+        Poll::Ready(read.map(|()| space.filled().len()))
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
