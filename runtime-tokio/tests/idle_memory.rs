@@ -7,7 +7,7 @@ mod idle_memory;
 mod testing;
 
 // Where the library has them.
-use adit_tokio::{clock, connect, device, gate, link, listen, pool, provider, serve, shutdown, upstream};
+use adit_tokio::{clock, connect, device, gate, link, listen, pool, provider, serve, shutdown, stream, upstream};
 
 fn main() {
     idle_memory::main();
