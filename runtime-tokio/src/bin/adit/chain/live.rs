@@ -12,7 +12,7 @@ use tokio::task;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::{BlockError, Chain, SubmitError};
-use crate::source::{Solution, Template, Unbuildable, Verdict};
+use crate::source::{Solution, Template, Unbuildable, Verdict, Wishes};
 
 /// A running chain; copies are the same one. It ends with its last copy.
 #[derive(Clone)]
@@ -20,6 +20,7 @@ pub(crate) struct Embedded(Arc<Shared>);
 
 struct Shared {
     inner: Mutex<Inner>,
+    wishes: Wishes,
     templates: watch::Sender<Arc<Template>>,
     clock: Clock,
 }
@@ -66,7 +67,8 @@ impl Embedded {
         let room = Constraints::default();
         let first = chain.template(room, clock.wall().as_secs())?;
         let inner = Mutex::new(Inner { chain, room });
-        let shared = Arc::new(Shared { inner, templates: watch::Sender::new(first), clock });
+        let wishes = Wishes::default();
+        let shared = Arc::new(Shared { inner, wishes, templates: watch::Sender::new(first), clock });
         let weak = Arc::downgrade(&shared);
         tokio::spawn(async move {
             // A period of zero would panic.
@@ -99,8 +101,10 @@ impl Embedded {
     /// See [`TemplateSource::set_room`](crate::source::TemplateSource::set_room).
     pub(crate) fn set_room(&self, room: Constraints) {
         let shared = Arc::clone(&self.0);
+        shared.wishes.add(room);
         task::spawn_blocking(move || {
             let mut inner = shared.inner();
+            let Some(room) = shared.wishes.next() else { return };
             let before = std::mem::replace(&mut inner.room, room);
             if before.covers(room) {
                 return;
@@ -214,6 +218,28 @@ mod tests {
         templates.changed().await.expect("the source lives");
         let template = templates.borrow_and_update().clone();
         assert_eq!((template.parts.time, template.parts.room), (NOW + 60, room(200)));
+    }
+
+    /// Whichever of the threads that wait for the chain comes first.
+    #[tokio::test]
+    async fn rooms_are_set_in_the_order_of_the_calls() {
+        let source = start();
+        let TemplateSource::Chain(Embedded(shared)) = &source else { panic!("another source") };
+        let room = |size| Constraints { max_additional_size: size, max_additional_sigops: 0 };
+        {
+            let _nobody_else = shared.inner();
+            (1..=64).for_each(|size| source.set_room(room(size)));
+        }
+        loop {
+            {
+                let inner = shared.inner();
+                if shared.wishes.is_empty() {
+                    assert_eq!(inner.room, room(64));
+                    return;
+                }
+            }
+            task::yield_now().await;
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -153,7 +153,8 @@ impl Node {
     /// See [`TemplateSource::set_room`](crate::source::TemplateSource::set_room).
     pub(crate) fn set_room(&self, room: Constraints) {
         let shared = Arc::clone(&self.0.shared);
-        task::spawn_blocking(move || shared.set_room(room));
+        shared.wish(room);
+        task::spawn_blocking(move || shared.set_next_room());
     }
 
     /// See [`TemplateSource::submit`](crate::source::TemplateSource::submit). A node that can't be reached is tried again for ten minutes: a

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::block_template::Offer;
 use super::error::{BadTemplate, NodeError};
-use crate::source::Template;
+use crate::source::{Template, Wishes};
 
 /// Templates that are kept for late solutions: as many as the provider's book keeps.
 pub(super) const KEPT: usize = 64;
@@ -27,6 +27,7 @@ pub(crate) enum Health {
 
 pub(super) struct Shared {
     inner: Mutex<Inner>,
+    wishes: Wishes,
     /// Set by the first template.
     templates: OnceLock<watch::Sender<Arc<Template>>>,
     health: watch::Sender<Health>,
@@ -57,7 +58,8 @@ impl Shared {
     /// The first template gets `first_id`, each further one the next number (D-TDP-7).
     pub(super) fn new(first_id: u64) -> Self {
         let inner = Inner { offer: None, room: Constraints::default(), next_id: first_id, kept: VecDeque::new() };
-        Self { inner: Mutex::new(inner), templates: OnceLock::new(), health: watch::Sender::new(Health::Unknown) }
+        let (inner, wishes) = (Mutex::new(inner), Wishes::default());
+        Self { inner, wishes, templates: OnceLock::new(), health: watch::Sender::new(Health::Unknown) }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -96,9 +98,15 @@ impl Shared {
         Ok(())
     }
 
-    /// See [`TemplateSource::set_room`](crate::source::TemplateSource::set_room).
-    pub(super) fn set_room(&self, room: Constraints) {
+    /// Queues a room for [`Self::set_next_room`]. Never waits.
+    pub(super) fn wish(&self, room: Constraints) {
+        self.wishes.add(room);
+    }
+
+    /// See [`TemplateSource::set_room`](crate::source::TemplateSource::set_room): of the room that has waited longest.
+    pub(super) fn set_next_room(&self) {
         let mut inner = self.inner();
+        let Some(room) = self.wishes.next() else { return };
         let before = std::mem::replace(&mut inner.room, room);
         if before.covers(room) {
             return;

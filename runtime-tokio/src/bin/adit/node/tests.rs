@@ -160,8 +160,10 @@ async fn only_what_clients_gain_from_is_shown() {
     node.source.set_room(room(200));
     let roomier = node.next().await;
     assert_eq!((roomier.parts.id, roomier.parts.room, roomier.parts.time), (FIRST_ID + 2, room(200), NOW + 160));
-    node.node.0.shared.set_room(room(150));
-    node.node.0.shared.set_room(room(5_000_000));
+    for size in [150, 5_000_000] {
+        node.node.0.shared.wish(room(size));
+        node.node.0.shared.set_next_room();
+    }
     assert!(!node.templates.has_changed().unwrap());
     poll.result(&answer(&prev(2), &[]));
     assert_eq!(node.next().await.parts.room, room(150));

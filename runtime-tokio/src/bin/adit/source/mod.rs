@@ -5,6 +5,7 @@
 
 mod solved;
 mod template;
+mod wishes;
 
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 pub(crate) use solved::{Malformed, Solution, SolvedBlock};
 pub(crate) use template::{Parts, Template, Tx, Unbuildable};
+pub(crate) use wishes::Wishes;
 
 use crate::chain::Embedded;
 use crate::node::Node;
@@ -51,7 +53,7 @@ impl TemplateSource {
     }
 
     /// Asks for templates that leave this much to the client's outputs: one comes at once when this is more than before, else the next ones do.
-    /// What no block has room for changes nothing.
+    /// What no block has room for changes nothing. Never waits; rooms are set in the order of the calls.
     pub(crate) fn set_room(&self, room: Constraints) {
         match self {
             Self::Chain(chain) => chain.set_room(room),
