@@ -1,26 +1,44 @@
 //! The state of a client's link as events.
 
 use adit::noise::CertificateError;
+use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::UpstreamState;
 use tokio::sync::watch;
 
 use crate::report::{Event, Events};
 
-/// Tells when the link from `from` to `to` comes up and goes down, until the one who keeps it is gone.
-pub(crate) async fn watch(from: String, to: String, mut state: watch::Receiver<UpstreamState>, events: Events) {
+/// Tells when the link from `from` to `to` comes up and goes down, until the one who keeps it is gone. Nothing is promised for later once
+/// `shutdown` has started.
+pub(crate) async fn watch(
+    from: String,
+    to: String,
+    mut state: watch::Receiver<UpstreamState>,
+    events: Events,
+    shutdown: Shutdown,
+) {
     let mut up = false;
+    let mut hint = Hint::default();
     while state.changed().await.is_ok() {
         let now = state.borrow_and_update().clone();
         match now {
             UpstreamState::Open { .. } if !up => {
                 up = true;
+                hint = Hint::default();
                 events.tell(Event::LinkUp { from: from.clone(), to: to.clone() });
             }
             UpstreamState::Waiting { why, wait, .. } => {
+                // What the program itself ended is down, and that is all.
+                let is_news = up || !shutdown.is_started();
                 up = false;
-                let hint = hint(&why, &to);
-                let reason = format!("{why}{hint}; trying again in {:.1} s", wait.as_secs_f64());
-                events.tell(Event::LinkDown { from: from.clone(), to: to.clone(), reason });
+                if is_news {
+                    let hint = hint.about(&why, &to);
+                    let reason = if shutdown.is_started() {
+                        format!("{why}{hint}")
+                    } else {
+                        format!("{why}{hint}; trying again in {:.1} s", wait.as_secs_f64())
+                    };
+                    events.tell(Event::LinkDown { from: from.clone(), to: to.clone(), reason });
+                }
             }
             UpstreamState::Stopped if up => {
                 up = false;
@@ -32,16 +50,26 @@ pub(crate) async fn watch(from: String, to: String, mut state: watch::Receiver<U
     }
 }
 
-/// What the person can do about it, where it is not obvious.
-fn hint(why: &str, to: &str) -> String {
-    // The reason comes as text; it ends with what the handshake said.
-    if why.contains(&CertificateError::Signature.to_string()) {
-        return format!(
+/// What the person can do about a link that does not come up, where it is not obvious: in full once, then in short.
+#[derive(Default)]
+struct Hint {
+    given: bool,
+}
+
+impl Hint {
+    fn about(&mut self, why: &str, to: &str) -> String {
+        // The reason comes as text; it ends with what the handshake said.
+        if !why.contains(&CertificateError::Signature.to_string()) {
+            return String::new();
+        }
+        if std::mem::replace(&mut self.given, true) {
+            return " (see above)".into();
+        }
+        format!(
             ". Compare the key at the end of the URL with the {to}'s: it tells its URL when it starts, and `adit keys --from FILE` shows \
              the public key of a secret one. If they are the same, someone else answers there"
-        );
+        )
     }
-    String::new()
 }
 
 #[cfg(test)]
@@ -49,35 +77,72 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::report::Told;
+
+    fn start() -> (watch::Sender<UpstreamState>, Told, Shutdown, tokio::task::JoinHandle<()>) {
+        let (state, receiver) = watch::channel(UpstreamState::Idle);
+        let (events, told) = Events::channel();
+        let shutdown = Shutdown::new();
+        let watcher = tokio::spawn(watch("device".into(), "pool".into(), receiver, events, shutdown.clone()));
+        (state, told, shutdown, watcher)
+    }
+
+    fn waiting(why: &str) -> UpstreamState {
+        let wait = Duration::from_millis(1500);
+        UpstreamState::Waiting { server: "127.0.0.1:1".into(), wait, why: why.into() }
+    }
+
+    fn open() -> UpstreamState {
+        UpstreamState::Open { server: "127.0.0.1:1".into() }
+    }
+
+    async fn down(told: &mut Told) -> String {
+        let Some(Event::LinkDown { reason, .. }) = told.next().await else { panic!("not told") };
+        reason
+    }
 
     #[tokio::test]
-    async fn a_server_with_another_key_is_told_with_what_to_compare() {
-        let (state, receiver) = watch::channel(UpstreamState::Idle);
-        let (events, mut told) = Events::channel();
-        tokio::spawn(watch("device".into(), "pool".into(), receiver, events));
-        let wait = Duration::from_secs(1);
+    async fn a_server_with_another_key_is_told_once_with_what_to_compare() {
+        let (state, mut told, ..) = start();
         let why = format!("the connection broke: {}", CertificateError::Signature);
-        state.send_replace(UpstreamState::Waiting { server: "127.0.0.1:1".into(), wait, why: why.clone() });
-        let Some(Event::LinkDown { reason, .. }) = told.next().await else { panic!("not told") };
-        assert!(reason.starts_with(&why) && reason.ends_with("; trying again in 1.0 s"), "{reason}");
+        state.send_replace(waiting(&why));
+        let reason = down(&mut told).await;
+        assert!(reason.starts_with(&why) && reason.ends_with("; trying again in 1.5 s"), "{reason}");
         assert!(reason.contains("end of the URL with the pool's") && reason.contains("adit keys"), "{reason}");
+        for _ in 0..2 {
+            state.send_replace(waiting(&why));
+            assert_eq!(down(&mut told).await, format!("{why} (see above); trying again in 1.5 s"));
+        }
+        state.send_replace(open());
+        assert!(matches!(told.next().await, Some(Event::LinkUp { .. })));
+        state.send_replace(waiting(&why));
+        assert!(down(&mut told).await.contains("adit keys"), "in full again, for the last time is long ago");
     }
 
     #[tokio::test]
     async fn each_change_is_told_once() {
-        let (state, receiver) = watch::channel(UpstreamState::Idle);
-        let (events, mut told) = Events::channel();
-        let watcher = tokio::spawn(watch("device".into(), "pool".into(), receiver, events));
-        let server = || "127.0.0.1:1".to_owned();
-        state.send_replace(UpstreamState::Open { server: server() });
+        let (state, mut told, _, watcher) = start();
+        state.send_replace(open());
         assert!(matches!(told.next().await, Some(Event::LinkUp { .. })));
-        let wait = Duration::from_millis(1500);
-        state.send_replace(UpstreamState::Waiting { server: server(), wait, why: "refused".into() });
-        let Some(Event::LinkDown { reason, .. }) = told.next().await else { panic!("not told") };
-        assert_eq!(reason, "refused; trying again in 1.5 s");
+        state.send_replace(waiting("refused"));
+        assert_eq!(down(&mut told).await, "refused; trying again in 1.5 s");
         state.send_replace(UpstreamState::Stopped);
         drop(state);
         watcher.await.unwrap();
         assert!(told.next().await.is_none(), "a link that is down does not go down again");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_ends_promises_no_further_attempt() {
+        let (state, mut told, shutdown, watcher) = start();
+        state.send_replace(open());
+        assert!(matches!(told.next().await, Some(Event::LinkUp { .. })));
+        shutdown.start(Duration::from_secs(10));
+        state.send_replace(waiting("closed"));
+        assert_eq!(down(&mut told).await, "closed");
+        state.send_replace(waiting("refused"));
+        drop(state);
+        watcher.await.unwrap();
+        assert!(told.next().await.is_none());
     }
 }

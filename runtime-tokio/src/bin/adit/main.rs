@@ -23,7 +23,7 @@ mod store;
 mod view;
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{ErrorKind, IsTerminal as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -36,7 +36,8 @@ fn main() -> ExitCode {
     let default = match &arguments.command {
         // The demo tells what happens by itself.
         Command::Demo(_) => "error",
-        _ => "info",
+        // So do the roles of their links.
+        _ => "warn,adit=info,adit_tokio::upstream=error",
     };
     if let Err(problem) = log(arguments.log.as_deref(), default) {
         eprintln!("adit: {problem}");
@@ -54,7 +55,8 @@ fn main() -> ExitCode {
 }
 
 fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
+    causes.filter_map(|error| error.downcast_ref::<std::io::Error>()).any(|error| error.kind() == ErrorKind::BrokenPipe)
 }
 
 /// Sends log lines to standard error: what the person asks for, else what `RUST_LOG` says, else `default`.

@@ -118,7 +118,7 @@ impl MinerSettings {
         };
         let upstream = Upstream::new(UpstreamConfig::new(self.server), Arc::new(LinkSettings::new(clock, 2)));
         let (device, handle) = DeviceTask::new(config, upstream, SOLUTIONS, NEWS);
-        tokio::spawn(links::watch(self.name.clone(), "pool".into(), handle.link(), events.clone()));
+        tokio::spawn(links::watch(self.name.clone(), "pool".into(), handle.link(), events.clone(), shutdown.clone()));
         let telling = tokio::spawn(tell(self.name, handle.subscribe(), events));
         let rolling = Rolling::new(engine, clock, hashes);
         let hashing = tokio::spawn(rolling.run(handle.work(), results, handle.solutions()));

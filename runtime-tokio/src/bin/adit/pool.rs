@@ -145,7 +145,13 @@ impl PoolSettings {
         let settings = LinkSettings { frames: self.limits.frames(), ..LinkSettings::new(clock, BUFFERS) };
         let upstream_links = Arc::new(LinkSettings::new(clock, 1).with_large_input());
         let provider = Upstream::new(UpstreamConfig::new(self.provider), upstream_links);
-        tokio::spawn(links::watch("pool".into(), "provider".into(), provider.watch(), events.clone()));
+        tokio::spawn(links::watch(
+            "pool".into(),
+            "provider".into(),
+            provider.watch(),
+            events.clone(),
+            shutdown.clone(),
+        ));
         let setup = PoolSetup {
             listeners: vec![listener],
             responder,

@@ -31,7 +31,14 @@ impl fmt::Display for SharesError {
     }
 }
 
-impl std::error::Error for SharesError {}
+impl std::error::Error for SharesError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Output(error) => Some(error),
+            Self::Missing(_) | Self::Store(_) => None,
+        }
+    }
+}
 
 impl From<StoreError> for SharesError {
     fn from(error: StoreError) -> Self {
