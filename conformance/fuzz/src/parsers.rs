@@ -1,6 +1,6 @@
 //! Everything that is read and is no message: addresses, keys, headers, coinbases, outputs, counts.
 
-use adit::address::{AuthorityKey, Url, parse_secret};
+use adit::address::{AuthorityKey, Url, parse_secret, parse_tagged_secret};
 use adit::frame::Header;
 use adit::hash::sha256d;
 use adit::message::TxOuts;
@@ -17,7 +17,7 @@ pub fn parsers(data: &[u8]) {
             if let Ok(key) = text.parse::<AuthorityKey>() {
                 assert_eq!(key.to_string().parse(), Ok(key));
             }
-            let _ = parse_secret(text);
+            let _ = (parse_secret(text), parse_tagged_secret(text));
         }
         2 => {
             if let Some((head, payload)) = bytes.split_first_chunk() {

@@ -13,11 +13,14 @@ const CHECKSUM_LEN: usize = 4;
 /// Version bytes of a key of the current revision: U16 1, little-endian.
 const XONLY_VERSION: [u8; 2] = [1, 0];
 
-/// Bytes of the longest payload with its checksum.
-const MAX_DECODED: usize = 34 + CHECKSUM_LEN;
+/// Version bytes of a tagged secret key, chosen so that its text begins with `secret` whatever the key is.
+const SECRET_VERSION: [u8; 5] = [0xe6, 0xf1, 0xe5, 0x7f, 0xc6];
 
-/// Characters of the longest text: 38 bytes in base 58.
-const MAX_TEXT: usize = 52;
+/// Bytes of the longest payload with its checksum.
+const MAX_DECODED: usize = SECRET_VERSION.len() + 32 + CHECKSUM_LEN;
+
+/// Characters of the longest text: 41 bytes in base 58.
+const MAX_TEXT: usize = 56;
 
 /// A pool's authority key. Which revision of the protocol it belongs to is told by its decoded length (D-URL-2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,6 +50,12 @@ pub enum KeyError {
     Checksum,
     /// 34 bytes that begin with a version other than `01 00`.
     Version([u8; 2]),
+    /// A secret key ([`tagged_secret_text`]) where a public one is wanted.
+    Secret,
+    /// A public key of the current revision where a secret one is wanted.
+    Public,
+    /// 32 bytes without a tag: a public key of the draft revision or a secret key ([`secret_text`]), and nothing tells which.
+    Untagged,
 }
 
 impl fmt::Display for KeyError {
@@ -57,6 +66,11 @@ impl fmt::Display for KeyError {
             Self::Length { got } => write!(f, "key has {got} bytes where 32 or, with a version, 34 are expected"),
             Self::Checksum => f.write_str("checksum of the key does not match; is it mistyped or cut?"),
             Self::Version(version) => write!(f, "key has unknown version {:02x} {:02x}", version[0], version[1]),
+            Self::Secret => f.write_str("this is a secret key, but a public one is wanted"),
+            Self::Public => f.write_str("this is a public key, but a secret one is wanted"),
+            Self::Untagged => {
+                f.write_str("a public key, or a secret one without its tag: a tagged secret key is wanted")
+            }
         }
     }
 }
@@ -71,6 +85,9 @@ impl FromStr for AuthorityKey {
         let payload = decoded.payload()?;
         if let Ok(key) = payload.try_into() {
             return Ok(Self::Ed25519(key));
+        }
+        if is_tagged(payload) {
+            return Err(KeyError::Secret);
         }
         let wrong_length = KeyError::Length { got: payload.len() };
         let (version, key) = payload.split_first_chunk().ok_or(wrong_length)?;
@@ -104,7 +121,36 @@ impl fmt::Display for AuthorityKey {
     }
 }
 
-/// Reads a secret key as configuration files have it: 32 raw bytes in base58check, an Ed25519 seed or an X25519 secret.
+fn is_tagged(payload: &[u8]) -> bool {
+    payload.strip_prefix(&SECRET_VERSION).is_some_and(|key| key.len() == 32)
+}
+
+/// Reads a secret key that says what it is ([`tagged_secret_text`]): an Ed25519 seed or an X25519 secret. A public key is told from it with
+/// certainty.
+pub fn parse_tagged_secret(text: &str) -> Result<Secret, KeyError> {
+    let decoded = Decoded::new(text)?;
+    let payload = decoded.payload()?;
+    let wrong = || match payload.len() {
+        32 => KeyError::Untagged,
+        34 if payload.starts_with(&XONLY_VERSION) => KeyError::Public,
+        got => KeyError::Length { got },
+    };
+    let key = payload.strip_prefix(&SECRET_VERSION).ok_or_else(wrong)?;
+    let mut bytes: [u8; 32] = key.try_into().map_err(|_| wrong())?;
+    let secret = Secret::from_bytes(bytes);
+    bytes.zeroize();
+    Ok(secret)
+}
+
+/// Writes a secret key as [`parse_tagged_secret`] reads it: base58check of five bytes and the key, so that it begins with `secret`, and no URL takes it
+/// for a public key. The text is as secret as the key.
+#[must_use]
+pub fn tagged_secret_text(secret: &Secret) -> KeyText {
+    KeyText::new(&SECRET_VERSION, secret.expose())
+}
+
+/// Reads a secret key as other implementations' configuration files have it: 32 raw bytes in base58check, which nothing tells from a public key of the
+/// draft revision.
 pub fn parse_secret(text: &str) -> Result<Secret, KeyError> {
     let decoded = Decoded::new(text)?;
     let payload = decoded.payload()?;
@@ -120,7 +166,7 @@ pub fn secret_text(secret: &Secret) -> KeyText {
     KeyText::new(&[], secret.expose())
 }
 
-/// The text of a key: at most 52 ASCII characters, held in place and wiped on drop, because it may be a secret's.
+/// The text of a key: at most 56 ASCII characters, held in place and wiped on drop, because it may be a secret's.
 #[derive(Zeroize, ZeroizeOnDrop)]
 pub struct KeyText {
     bytes: [u8; MAX_TEXT],
@@ -133,10 +179,10 @@ impl KeyText {
         let mut payload = heapless::Vec::<u8, MAX_DECODED>::new();
         let checksum = checksum(&[version, key]);
         for part in [version, key, &checksum] {
-            // 2 + 32 + 4 bytes is what the vector was sized for.
+            // 5 + 32 + 4 bytes is what the vector was sized for.
             let _ = payload.extend_from_slice(part);
         }
-        // 38 bytes are never more than 52 characters, so the slice is never too small.
+        // 41 bytes are never more than 56 characters, so the slice is never too small.
         text.len = bs58::encode(payload.as_slice()).onto(text.bytes.as_mut_slice()).unwrap_or(0);
         payload.as_mut_slice().zeroize();
         text
@@ -222,12 +268,26 @@ mod tests {
         assert_eq!(parse("u95é"), KeyError::Character { at: 3 });
         assert_eq!(parse(&DRAFT.replace('R', "S")), KeyError::Checksum);
         assert_eq!(parse(&DRAFT[..DRAFT.len() - 1]), KeyError::Checksum);
-        assert_eq!(parse(&"z".repeat(53)), KeyError::TooLong);
-        assert_eq!(parse(&"z".repeat(52)), KeyError::TooLong);
+        assert_eq!(parse(&"z".repeat(57)), KeyError::TooLong);
+        assert_eq!(parse(&"z".repeat(56)), KeyError::TooLong);
         assert_eq!(parse(&encode(&[1; 31])), KeyError::Length { got: 31 });
         assert_eq!(parse(&encode(&[1; 33])), KeyError::Length { got: 33 });
         assert_eq!(parse(&encode(&[2; 34])), KeyError::Version([2, 2]));
         assert_eq!(parse_secret(CURRENT), Err(KeyError::Length { got: 34 }));
+    }
+
+    /// Whichever is put in the other's place.
+    #[test]
+    fn secret_and_public_keys_are_told_apart() {
+        let secret = Secret::from_bytes(key());
+        let tagged = tagged_secret_text(&secret);
+        assert_eq!(tagged.as_str().parse::<AuthorityKey>(), Err(KeyError::Secret));
+        assert_eq!(parse_tagged_secret(CURRENT), Err(KeyError::Public));
+        assert_eq!(parse_tagged_secret(DRAFT), Err(KeyError::Untagged));
+        assert_eq!(parse_tagged_secret(secret_text(&secret).as_str()), Err(KeyError::Untagged));
+        assert_eq!(parse_secret(tagged.as_str()), Err(KeyError::Length { got: 37 }));
+        assert_eq!(parse_tagged_secret(&encode(&[7; 37])), Err(KeyError::Length { got: 37 }));
+        assert_eq!(parse_tagged_secret(&encode(&SECRET_VERSION)), Err(KeyError::Length { got: 5 }));
     }
 
     #[test]
@@ -245,6 +305,8 @@ mod tests {
             for key in [AuthorityKey::Ed25519([byte; 32]), AuthorityKey::Secp256k1XOnly([byte; 32])] {
                 assert_eq!(key.to_string().parse(), Ok(key), "{key}");
             }
+            let tagged = tagged_secret_text(&Secret::from_bytes([byte; 32]));
+            assert!(tagged.as_str().starts_with("secret") && tagged.as_str().len() == MAX_TEXT, "{}", tagged.as_str());
         }
     }
 
@@ -255,7 +317,10 @@ mod tests {
                 prop_assert_eq!(key.to_string().parse(), Ok(key));
             }
             let secret = Secret::from_bytes(bytes);
-            prop_assert_eq!(parse_secret(secret_text(&secret).as_str()), Ok(secret));
+            prop_assert_eq!(parse_secret(secret_text(&secret).as_str()), Ok(Secret::from_bytes(bytes)));
+            let tagged = tagged_secret_text(&secret);
+            prop_assert!(tagged.as_str().starts_with("secret"));
+            prop_assert_eq!(parse_tagged_secret(tagged.as_str()), Ok(secret));
         }
 
         #[test]

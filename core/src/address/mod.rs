@@ -5,5 +5,5 @@
 mod key;
 mod url;
 
-pub use key::{AuthorityKey, KeyError, KeyText, parse_secret, secret_text};
+pub use key::{AuthorityKey, KeyError, KeyText, parse_secret, parse_tagged_secret, secret_text, tagged_secret_text};
 pub use url::{DEFAULT_PORT, Host, Url, UrlError, UrlFault};

@@ -87,7 +87,7 @@ impl Play {
         house.vary("pool", "slow", "per_minute = 6000.0", "per_minute = 60.0");
         // More blocks of one height than a node can take would keep the one that counts waiting.
         house.vary("pool", "pool", "per_minute = 6000.0", "per_minute = 1800.0");
-        house.configure_miner("miner", USER, &house.pool_keys.public);
+        house.configure_miner("miner", USER, &house.pool_key);
         let mut provider = house.provider();
         let first = provider.event("template", |_| true);
         assert_eq!(first["height"], 1);

@@ -12,20 +12,10 @@ use crate::process::{Program, run};
 /// Hashes that a block takes when none is to be found: far more than any test does.
 pub(crate) const NEVER: u64 = 1 << 60;
 
-/// An authority key pair as text.
-pub(crate) struct Keys {
-    pub(crate) public: String,
-    pub(crate) secret: String,
-}
-
-impl Keys {
-    /// By `adit keys`.
-    pub(crate) fn new() -> Self {
-        let made = run(Path::new("."), &["keys", "--json"]).well();
-        let [keys] = made.events().try_into().unwrap();
-        let text = |name: &str| keys[name].as_str().unwrap().to_owned();
-        Self { public: text("public_key"), secret: text("secret_key") }
-    }
+/// The public half of an authority key pair by `adit keys`; the other half is in this new file.
+pub(crate) fn key(directory: &Path, file: &str) -> String {
+    let made = run(directory, &["keys", "--out", file, "--json"]).well();
+    made.events()[0]["public_key"].as_str().unwrap().to_owned()
 }
 
 /// The directory, and where the servers in it listen.
@@ -33,7 +23,7 @@ pub(crate) struct House {
     directory: TempDir,
     pub(crate) provider_port: u16,
     pub(crate) pool_port: u16,
-    pub(crate) pool_keys: Keys,
+    pub(crate) pool_key: String,
 }
 
 impl House {
@@ -60,23 +50,17 @@ impl House {
     }
 
     fn with(of_provider: &[(&str, &str)], of_pool: &[(&str, &str)]) -> Self {
-        let (provider_keys, pool_keys) = (Keys::new(), Keys::new());
-        let house =
-            Self { directory: tempfile::tempdir().unwrap(), provider_port: port(), pool_port: port(), pool_keys };
+        let directory = tempfile::tempdir().unwrap();
+        let (provider_key, pool_key) = (key(directory.path(), "provider.key"), key(directory.path(), "pool.key"));
+        let house = Self { directory, provider_port: port(), pool_port: port(), pool_key };
         let listen = format!("127.0.0.1:{}", house.provider_port);
-        let mut provider = vec![
-            ("127.0.0.1:8442", listen.as_str()),
-            ("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", &provider_keys.secret),
-        ];
+        let mut provider = vec![("127.0.0.1:8442", listen.as_str())];
         provider.extend(of_provider);
         house.configure("provider", "provider", &provider);
         let listen = format!("127.0.0.1:{}", house.pool_port);
-        let mut pool = vec![
-            ("127.0.0.1:34254", listen.as_str()),
-            ("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", &house.pool_keys.secret),
-        ];
+        let mut pool = vec![("127.0.0.1:34254", listen.as_str())];
         let provider = format!("127.0.0.1:{}", house.provider_port);
-        pool.extend([("127.0.0.1:8442", provider.as_str()), ("REPLACE-WITH-THE-PROVIDER-KEY", &provider_keys.public)]);
+        pool.extend([("127.0.0.1:8442", provider.as_str()), ("REPLACE-WITH-THE-PROVIDER-KEY", &provider_key)]);
         pool.extend(of_pool);
         house.configure("pool", "pool", &pool);
         house

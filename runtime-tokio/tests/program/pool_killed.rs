@@ -141,7 +141,7 @@ fn killing_the_pool_loses_no_acknowledged_share_and_counts_none_twice() {
     let mut provider = house.provider();
     provider.event("template", |_| true);
     let mut pool = house.pool();
-    let url = format!("stratum2+tcp://127.0.0.1:{}/{}", house.pool_port, house.pool_keys.public);
+    let url = format!("stratum2+tcp://127.0.0.1:{}/{}", house.pool_port, house.pool_key);
 
     let runtime = Runtime::new().unwrap();
     let shutdown = Shutdown::new();

@@ -62,8 +62,16 @@ fn a_role_without_a_usable_file_says_what_is_wrong() {
     };
     let error = refused("pool", "pool", "per_minute", "per_minutes");
     assert!(error.contains("per_minutes") && error.contains("changed.toml") && error.contains("line"), "{error}");
-    let error = refused("pool", "pool", &house.pool_keys.secret, "REPLACE-WITH-THE-SECRET-KEY");
+    let inline = |secret: &str| {
+        let setting = format!("authority_secret_key = \"{secret}\"");
+        refused("pool", "pool", "authority_secret_key_file = \"pool.key\"", &setting)
+    };
+    let error = inline("REPLACE-WITH-THE-SECRET-KEY");
     assert!(error.contains("authority_secret_key") && error.contains("adit keys"), "{error}");
+    let error = inline(&house.pool_key);
+    assert!(error.contains("authority_secret_key") && error.contains("may be a public key"), "{error}");
+    let error = refused("pool", "pool", "pool.key", "missing.key");
+    assert!(error.contains("authority_secret_key_file") && error.contains("adit keys --out missing.key"), "{error}");
     let error = refused("provider", "provider", "[chain]", "[chains]");
     assert!(error.contains("chains"), "{error}");
     house.configure_miner("miner", "account.worker", "");

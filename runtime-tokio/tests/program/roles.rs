@@ -3,14 +3,14 @@
 
 use serde_json::Value;
 
-use crate::house::{House, Keys, NEVER};
+use crate::house::{House, NEVER, key};
 use crate::process::{Program, run};
 use crate::wire::Wire;
 
 const USER: &str = "farm.worker-1";
 
 fn miner(house: &House) -> Program {
-    house.configure_miner("miner", USER, &house.pool_keys.public);
+    house.configure_miner("miner", USER, &house.pool_key);
     let mut miner = house.start("miner", "miner");
     miner.event("link_up", |event| event["from"] == USER && event["to"] == "pool");
     miner
@@ -103,14 +103,15 @@ fn a_miner_with_another_authority_key_says_so_and_keeps_trying() {
     let house = House::new(NEVER);
     let provider = house.provider();
     let pool = house.pool();
-    house.configure_miner("miner", USER, &Keys::new().public);
+    house.configure_miner("miner", USER, &key(house.path(), "other.key"));
     let mut miner = house.start("miner", "miner");
-    for _ in 0..3 {
+    for attempt in 0..3 {
         let down = miner.event("link_down", |event| event["to"] == "pool");
         let reason = down["reason"].as_str().unwrap();
+        let hint = if attempt == 0 { "`adit keys" } else { "(see above)" };
         assert!(
             reason.contains("not signed by the expected authority")
-                && reason.contains("`adit keys")
+                && reason.contains(hint)
                 && reason.contains("trying again in"),
             "{reason}"
         );
@@ -249,7 +250,7 @@ fn each_role_ends_well_without_the_others() {
 #[test]
 fn the_roles_start_in_any_order() {
     let house = House::new(NEVER);
-    house.configure_miner("miner", USER, &house.pool_keys.public);
+    house.configure_miner("miner", USER, &house.pool_key);
     let mut miner = house.start("miner", "miner");
     miner.event("link_down", |event| event["to"] == "pool");
     let mut pool = house.pool();
@@ -263,14 +264,55 @@ fn the_roles_start_in_any_order() {
 
 #[test]
 fn the_examples_are_whole_as_they_are_printed() {
-    let house = House::new(NEVER);
+    let directory = tempfile::tempdir().unwrap();
     for role in ["provider", "pool", "miner"] {
-        let example = run(house.path(), &[role, "--example"]).well();
-        std::fs::write(house.path().join("example.toml"), example.lines.join("\n")).unwrap();
-        let ended = house.start(role, "example").ended();
+        let example = run(directory.path(), &[role, "--example"]).well();
+        std::fs::write(directory.path().join("example.toml"), example.lines.join("\n")).unwrap();
+        let ended = run(directory.path(), &[role, "--config", "example.toml", "--json"]);
         let complaint = ended.complaint(1);
         // Nothing is wrong with it but that the keys are yet to be filled in, and that is what it says.
         assert!(complaint.contains("setting `") && complaint.contains("key"), "{role}: {complaint}");
+    }
+}
+
+/// By the program; not by the runtime's log a second time.
+#[test]
+fn a_server_that_is_not_there_is_told_once() {
+    let house = House::new(NEVER);
+    house.configure_miner("miner", USER, &house.pool_key);
+    let mut miner = house.start("miner", "miner");
+    for _ in 0..2 {
+        miner.event("link_down", |event| event["to"] == "pool");
+    }
+    let miner = miner.end().well();
+    assert!(!miner.errors.contains("no connection"), "{}", miner.errors);
+}
+
+/// Whatever it was about to say.
+#[test]
+fn nobody_who_reads_is_no_fault() {
+    use std::process::{Command, Stdio};
+    let house = House::new(NEVER);
+    for arguments in [
+        &["pool", "--example"][..],
+        &["miner", "--example"],
+        &["provider", "--example"],
+        &["keys"],
+        &["demo", "--json"],
+    ] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_adit"))
+            .args(arguments)
+            .current_dir(house.path())
+            .env_remove("RUST_LOG")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Before it has written anything, in all likelihood; what a pipe holds otherwise is less than what it has to say in one go.
+        drop(child.stdout.take());
+        let ended = child.wait_with_output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.success() && errors.is_empty(), "{arguments:?}: {}: {errors}", ended.status);
     }
 }
 

@@ -85,6 +85,9 @@ pub(crate) struct KeysArguments {
     /// Shows the public key of the secret key in this file instead of making a new pair.
     #[arg(long, value_name = "FILE")]
     pub(crate) from: Option<PathBuf>,
+    /// Takes the secret key in this file, which an earlier version wrote without saying that it is one, instead of making a new pair.
+    #[arg(long, value_name = "FILE", conflicts_with = "from")]
+    pub(crate) convert: Option<PathBuf>,
     /// Writes the secret key to this file, readable by its owner only, instead of printing it.
     #[arg(long, value_name = "FILE", conflicts_with = "from")]
     pub(crate) out: Option<PathBuf>,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use adit::address::{AuthorityKey, KeyError, parse_secret};
+use adit::address::AuthorityKey;
 use adit::connection::{NoiseServer, ResponderConfig, Security, SetupPolicy};
 use adit::crypto::{RustCrypto, Secret};
 use adit::noise::CertificateError;
@@ -17,7 +17,7 @@ use adit_tokio::entropy::{EntropyError, entropy};
 use adit_tokio::shutdown::Shutdown;
 use tokio::sync::watch;
 
-use crate::keys::{self, KeysError};
+use crate::keys::{self, KeysError, SecretError};
 
 /// A certificate begins to hold this long before it is signed, for clients whose clock is a little late.
 const CLOCK_ALLOWANCE: Duration = Duration::from_secs(300);
@@ -33,7 +33,7 @@ pub(crate) enum IdentityError {
     /// The key in the file can't be used.
     File(KeysError),
     /// The key in the setting can't be used.
-    Key(KeyError),
+    Key(SecretError),
     /// The system gave no entropy for the static key.
     Entropy(EntropyError),
     /// The certificate's period is none.
@@ -47,7 +47,7 @@ impl fmt::Display for IdentityError {
         match self {
             Self::Setting(problem) => f.write_str(problem),
             Self::File(error) => write!(f, "setting `authority_secret_key_file`: {error}"),
-            Self::Key(error) => write!(f, "setting `authority_secret_key`: {error}. `adit keys` makes a pair"),
+            Self::Key(error) => write!(f, "setting `authority_secret_key`: {error}"),
             Self::Entropy(error) => error.fmt(f),
             Self::Certificate(error) => write!(f, "can't sign the server's certificate: {error}"),
             Self::Validity(seconds) => {
@@ -79,10 +79,10 @@ pub(crate) struct Issuer {
 /// The authority's secret key: exactly one of the two settings must give it.
 pub(crate) fn authority_secret(inline: Option<&str>, file: Option<&Path>) -> Result<Secret, IdentityError> {
     match (inline, file) {
-        (Some(text), None) => parse_secret(text).map_err(IdentityError::Key),
+        (Some(text), None) => keys::secret(text).map_err(IdentityError::Key),
         (None, Some(path)) => keys::read_secret(path).map_err(IdentityError::File),
         (None, None) => Err(IdentityError::Setting(
-            "settings `authority_secret_key` and `authority_secret_key_file`: one of them is needed; `adit keys` makes a pair",
+            "settings `authority_secret_key` and `authority_secret_key_file`: one of them is needed; `adit keys --out FILE` makes a pair",
         )),
         (Some(_), Some(_)) => Err(IdentityError::Setting(
             "settings `authority_secret_key` and `authority_secret_key_file`: both are there; leave one of them out",

@@ -1,13 +1,14 @@
 //! `adit keys`: authority key pairs as text, and reading them back from files.
 
 use std::fmt;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use adit::address::{AuthorityKey, KeyError, parse_secret, secret_text};
+use adit::address::{AuthorityKey, KeyError, parse_secret, parse_tagged_secret, tagged_secret_text};
 use adit::crypto::{RustCrypto, Secret};
 use adit::noise::x25519::Authority;
 use adit_tokio::entropy::{EntropyError, entropy};
+use ed25519_dalek::VerifyingKey;
 
 use crate::args::KeysArguments;
 
@@ -17,32 +18,77 @@ pub(crate) enum KeysError {
     /// The system gave no entropy.
     Entropy(EntropyError),
     /// The file can't be read.
-    Read(PathBuf, std::io::Error),
+    Read(PathBuf, io::Error),
     /// The file can't be written. It is never overwritten: a lost authority key can't be replaced.
-    Write(PathBuf, std::io::Error),
-    /// The text is no secret key.
-    Key(String, KeyError),
+    Write(PathBuf, io::Error),
+    /// The text in the file is no secret key.
+    Key(PathBuf, SecretError),
+    /// Standard output.
+    Output(io::Error),
 }
 
 impl fmt::Display for KeysError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Entropy(error) => error.fmt(f),
+            Self::Read(path, error) if error.kind() == io::ErrorKind::NotFound => {
+                let path = path.display();
+                write!(
+                    f,
+                    "{path}: there is no such file; `adit keys --out {path}` makes a pair, and writes the secret key there"
+                )
+            }
             Self::Read(path, error) => write!(f, "can't read the secret key in {}: {error}", path.display()),
-            Self::Write(path, error) if error.kind() == std::io::ErrorKind::AlreadyExists => write!(
+            Self::Write(path, error) if error.kind() == io::ErrorKind::AlreadyExists => write!(
                 f,
                 "{} exists already and is left alone, for a lost authority key can't be replaced; name another file",
                 path.display()
             ),
             Self::Write(path, error) => write!(f, "can't write the secret key to {}: {error}", path.display()),
-            Self::Key(place, error) => {
-                write!(f, "{place}: {error}. `adit keys` makes a pair")
-            }
+            Self::Key(path, error) => write!(f, "{}: {error}", path.display()),
+            Self::Output(error) => write!(f, "standard output: {error}"),
         }
     }
 }
 
-impl std::error::Error for KeysError {}
+impl std::error::Error for KeysError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Output(error) => Some(error),
+            Self::Entropy(_) | Self::Read(..) | Self::Write(..) | Self::Key(..) => None,
+        }
+    }
+}
+
+/// What stands where a secret key belongs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SecretError {
+    /// Nothing.
+    Empty,
+    /// A server's URL.
+    Url,
+    /// A public key, or a secret one without a tag.
+    Ambiguous,
+    /// No secret key.
+    Key(KeyError),
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("there is no key in it. `adit keys --out FILE` makes a pair"),
+            Self::Url => f.write_str(
+                "this is a server's URL, which clients have; here belongs the secret key of this server's own authority. `adit keys --out FILE` \
+                 makes a pair",
+            ),
+            Self::Ambiguous => f.write_str(
+                "this may be a public key, but a secret one is wanted, which begins with \"secret\". If it is a secret key that an earlier \
+                 version wrote, `adit keys --convert FILE --out NEWFILE` writes it as it is written today",
+            ),
+            Self::Key(error) => write!(f, "{error}; a secret key begins with \"secret\". `adit keys --out FILE` makes a pair"),
+        }
+    }
+}
 
 /// The authority of this secret key.
 pub(crate) fn authority(secret: Secret) -> Authority<RustCrypto> {
@@ -54,38 +100,96 @@ pub(crate) fn public_key(authority: &Authority<RustCrypto>) -> AuthorityKey {
     AuthorityKey::Ed25519(*authority.public_key())
 }
 
-/// A secret key out of a file; white space around it is passed over.
+/// A secret key as a person wrote it down; white space around it is passed over. One without a tag, as earlier versions wrote it, is taken where it can be
+/// no public key: every second is a point of the curve by chance.
+pub(crate) fn secret(text: &str) -> Result<Secret, SecretError> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Err(SecretError::Empty);
+    }
+    if text.contains("://") {
+        return Err(SecretError::Url);
+    }
+    match parse_tagged_secret(text) {
+        Err(KeyError::Untagged) => {
+            let secret = parse_secret(text).map_err(SecretError::Key)?;
+            match VerifyingKey::from_bytes(secret.expose()) {
+                Ok(_) => Err(SecretError::Ambiguous),
+                Err(_) => Ok(secret),
+            }
+        }
+        secret => secret.map_err(SecretError::Key),
+    }
+}
+
+/// A secret key out of a file.
 pub(crate) fn read_secret(path: &Path) -> Result<Secret, KeysError> {
-    let text = std::fs::read_to_string(path).map_err(|error| KeysError::Read(path.to_owned(), error))?;
-    parse_secret(text.trim()).map_err(|error| KeysError::Key(path.display().to_string(), error))
+    warn_if_open(path, "the secret key");
+    secret(&read(path)?).map_err(|error| KeysError::Key(path.to_owned(), error))
+}
+
+fn read(path: &Path) -> Result<String, KeysError> {
+    std::fs::read_to_string(path).map_err(|error| KeysError::Read(path.to_owned(), error))
+}
+
+/// Warns when others than its owner can read a file with a secret in it.
+pub(crate) fn warn_if_open(path: &Path, what: &str) {
+    if is_open(path) {
+        let path = path.display();
+        tracing::warn!("others than the owner of {path} can read {what} in it: chmod 600 {path}");
+    }
+}
+
+#[cfg(unix)]
+fn is_open(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
+}
+
+/// Who can read what is not said in bits here.
+#[cfg(not(unix))]
+fn is_open(_: &Path) -> bool {
+    false
 }
 
 /// Runs the subcommand.
 pub(crate) fn run(arguments: &KeysArguments) -> Result<(), KeysError> {
-    let made = arguments.from.is_none();
-    let secret = match &arguments.from {
-        Some(path) => read_secret(path)?,
-        None => Secret::from_bytes(entropy().map_err(KeysError::Entropy)?),
+    let secret = match (&arguments.from, &arguments.convert) {
+        (Some(path), _) => read_secret(path)?,
+        (None, Some(path)) => untagged(path)?,
+        (None, None) => Secret::from_bytes(entropy().map_err(KeysError::Entropy)?),
     };
     if let Some(path) = &arguments.out {
         write_secret(path, &secret)?;
     }
     let public = public_key(&authority(secret.clone()));
-    let secret = secret_text(&secret);
-    let shown = (made && arguments.out.is_none()).then(|| secret.as_str());
-    if arguments.json {
-        println!("{}", serde_json::json!({ "public_key": public.to_string(), "secret_key": shown }));
-        return Ok(());
+    let secret = tagged_secret_text(&secret);
+    let shown = (arguments.from.is_none() && arguments.out.is_none()).then(|| secret.as_str());
+    print(&public, shown, arguments.json).map_err(KeysError::Output)
+}
+
+fn print(public: &AuthorityKey, secret: Option<&str>, json: bool) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    if json {
+        writeln!(out, "{}", serde_json::json!({ "public_key": public.to_string(), "secret_key": secret }))?;
+        return out.flush();
     }
-    println!("public key  {public}");
-    if let Some(secret) = shown {
-        println!("secret key  {secret}");
-        println!(
+    writeln!(out, "public key  {public}")?;
+    if let Some(secret) = secret {
+        writeln!(out, "secret key  {secret}")?;
+        writeln!(
+            out,
             "Put the secret key into the server's configuration and nowhere else; the public key goes into its URL:"
-        );
+        )?;
     }
-    println!("stratum2+tcp://HOST:PORT/{public}");
-    Ok(())
+    writeln!(out, "stratum2+tcp://HOST:PORT/{public}")?;
+    out.flush()
+}
+
+/// A secret key without a tag: its owner says that it is one.
+fn untagged(path: &Path) -> Result<Secret, KeysError> {
+    let fail = |error| KeysError::Key(path.to_owned(), SecretError::Key(error));
+    parse_secret(read(path)?.trim()).map_err(fail)
 }
 
 /// Writes the key to a new file that only its owner can read.
@@ -99,7 +203,7 @@ fn write_secret(path: &Path, secret: &Secret) -> Result<(), KeysError> {
     }
     let fail = |error| KeysError::Write(path.to_owned(), error);
     let mut file = options.open(path).map_err(fail)?;
-    writeln!(file, "{}", secret_text(secret).as_str()).map_err(fail)?;
+    writeln!(file, "{}", tagged_secret_text(secret).as_str()).map_err(fail)?;
     file.sync_all().map_err(fail)
 }
 
@@ -127,6 +231,29 @@ mod tests {
         let path = directory.path().join("authority.key");
         write_secret(&path, &Secret::from_bytes([7; 32])).unwrap();
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    /// Whichever key is put in the other's place, and whatever else.
+    #[test]
+    fn what_is_no_secret_key_is_named() {
+        use adit::address::secret_text;
+        let (mut taken, mut asked) = (0, 0);
+        for n in 0..32 {
+            let key = Secret::from_bytes([n; 32]);
+            let public = public_key(&authority(key.clone()));
+            assert_eq!(secret(&public.to_string()).err(), Some(SecretError::Ambiguous), "a public key never is");
+            match secret(secret_text(&key).as_str()) {
+                Ok(read) if read == key => taken += 1,
+                Err(SecretError::Ambiguous) => asked += 1,
+                other => panic!("{:?}", other.err()),
+            }
+            assert!(secret(tagged_secret_text(&key).as_str()).is_ok_and(|read| read == key));
+        }
+        assert!(taken > 4 && asked > 4, "{taken} {asked}");
+        assert_eq!(secret(" \n").err(), Some(SecretError::Empty));
+        assert_eq!(secret("stratum2+tcp://127.0.0.1/x").err(), Some(SecretError::Url));
+        let current = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
+        assert!(secret(current).err().is_some_and(|error| error.to_string().starts_with("this is a public key")));
     }
 
     #[test]

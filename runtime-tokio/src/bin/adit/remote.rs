@@ -1,6 +1,6 @@
 //! A server to connect to, from its URL.
 
-use adit::address::{AuthorityKey, Host, Url};
+use adit::address::{AuthorityKey, Host, KeyError, Url, UrlFault};
 use adit::connection::{InitiatorConfig, Security};
 use adit::noise::x25519::{self, Authentication, CipherList};
 use adit_tokio::upstream::Server;
@@ -8,9 +8,16 @@ use ed25519_dalek::VerifyingKey;
 
 use crate::config::{CipherName, ConfigError, bad};
 
+/// What is said of a secret key in a URL.
+const SECRET_KEY: &str = "the key at its end is a secret key. That one belongs into the server's configuration alone: if others have seen it, make a new pair \
+                          with `adit keys`. The server tells its URL, with the public key, when it starts";
+
 /// The server of a `stratum2+tcp://` URL, to be authenticated by the key in it.
 pub(crate) fn server(setting: &'static str, url: &str, ciphers: CipherList) -> Result<Server, ConfigError> {
-    let parsed = Url::parse(url).map_err(|error| bad(setting, error.to_string()))?;
+    let parsed = Url::parse(url).map_err(|error| match error.fault {
+        UrlFault::Key(KeyError::Secret) => bad(setting, SECRET_KEY),
+        _ => bad(setting, error.to_string()),
+    })?;
     let key = match parsed.key {
         Some(AuthorityKey::Ed25519(key)) if VerifyingKey::from_bytes(&key).is_err() => {
             return Err(bad(
@@ -67,9 +74,19 @@ mod tests {
         assert!(parse(current).contains("current revision"));
     }
 
-    /// Half of all secret keys: the others are points of the curve by chance, and nothing tells them from public keys.
     #[test]
-    fn a_secret_key_in_a_url_is_noticed_where_it_can_be() {
+    fn a_secret_key_in_a_url_is_noticed() {
+        for n in 0..32 {
+            let secret = adit::address::tagged_secret_text(&adit::crypto::Secret::from_bytes([n; 32]));
+            let url = format!("stratum2+tcp://127.0.0.1/{}", secret.as_str());
+            let error = server("pool", &url, CipherList::default()).unwrap_err().to_string();
+            assert!(error.contains("`pool`") && error.contains("is a secret key"), "{error}");
+        }
+    }
+
+    /// As earlier versions wrote them, half of them: the others are points of the curve by chance, and nothing tells them from public keys.
+    #[test]
+    fn an_untagged_secret_key_in_a_url_is_noticed_where_it_can_be() {
         let mut noticed = 0;
         for n in 0..64 {
             let secret = adit::crypto::Secret::from_bytes(std::array::from_fn(|at| n ^ (at as u8).wrapping_mul(37)));

@@ -1,7 +1,7 @@
 //! `adit pool`, `adit miner`, `adit provider`: from a configuration file to a running role.
 
 use std::error::Error;
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -88,17 +88,21 @@ impl Frame {
 }
 
 /// The configuration file of a role, or its example on standard output.
-fn file<'a>(arguments: &'a RoleArguments, example: &str) -> Option<&'a Path> {
+fn file<'a>(arguments: &'a RoleArguments, example: &str) -> std::io::Result<Option<&'a Path>> {
     if arguments.example {
-        print!("{example}");
+        let mut out = std::io::stdout().lock();
+        out.write_all(example.as_bytes())?;
+        out.flush()?;
     }
-    arguments.config.as_deref()
+    Ok(arguments.config.as_deref())
 }
 
 /// `adit pool`.
 pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
-    let Some(path) = file(arguments, example::POOL) else { return Ok(()) };
-    let settings = pool_settings(config::load(path)?)?;
+    let Some(path) = file(arguments, example::POOL)? else { return Ok(()) };
+    let config: PoolConfig = config::load(path)?;
+    warn_of_secret(config.authority_secret_key.as_deref(), path);
+    let settings = pool_settings(config)?;
     let frame = Frame::new(arguments)?;
     let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
     // A public key in the place of the secret one is taken for a secret: only this URL tells.
@@ -158,13 +162,20 @@ fn honest_shares_beyond_limit(config: &PoolConfig) -> Option<f64> {
     (limit > 0.0 && most > limit).then_some(most)
 }
 
+/// A secret in the configuration itself is to be kept as one in a file of its own.
+fn warn_of_secret(inline: Option<&str>, path: &Path) {
+    if inline.is_some() {
+        keys::warn_if_open(path, "`authority_secret_key`");
+    }
+}
+
 fn issuer(secret: Secret, validity: u32, profiles: Policy) -> Issuer {
     Issuer { authority: keys::authority(secret), validity, profiles, setup: SetupPolicy::new(0), idle: None }
 }
 
 /// `adit miner`.
 pub(crate) async fn miner(arguments: &RoleArguments) -> Outcome {
-    let Some(path) = file(arguments, example::MINER) else { return Ok(()) };
+    let Some(path) = file(arguments, example::MINER)? else { return Ok(()) };
     let settings = miner_settings(config::load(path)?)?;
     let frame = Frame::new(arguments)?;
     let hashes = Arc::new(AtomicU64::new(0));
@@ -198,8 +209,9 @@ fn miner_settings(config: MinerConfig) -> Result<MinerSettings, ConfigError> {
 
 /// `adit provider`.
 pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
-    let Some(path) = file(arguments, example::PROVIDER) else { return Ok(()) };
+    let Some(path) = file(arguments, example::PROVIDER)? else { return Ok(()) };
     let config: ProviderConfig = config::load(path)?;
+    warn_of_secret(config.authority_secret_key.as_deref(), path);
     let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
     let mut frame = Frame::new(arguments)?;
     let source = match (config.chain, config.node) {
@@ -267,10 +279,11 @@ mod tests {
 
     fn pool_with(change: impl FnOnce(&mut String)) -> Result<PoolSettings, String> {
         let key = keys::public_key(&keys::authority(Secret::from_bytes([1; 32])));
-        let secret = adit::address::secret_text(&Secret::from_bytes([2; 32]));
-        let mut text = example::POOL
-            .replace("REPLACE-WITH-THE-PROVIDER-KEY", &key.to_string())
-            .replace("REPLACE-WITH-THE-SECRET-KEY-FROM-adit-keys", secret.as_str());
+        let secret = adit::address::tagged_secret_text(&Secret::from_bytes([2; 32]));
+        let mut text = example::POOL.replace("REPLACE-WITH-THE-PROVIDER-KEY", &key.to_string()).replace(
+            "authority_secret_key_file = \"pool.key\"",
+            &format!("authority_secret_key = \"{}\"", secret.as_str()),
+        );
         change(&mut text);
         let config = toml::from_str(&text).map_err(|error| error.to_string())?;
         pool_settings(config).map_err(|error| error.to_string())
