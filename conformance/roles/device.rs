@@ -177,7 +177,7 @@ fn a_shutdown_leaves_no_share_unanswered() {
             let mut stored = first.share.ticket;
             loop {
                 lab.sleep(Duration::from_millis(20)).await;
-                while let Ok(accepted) = house.shares.try_recv() {
+                while let Some(accepted) = house.shares.try_recv() {
                     stored = accepted.share.ticket;
                 }
                 house.handle.stored(stored);

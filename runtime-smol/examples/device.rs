@@ -19,14 +19,12 @@ use adit_smol::{
     clock::Clock,
     device::{DeviceHandle, DeviceNews, DeviceTask},
     link::LinkSettings,
+    queue::Sender,
     shutdown::Shutdown,
     upstream::{Upstream, UpstreamConfig, UpstreamState},
     watch,
 };
-use smol::{
-    channel::Sender,
-    future::{block_on, or, zip},
-};
+use smol::future::{block_on, or, zip};
 
 /// Solutions that wait for the link, and news that a slow terminal may be behind.
 const WAITING: usize = 16;

@@ -6,9 +6,9 @@
 //! Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`clock`], [`entropy`]: what the core takes as arguments.
-//! - [`watch`], [`queue`]: a value that is watched, a queue whose places are taken beforehand.
+//! - [`watch`], [`queue`] (both the core's): a value that is watched, a queue whose places are taken beforehand.
 //! - [`shutdown`]: how everything ends.
-//! - [`stream`], [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
+//! - [`stream`], [`connect`], [`gate`] (the core's), [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 //! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
@@ -18,12 +18,11 @@
 pub mod clock;
 pub mod entropy;
 
-pub mod queue;
+pub use adit::host::{queue, watch};
 pub mod shutdown;
-pub mod watch;
 
+pub use adit::host::gate;
 pub mod connect;
-pub mod gate;
 pub mod listen;
 pub mod stream;
 

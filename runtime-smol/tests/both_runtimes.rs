@@ -117,13 +117,13 @@ fn a_smol_pool_between_tokio_peers() {
         let clock = adit_tokio::clock::Clock::start();
         let links = Arc::new(adit_tokio::link::LinkSettings::new(clock, 4));
         let (provider, mut events) = adit_tokio::provider::ProviderHandle::new(clock, 1, 64);
-        let provider_stop = adit_tokio::shutdown::Shutdown::new();
+        let provider_stop = adit_tokio::shutdown::Shutdown::new(clock);
         let gate = adit_tokio::gate::Gate::new(adit_tokio::gate::GateConfig::default());
         let listener = adit_tokio::listen::Listener::bind(any(), gate, clock).expect("a port");
         let provider_at = listener.address();
         let provider_task = tokio::spawn(adit_tokio::provider::serve_provider::<RustCrypto>(
             vec![listener],
-            tokio::sync::watch::channel(responder(SetupPolicy::new(0))).1,
+            adit_tokio::watch::channel(responder(SetupPolicy::new(0))).1,
             Arc::clone(&links),
             provider.clone(),
             provider_stop.clone(),
@@ -171,10 +171,11 @@ fn a_smol_pool_between_tokio_peers() {
         let config = adit_tokio::upstream::UpstreamConfig::new(server);
         let upstream = adit_tokio::upstream::Upstream::new(config, links);
         let (task, miner) = adit_tokio::device::DeviceTask::new(device(), upstream, 4, 64);
-        let device_stop = adit_tokio::shutdown::Shutdown::new();
+        let device_stop = adit_tokio::shutdown::Shutdown::new(clock);
         let device_task = tokio::spawn(task.run::<RustCrypto>(device_stop.clone()));
         let mut works = miner.work();
-        let work = works.wait_for(Option::is_some).await.expect("the device lives").expect("some");
+        works.wait_for(Option::is_some).await.expect("the device lives");
+        let work = works.borrow().expect("some");
         for solution in solutions(&work) {
             miner.solutions().send(solution).await.expect("the device lives");
         }
@@ -227,7 +228,7 @@ fn a_tokio_pool_between_smol_peers() {
         let tokio_clock = adit_tokio::clock::Clock::start();
         let tokio_links = Arc::new(adit_tokio::link::LinkSettings::new(tokio_clock, 4));
         let handle = adit_tokio::pool::PoolHandle::new(pool(), AcceptAll, 64);
-        let pool_stop = adit_tokio::shutdown::Shutdown::new();
+        let pool_stop = adit_tokio::shutdown::Shutdown::new(tokio_clock);
         let gate = adit_tokio::gate::Gate::new(adit_tokio::gate::GateConfig::default());
         let listener = adit_tokio::listen::Listener::bind(any(), gate, tokio_clock).expect("a port");
         let pool_at = listener.address();
@@ -239,13 +240,13 @@ fn a_tokio_pool_between_smol_peers() {
         let config = adit_tokio::upstream::UpstreamConfig::new(server);
         let setup = adit_tokio::pool::PoolSetup {
             listeners: vec![listener],
-            responder: tokio::sync::watch::channel(responder(handle.setup_policy())).1,
+            responder: adit_tokio::watch::channel(responder(handle.setup_policy())).1,
             links: Arc::clone(&tokio_links),
             provider: adit_tokio::upstream::Upstream::new(config, tokio_links),
             software: adit_tokio::upstream::Software::default(),
             reconnect: None,
         };
-        let (sender, mut shares) = tokio::sync::mpsc::channel::<adit_tokio::pool::AcceptedShare>(64);
+        let (sender, mut shares) = adit_tokio::queue::channel::<adit_tokio::pool::AcceptedShare>(64);
         let pool_task = tokio::spawn(adit_tokio::pool::serve_pool::<RustCrypto, _>(
             setup,
             handle.clone(),

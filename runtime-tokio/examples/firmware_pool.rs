@@ -37,11 +37,13 @@ use adit_tokio::{
     listen::Listener,
     pool::{AcceptedShare, PoolHandle, PoolNews, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
+    queue,
     shutdown::Shutdown,
     upstream::{Server, Software, Upstream, UpstreamConfig},
+    watch,
 };
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{broadcast, mpsc},
     time::{Instant, sleep_until},
 };
 
@@ -122,7 +124,7 @@ fn config(step: usize) -> ServerConfig {
 async fn serve(port: u16, plan: &Plan) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
     let links = Arc::new(LinkSettings::new(clock, 64));
-    let shutdown = Shutdown::new();
+    let shutdown = Shutdown::new(clock);
 
     let provider_port = listener(0, clock)?;
     let authentication = Authentication::Authority(*authority().public_key());
@@ -158,7 +160,7 @@ async fn serve(port: u16, plan: &Plan) -> Result<(), Box<dyn Error>> {
         software: Software::default(),
         reconnect: None,
     };
-    let (queue, shares) = mpsc::channel(64);
+    let (queue, shares) = queue::channel(64);
     let pool = serve_pool::<RustCrypto, AcceptedShare>(setup, handle.clone(), queue, shutdown);
 
     tokio::select! {
@@ -174,7 +176,7 @@ async fn serve(port: u16, plan: &Plan) -> Result<(), Box<dyn Error>> {
 async fn follow(
     plan: &Plan,
     handle: &PoolHandle,
-    mut shares: mpsc::Receiver<AcceptedShare>,
+    mut shares: queue::Receiver<AcceptedShare>,
     chain: &mut Chain,
     other_port: u16,
 ) -> Result<(), Box<dyn Error>> {

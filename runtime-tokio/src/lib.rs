@@ -4,8 +4,8 @@
 //! clocks and fetches entropy for it. Layers, lowest first; each knows only those above it in this list:
 //!
 //! - [`clock`], [`entropy`]: what the core takes as arguments.
-//! - [`backoff`], [`rate`] (both the core's), [`shutdown`]: the small mechanisms, each without I/O.
-//! - [`stream`], [`connect`], [`gate`], [`listen`]: how a stream comes to be, and which are let in.
+//! - [`backoff`], [`rate`], [`watch`], [`queue`] (the core's), [`shutdown`]: the small mechanisms, each without I/O.
+//! - [`stream`], [`connect`], [`gate`] (the core's), [`listen`]: how a stream comes to be, and which are let in.
 //! - [`link`]: one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 //! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
@@ -16,10 +16,14 @@ pub mod clock;
 pub mod entropy;
 
 pub mod shutdown;
-pub use adit::{backoff, rate};
+pub use adit::{
+    backoff,
+    host::{queue, watch},
+    rate,
+};
 
+pub use adit::host::gate;
 pub mod connect;
-pub mod gate;
 pub mod listen;
 pub mod stream;
 

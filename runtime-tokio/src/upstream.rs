@@ -10,13 +10,14 @@ use adit::{
     role::upstream::Keeper,
     time::Instant,
 };
-use tokio::{sync::watch, time::sleep_until};
+use tokio::time::sleep_until;
 
 use crate::{
     connect::{ConnectError, connect},
     entropy::{EntropyError, entropy, jitter},
     link::{Link, LinkSettings},
     shutdown::Shutdown,
+    watch,
 };
 
 /// Why a connection ended, as far as the one who ran it knows.

@@ -7,7 +7,9 @@ mod idle_memory;
 mod testing;
 
 // Where the library has them.
-use adit_tokio::{clock, connect, device, gate, link, listen, pool, provider, serve, shutdown, stream, upstream};
+use adit_tokio::{
+    clock, connect, device, gate, link, listen, pool, provider, queue, serve, shutdown, stream, upstream, watch,
+};
 
 fn main() {
     idle_memory::main();

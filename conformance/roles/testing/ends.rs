@@ -61,6 +61,11 @@ pub(crate) fn setup<Pr: Protocol>() -> SetupConnection<'static> {
 }
 
 impl Lab {
+    /// So far from now.
+    pub(crate) fn after(&self, time: Duration) -> Instant {
+        self.clock().now().saturating_add(time)
+    }
+
     /// How long ago that was.
     pub(crate) fn since(&self, begin: Instant) -> Duration {
         self.clock().now().saturating_since(begin)

@@ -4,7 +4,11 @@
 //! runtimes comes in through the traits here, and nothing below this module knows of it. Firmware has no use for it; `adit-embassy` stands
 //! on [`link`](crate::link) and [`role`](crate::role) directly.
 
+pub mod gate;
 pub mod link;
+pub mod queue;
+pub mod shutdown;
+pub mod watch;
 
 use core::fmt::Debug;
 use core::future::Future;

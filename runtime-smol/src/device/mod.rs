@@ -17,10 +17,10 @@ use adit::{
     role::device::{Device, DeviceConfig},
 };
 use async_broadcast::InactiveReceiver;
-use async_channel::{Receiver, Sender};
 use futures_lite::future::or;
 
 use crate::{
+    queue,
     shutdown::Shutdown,
     upstream::{Upstream, UpstreamState},
     watch,
@@ -33,7 +33,7 @@ pub struct DeviceHandle {
     statistics: watch::Receiver<Statistics>,
     link: watch::Receiver<UpstreamState>,
     hash_rate: watch::Sender<f32>,
-    solutions: Sender<Solution>,
+    solutions: queue::Sender<Solution>,
     news: InactiveReceiver<DeviceNews>,
 }
 
@@ -48,7 +48,7 @@ impl DeviceHandle {
     /// Where solutions go. The queue is short: a hasher that finds faster than the link takes has too easy a target, and waits or drops
     /// what it finds.
     #[must_use]
-    pub fn solutions(&self) -> Sender<Solution> {
+    pub fn solutions(&self) -> queue::Sender<Solution> {
         self.solutions.clone()
     }
 
@@ -85,7 +85,7 @@ pub struct DeviceTask<T> {
     work: watch::Sender<Option<Work>>,
     statistics: watch::Sender<Statistics>,
     hash_rate: watch::Receiver<f32>,
-    solutions: Receiver<Solution>,
+    solutions: queue::Receiver<Solution>,
     /// A solution that waits for room.
     waiting: Option<Solution>,
     news: async_broadcast::Sender<DeviceNews>,
@@ -98,14 +98,14 @@ impl<T> fmt::Debug for DeviceTask<T> {
 }
 
 impl<T: AsRef<str>> DeviceTask<T> {
-    /// A device and the handles on it. `queue` is how many solutions wait at most, `news` how many news a subscriber may be behind.
+    /// A device and the handles on it. `waiting` is how many solutions wait at most, `news` how many news a subscriber may be behind.
     #[must_use]
-    pub fn new(config: DeviceConfig<T>, upstream: Upstream, queue: usize, news: usize) -> (Self, DeviceHandle) {
+    pub fn new(config: DeviceConfig<T>, upstream: Upstream, waiting: usize, news: usize) -> (Self, DeviceHandle) {
         let device = Device::new(config);
         let (work, work_seen) = watch::channel(None);
         let (statistics, statistics_seen) = watch::channel(*device.statistics());
         let (set_hash_rate, hash_rate) = watch::channel(device.config().nominal_hash_rate);
-        let (sender, solutions) = async_channel::bounded(queue.max(1));
+        let (sender, solutions) = queue::channel(waiting);
         let (mut news, listener) = async_broadcast::broadcast(news.max(1));
         // Who falls behind misses the oldest.
         news.set_overflow(true);

@@ -11,13 +11,13 @@ use adit::{
     role::device::{Endpoint, Leaving, Outcome},
     time::{Instant, earliest},
 };
-use async_channel::Receiver;
 use futures_lite::future::or;
 
 use super::{DeviceNews, DeviceTask};
 use crate::{
     clock::Clock,
     link::{LinkError, Turn},
+    queue,
     shutdown::Shutdown,
     upstream::{Connected, Ended},
     wake::when,
@@ -84,7 +84,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
                             Step::Due
                         },
                         or(async { Step::Turn(link.next().await) }, async {
-                            Step::Solution(when(self.waiting.is_none(), found(&self.solutions)).await)
+                            Step::Solution(when(self.waiting.is_none(), found(&mut self.solutions)).await)
                         }),
                     ),
                 ),
@@ -163,7 +163,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
         let now = link.clock().now();
         let Some(mut out) = link.outbound() else { return Ok(()) };
         let Self { device, waiting, solutions, news, .. } = self;
-        let more = || solutions.try_recv().ok();
+        let more = || solutions.try_recv();
         let sent = device.send(now, waiting, more, &mut out, |why| tell(news, DeviceNews::NotSent(why)));
         match sent {
             Ok(()) => Ok(()),
@@ -216,9 +216,9 @@ async fn changed(value: &mut watch::Receiver<f32>) {
 }
 
 /// Waits for a solution; for ever when nobody is left to find one.
-async fn found(solutions: &Receiver<Solution>) -> Solution {
+async fn found(solutions: &mut queue::Receiver<Solution>) -> Solution {
     match solutions.recv().await {
-        Ok(solution) => solution,
-        Err(_) => std::future::pending().await,
+        Some(solution) => solution,
+        None => std::future::pending().await,
     }
 }

@@ -204,8 +204,8 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
     async fn take(&mut self, token: Token) -> Result<(), Broken> {
         let Some(share) = self.handle(token)? else { return Ok(()) };
         let port = Arc::clone(&self.port);
-        let place = port.shares.reserve().await.ok_or(Broken::Store)?;
-        let behind = BENCH.with_borrow_mut(|bench| self.check(share, place, &port.shares, bench))?;
+        let places = port.shares.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
+        let behind = BENCH.with_borrow_mut(|bench| self.check(share, places, bench))?;
         match behind {
             Some(token) => self.handle(token).map(drop),
             None => Ok(()),
@@ -252,8 +252,7 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
     fn check(
         &mut self,
         first: Submitted,
-        place: queue::Place<'_, T>,
-        queue: &queue::Sender<T>,
+        mut places: queue::Places<'_, T>,
         bench: &mut Bench,
     ) -> Result<Option<Token>, Broken> {
         let Some(registered) = &self.registered else { return Ok(None) };
@@ -263,11 +262,8 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
         let _empty = batch.push(first);
         let (mut behind, mut failed) = (None, None);
         // What comes behind them must have room for its answer, too.
-        let most = SHARE_BATCH_HEAP.min(self.link.answer().room().saturating_sub(ANSWER_ROOM) / ANSWER_LEN);
-        // No memory while there is one share only.
-        let (mut place, mut places) = (Some(place), Vec::new());
+        let most = places.len().min(self.link.answer().room().saturating_sub(ANSWER_ROOM) / ANSWER_LEN);
         while batch.len() < most
-            && let Some(another) = queue.try_reserve()
             && let Some(token) = self.link.next_buffered()
         {
             if !token.header().is_some_and(|header| Submitted::is(header, self.revision)) {
@@ -278,7 +274,6 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                 Ok((Event::Message(message), _)) => {
                     // There is room: `most` is not above the batch's bound.
                     let _full = Submitted::of(&message).map(|share| batch.push(share));
-                    places.push(another);
                 }
                 Ok(_) => {}
                 Err(error) => {
@@ -306,9 +301,8 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                             if heard {
                                 news.push(PoolNews::Share(accepted.clone()));
                             }
-                            if let Some(place) = place.take().or_else(|| places.pop()) {
-                                place.send(accepted.into());
-                            }
+                            // The store is gone: the pool is about to end.
+                            let _gone = places.send(accepted.into());
                         } else if heard {
                             news.push(state.news(event, at));
                         }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use adit::{connection::ResponderConfig, crypto::RustCrypto, time::Instant};
+use adit::{connection::ResponderConfig, crypto::RustCrypto};
 use async_executor::Executor;
 use async_io::{Async, Timer};
 use atomic_waker::AtomicWaker;
@@ -32,8 +32,11 @@ use crate::{
     shutdown::Shutdown,
 };
 
-pub(crate) use crate::{queue, stream::Stream, watch};
-pub(crate) use async_channel::{Sender, TrySendError};
+pub(crate) use crate::{
+    queue::{self, Sender, TrySendError},
+    stream::Stream,
+    watch,
+};
 pub(crate) use async_executor::Task;
 pub(crate) use futures_lite::future::{or, poll_once, yield_now, zip};
 
@@ -79,11 +82,6 @@ impl Lab {
         Shutdown::new(self.clock())
     }
 
-    /// So far from now, as a [`Shutdown`] says it.
-    pub(crate) fn after(&self, time: Duration) -> Instant {
-        self.clock.now().saturating_add(time)
-    }
-
     pub(crate) async fn dial(
         &self,
         host: &str,
@@ -121,7 +119,7 @@ impl Lab {
         &self,
         setup: PoolSetup,
         handle: PoolHandle,
-        shares: queue::Sender<AcceptedShare>,
+        shares: Sender<AcceptedShare>,
         shutdown: Shutdown,
     ) -> Task<Result<(), PoolServeError>> {
         let executor = Arc::clone(&self.executor);

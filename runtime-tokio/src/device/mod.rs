@@ -16,11 +16,13 @@ use adit::{
     mining::client::{Solution, Statistics, Work},
     role::device::{Device, DeviceConfig},
 };
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::broadcast;
 
 use crate::{
+    queue,
     shutdown::Shutdown,
     upstream::{Upstream, UpstreamState},
+    watch,
 };
 
 /// The hasher's and the owner's side of a device: clones are handles on the same one.
@@ -30,7 +32,7 @@ pub struct DeviceHandle {
     statistics: watch::Receiver<Statistics>,
     link: watch::Receiver<UpstreamState>,
     hash_rate: watch::Sender<f32>,
-    solutions: mpsc::Sender<Solution>,
+    solutions: queue::Sender<Solution>,
     news: broadcast::Sender<DeviceNews>,
 }
 
@@ -45,7 +47,7 @@ impl DeviceHandle {
     /// Where solutions go. The queue is short: a hasher that finds faster than the link takes has too easy a target, and waits or drops
     /// what it finds.
     #[must_use]
-    pub fn solutions(&self) -> mpsc::Sender<Solution> {
+    pub fn solutions(&self) -> queue::Sender<Solution> {
         self.solutions.clone()
     }
 
@@ -82,7 +84,7 @@ pub struct DeviceTask<T> {
     work: watch::Sender<Option<Work>>,
     statistics: watch::Sender<Statistics>,
     hash_rate: watch::Receiver<f32>,
-    solutions: mpsc::Receiver<Solution>,
+    solutions: queue::Receiver<Solution>,
     /// A solution that waits for room.
     waiting: Option<Solution>,
     news: broadcast::Sender<DeviceNews>,
@@ -95,14 +97,14 @@ impl<T> fmt::Debug for DeviceTask<T> {
 }
 
 impl<T: AsRef<str>> DeviceTask<T> {
-    /// A device and the handles on it. `queue` is how many solutions wait at most, `news` how many news a subscriber may be behind.
+    /// A device and the handles on it. `waiting` is how many solutions wait at most, `news` how many news a subscriber may be behind.
     #[must_use]
-    pub fn new(config: DeviceConfig<T>, upstream: Upstream, queue: usize, news: usize) -> (Self, DeviceHandle) {
+    pub fn new(config: DeviceConfig<T>, upstream: Upstream, waiting: usize, news: usize) -> (Self, DeviceHandle) {
         let device = Device::new(config);
         let (work, work_seen) = watch::channel(None);
         let (statistics, statistics_seen) = watch::channel(*device.statistics());
         let (set_hash_rate, hash_rate) = watch::channel(device.config().nominal_hash_rate);
-        let (sender, solutions) = mpsc::channel(queue.max(1));
+        let (sender, solutions) = queue::channel(waiting);
         let news = broadcast::Sender::new(news.max(1));
         let handle = DeviceHandle {
             work: work_seen,

@@ -129,7 +129,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
         let now = link.clock().now();
         let Some(mut out) = link.outbound() else { return Ok(()) };
         let Self { device, waiting, solutions, news, .. } = self;
-        let more = || solutions.try_recv().ok();
+        let more = || solutions.try_recv();
         let sent = device.send(now, waiting, more, &mut out, |why| tell(news, DeviceNews::NotSent(why)));
         match sent {
             Ok(()) => Ok(()),

@@ -18,12 +18,12 @@ use adit::{
     wire::Revision,
 };
 use adit_native::hash::Method;
-use tokio::sync::mpsc::{self, PermitIterator};
 
 use super::{AcceptedShare, PoolNews, shared::Shared};
 use crate::{
     link::{Link, LinkError, LinkSettings, Turn},
     listen::Accepted,
+    queue,
     serve::{log_failure, respond},
     shutdown::Shutdown,
     wake::{Task, woken},
@@ -32,7 +32,7 @@ use crate::{
 /// What all downstream connections have in common.
 pub(super) struct Port<T> {
     pub(super) shared: Arc<Shared>,
-    pub(super) shares: mpsc::Sender<T>,
+    pub(super) shares: queue::Sender<T>,
     pub(super) links: Arc<LinkSettings>,
     pub(super) shutdown: Shutdown,
     pub(super) reconnect: Option<(String, u16)>,
@@ -177,11 +177,7 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
     async fn take(&mut self, token: Token) -> Result<(), Broken> {
         let Some(share) = self.handle(token)? else { return Ok(()) };
         let port = Arc::clone(&self.port);
-        let wanted = port.shares.capacity().clamp(1, SHARE_BATCH_HEAP);
-        let places = match port.shares.try_reserve_many(wanted) {
-            Ok(places) => places,
-            Err(_) => port.shares.reserve_many(1).await.map_err(|_| Broken::Store)?,
-        };
+        let places = port.shares.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
         let behind = BENCH.with_borrow_mut(|bench| self.check(share, places, bench))?;
         match behind {
             Some(token) => self.handle(token).map(drop),
@@ -229,7 +225,7 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
     fn check(
         &mut self,
         first: Submitted,
-        mut places: PermitIterator<'_, T>,
+        mut places: queue::Places<'_, T>,
         bench: &mut Bench,
     ) -> Result<Option<Token>, Broken> {
         let Some(registered) = &self.registered else { return Ok(None) };
@@ -278,9 +274,8 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                             if heard {
                                 news.push(PoolNews::Share(accepted.clone()));
                             }
-                            if let Some(place) = places.next() {
-                                place.send(accepted.into());
-                            }
+                            // The store is gone: the pool is about to end.
+                            let _gone = places.send(accepted.into());
                         } else if heard {
                             news.push(state.news(event, at));
                         }

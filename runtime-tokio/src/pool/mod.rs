@@ -25,14 +25,16 @@ use adit::{
     time::Instant,
 };
 use adit_native::hash::Method;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::broadcast;
 
 use crate::{
     link::LinkSettings,
     listen::Listener,
+    queue,
     serve::{ServeError, serve},
     shutdown::Shutdown,
     upstream::{Software, Upstream},
+    watch,
 };
 use shared::{Shared, State};
 
@@ -164,7 +166,7 @@ impl From<ServeError> for PoolServeError {
 pub async fn serve_pool<P, T>(
     setup: PoolSetup,
     handle: PoolHandle,
-    shares: mpsc::Sender<T>,
+    shares: queue::Sender<T>,
     shutdown: Shutdown,
 ) -> Result<(), PoolServeError>
 where
@@ -173,7 +175,7 @@ where
 {
     let PoolSetup { listeners, responder, links, provider, software, reconnect } = setup;
     let shared = &handle.shared;
-    let without_downstreams = Shutdown::new();
+    let without_downstreams = Shutdown::new(links.clock);
     let port = Arc::new(downstream::Port {
         shared: Arc::clone(shared),
         shares: shares.clone(),

@@ -22,7 +22,7 @@ use adit::{
     storage::Heap,
     template::{Constraints, Tip, book::BookError},
 };
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::{
     clock::Clock,
@@ -31,6 +31,7 @@ use crate::{
     serve::{ServeError, serve},
     shutdown::Shutdown,
     wake::Tasks,
+    watch,
 };
 
 /// The owner's side of a provider: clones are handles on the same one.

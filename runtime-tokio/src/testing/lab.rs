@@ -31,14 +31,12 @@ use crate::{
     shutdown::Shutdown,
 };
 
-pub(crate) use crate::stream::Stream;
-pub(crate) use tokio::{
-    sync::{
-        mpsc::{self as queue, Sender, error::TrySendError},
-        watch,
-    },
-    task::{JoinHandle as Task, yield_now},
+pub(crate) use crate::{
+    queue::{self, Sender, TrySendError},
+    stream::Stream,
+    watch,
 };
+pub(crate) use tokio::task::{JoinHandle as Task, yield_now};
 
 /// What a provider's owner hears.
 pub(crate) type Events = mpsc::Receiver<ProviderEvent>;
@@ -75,12 +73,7 @@ impl Lab {
     }
 
     pub(crate) fn shutdown(&self) -> Shutdown {
-        Shutdown::new()
-    }
-
-    /// So far from now, as a [`Shutdown`] says it.
-    pub(crate) fn after(&self, time: Duration) -> tokio::time::Instant {
-        tokio::time::Instant::now() + time
+        Shutdown::new(self.clock)
     }
 
     pub(crate) async fn dial(

@@ -20,9 +20,10 @@ use adit_tokio::device::{DeviceHandle, DeviceNews, DeviceTask};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::{Server, Upstream, UpstreamConfig};
+use adit_tokio::{queue, watch};
 use tokio::runtime::{Handle, Runtime};
+use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 use crate::house::{House, NEVER};
@@ -89,7 +90,7 @@ async fn acknowledged(mut news: broadcast::Receiver<DeviceNews>) -> u64 {
 }
 
 /// Hashes whatever is the newest work, until there is nobody to give it out.
-fn hash(mut work: watch::Receiver<Option<Work>>, solutions: &mpsc::Sender<Solution>, runtime: &Handle) {
+fn hash(mut work: watch::Receiver<Option<Work>>, solutions: &queue::Sender<Solution>, runtime: &Handle) {
     loop {
         let now = *work.borrow_and_update();
         if let Some(now) = now {
@@ -98,7 +99,7 @@ fn hash(mut work: watch::Receiver<Option<Work>>, solutions: &mpsc::Sender<Soluti
                     break;
                 }
                 if now.target.is_met_by(&now.header(now.version, now.min_ntime, nonce).hash())
-                    && solutions.blocking_send(now.solution(now.version, now.min_ntime, nonce)).is_err()
+                    && solutions.send_blocking(now.solution(now.version, now.min_ntime, nonce)).is_err()
                 {
                     return;
                 }
@@ -144,7 +145,7 @@ fn killing_the_pool_loses_no_acknowledged_share_and_counts_none_twice() {
     let url = format!("stratum2+tcp://127.0.0.1:{}/{}", house.pool_port, house.pool_key);
 
     let runtime = Runtime::new().unwrap();
-    let shutdown = Shutdown::new();
+    let shutdown = Shutdown::new(Clock::start());
     let devices: Vec<Device> = {
         let _inside = runtime.enter();
         (0..DEVICES).map(|number| Device::start(&format!("farm.{number}"), &url, &shutdown)).collect()

@@ -59,14 +59,12 @@ async fn start<P: Provider>(executor: &Arc<Executor<'static>>) -> Result<SocketA
     }
     // A store that keeps nothing.
     let store = async move {
-        while let Some(mut last) = shares.recv().await {
-            for _ in 1..QUEUE {
-                match shares.try_recv() {
-                    Ok(share) => last = share,
-                    Err(_) => break,
-                }
+        let mut batch = Vec::new();
+        while shares.recv_many(&mut batch, QUEUE).await > 0 {
+            if let Some(last) = batch.last() {
+                handle.stored(last.share.ticket);
             }
-            handle.stored(last.share.ticket);
+            batch.clear();
         }
     };
     executor.spawn(store).detach();

@@ -10,10 +10,11 @@ use adit_tokio::{
     listen::Listener,
     pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
     provider::{ProviderHandle, Transactions, serve_provider},
+    queue,
     shutdown::Shutdown,
     upstream::{Server, Software, Upstream, UpstreamConfig},
+    watch,
 };
-use tokio::sync::{mpsc, watch};
 
 use super::{Failure, QUEUE, THREADS};
 
@@ -44,8 +45,8 @@ async fn start<P: Provider>() -> Result<SocketAddr, Failure> {
         software: Software::default(),
         reconnect: None,
     };
-    let (sender, mut shares) = mpsc::channel::<AcceptedShare>(QUEUE);
-    tokio::spawn(serve_pool::<P, _>(setup, handle.clone(), sender, Shutdown::new()));
+    let (sender, mut shares) = queue::channel::<AcceptedShare>(QUEUE);
+    tokio::spawn(serve_pool::<P, _>(setup, handle.clone(), sender, Shutdown::new(Clock::start())));
     while handle.with(|pool| pool.shared().book().prev_hash().is_none()) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -72,7 +73,7 @@ fn template_provider<P: Provider>(settings: &Arc<LinkSettings>) -> Result<Socket
     let settings = Arc::clone(settings);
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     tokio::spawn(
-        async move { serve_provider::<P>(vec![listener], responder, settings, handle, Shutdown::new()).await },
+        async move { serve_provider::<P>(vec![listener], responder, settings, handle, Shutdown::new(Clock::start())).await },
     );
     Ok(address)
 }

@@ -160,7 +160,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<(), DemoError> {
 /// Starts all roles; each knows the others by their URL only.
 fn start(arguments: &DemoArguments, clock: Clock, events: &Events) -> Result<Roles, DemoError> {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    let stop = [Shutdown::new(), Shutdown::new(), Shutdown::new()];
+    let stop = [(); 3].map(|()| Shutdown::new(clock));
     let [stop_miners, stop_pool, stop_provider] = stop.clone();
 
     let (method, cores) = (Method::fastest(), miner::threads(arguments.threads));

@@ -15,7 +15,7 @@ use adit::time::UnixTime;
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
 use adit_tokio::shutdown::Shutdown;
-use tokio::sync::watch;
+use adit_tokio::watch;
 
 use crate::keys::{self, KeysError, SecretError};
 
@@ -185,8 +185,8 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_certificate_is_renewed_at_half_its_time_with_another_key() {
-        let shutdown = Shutdown::new();
         let clock = Clock::start_at(UnixTime::from_secs(1_000_000));
+        let shutdown = Shutdown::new(clock);
         let mut configs = issuer(600).start(clock, shutdown.clone()).unwrap();
         let first = Arc::clone(&configs.borrow_and_update());
         assert_eq!(period(&first), (999_700, 1_000_600));

@@ -3,7 +3,7 @@
 use adit::noise::CertificateError;
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::UpstreamState;
-use tokio::sync::watch;
+use adit_tokio::watch;
 
 use crate::report::{Event, Events};
 
@@ -82,7 +82,7 @@ mod tests {
     fn start() -> (watch::Sender<UpstreamState>, Told, Shutdown, tokio::task::JoinHandle<()>) {
         let (state, receiver) = watch::channel(UpstreamState::Idle);
         let (events, told) = Events::channel();
-        let shutdown = Shutdown::new();
+        let shutdown = Shutdown::new(adit_tokio::clock::Clock::start());
         let watcher = tokio::spawn(watch("device".into(), "pool".into(), receiver, events, shutdown.clone()));
         (state, told, shutdown, watcher)
     }

@@ -77,7 +77,7 @@ pub(crate) struct ReadyProvider {
     /// The URL for its clients.
     pub(crate) url: String,
     listener: Listener,
-    responder: tokio::sync::watch::Receiver<Arc<adit::connection::ResponderConfig>>,
+    responder: adit_tokio::watch::Receiver<Arc<adit::connection::ResponderConfig>>,
     links: Arc<LinkSettings>,
     source: TemplateSource,
     events: Events,

@@ -56,7 +56,8 @@ impl Frame {
     fn new(arguments: &RoleArguments) -> std::io::Result<Self> {
         let (events, told) = Events::channel();
         let form = if arguments.json { Form::Json } else { Form::Lines };
-        let (clock, reporter, shutdown) = (Clock::start(), Reporter::new(form), Shutdown::new());
+        let (clock, reporter) = (Clock::start(), Reporter::new(form));
+        let shutdown = Shutdown::new(clock);
         Ok(Self { clock, events, told, reporter, interrupts: Interrupts::listen()?, shutdown })
     }
 

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use adit::mining::client::{Solution, Work};
 use adit_tokio::clock::Clock;
-use tokio::sync::{mpsc, watch};
+use adit_tokio::{queue, watch};
+use tokio::sync::mpsc;
 
 use crate::hash::{Engine, Event, Work as HeaderWork};
 
@@ -52,7 +53,7 @@ impl Rolling {
         mut self,
         mut work: watch::Receiver<Option<Work>>,
         mut results: mpsc::Receiver<Event>,
-        solutions: mpsc::Sender<Solution>,
+        solutions: queue::Sender<Solution>,
     ) {
         let mut ticks = tokio::time::interval(TICK);
         work.mark_changed();
@@ -195,7 +196,7 @@ mod tests {
         let hashes = Arc::clone(&rolling.hashes);
         let target = Target::from_expected_hashes(4_096.0).unwrap();
         let (work_sender, work_receiver) = watch::channel(Some(work(1, target)));
-        let (sender, mut solutions) = mpsc::channel(4);
+        let (sender, mut solutions) = queue::channel(4);
         let running = tokio::spawn(rolling.run(work_receiver, results, sender));
         for serial in 1..=3 {
             let work = work(serial, target);

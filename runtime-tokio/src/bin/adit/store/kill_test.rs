@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use tokio::sync::mpsc::error::TrySendError;
+use adit_tokio::queue::TrySendError;
 
 use super::Share;
 use super::file::{Retention, Store};

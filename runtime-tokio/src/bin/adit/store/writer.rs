@@ -6,7 +6,8 @@
 use std::io;
 use std::thread;
 
-use tokio::sync::{mpsc, oneshot};
+use adit_tokio::queue;
+use tokio::sync::oneshot;
 
 use super::error::{Problem, StoreError};
 use super::file::Store;
@@ -43,7 +44,7 @@ impl From<Share> for Queued {
 /// The running writer.
 #[derive(Debug)]
 pub(crate) struct Writer {
-    sender: mpsc::Sender<Queued>,
+    sender: queue::Sender<Queued>,
     outcome: oneshot::Receiver<Result<Store, StoreError>>,
     path: std::sync::Arc<std::path::Path>,
 }
@@ -56,7 +57,7 @@ impl Writer {
         capacity: usize,
         on_commit: impl FnMut(Commit<'_>) + Send + 'static,
     ) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::channel(capacity.max(1));
+        let (sender, receiver) = queue::channel(capacity);
         let (report, outcome) = oneshot::channel();
         let path = store.reader().path.clone();
         thread::Builder::new().name("share store".to_owned()).spawn(move || {
@@ -69,7 +70,7 @@ impl Writer {
     /// A way into the store. Tickets have to rise in the order in which shares enter the queue: whoever hands out tickets queues the
     /// shares under the same lock. A full queue says that no more is to be taken from the miners; a closed one that the writer has
     /// ended, and nothing may be acknowledged any more.
-    pub(crate) fn queue(&self) -> mpsc::Sender<Queued> {
+    pub(crate) fn queue(&self) -> queue::Sender<Queued> {
         self.sender.clone()
     }
 
@@ -94,12 +95,12 @@ impl Writer {
 /// The thread's body. It ends when it is told to, when every sender is gone, or at the first failure.
 fn write(
     mut store: Store,
-    mut receiver: mpsc::Receiver<Queued>,
+    mut receiver: queue::Receiver<Queued>,
     mut on_commit: impl FnMut(Commit<'_>),
 ) -> Result<Store, StoreError> {
     let mut commands = Vec::new();
     let mut shares = Vec::new();
-    while receiver.blocking_recv_many(&mut commands, BATCH) > 0 {
+    while receiver.recv_many_blocking(&mut commands, BATCH) > 0 {
         for Queued(command) in commands.drain(..) {
             match command {
                 Command::Append(share) => shares.push(share),
@@ -123,7 +124,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc as sync;
 
-    use tokio::sync::mpsc::error::TrySendError;
+    use adit_tokio::queue::TrySendError;
 
     fn store(directory: &tempfile::TempDir) -> Store {
         Store::open(&directory.path().join("shares"), Retention::default()).unwrap()
@@ -163,7 +164,7 @@ mod tests {
         queue.try_send(sample(1).into()).unwrap();
         queue.try_send(Share { ticket: 2, ..sample(0) }.into()).unwrap();
         queue.try_send(sample(3).into()).unwrap();
-        assert_eq!(queue.capacity(), 1);
+        assert_eq!(queue.free(), 1);
         queue.try_send(sample(4).into()).unwrap();
         assert!(matches!(queue.try_send(sample(5).into()), Err(TrySendError::Full(_))));
         go.send(()).unwrap();

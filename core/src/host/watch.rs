@@ -1,13 +1,12 @@
 //! A value that one side changes and others watch: they see the newest, and may miss what was in between.
 
-use std::{
+use alloc::sync::Arc;
+use core::{
     fmt,
     ops::Deref,
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicUsize, Ordering::SeqCst},
-    },
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use event_listener::Event;
 
@@ -69,7 +68,7 @@ impl fmt::Display for Closed {
     }
 }
 
-impl std::error::Error for Closed {}
+impl core::error::Error for Closed {}
 
 /// The side that changes the value.
 pub struct Sender<T> {
@@ -107,7 +106,7 @@ impl<T> Sender<T> {
     pub fn send_replace(&self, value: T) -> T {
         let mut value = value;
         self.send_if_modified(|old| {
-            std::mem::swap(old, &mut value);
+            core::mem::swap(old, &mut value);
             true
         });
         value
@@ -175,6 +174,11 @@ impl<T> Receiver<T> {
         Ref(value)
     }
 
+    /// The value as it is counts as a change that was not seen.
+    pub fn mark_changed(&mut self) {
+        self.seen = u64::MAX;
+    }
+
     /// Whether there was a change since the last one seen.
     pub fn has_changed(&self) -> Result<bool, Closed> {
         self.inner.has_changed(self.seen)
@@ -222,12 +226,15 @@ mod tests {
             receiver.changed().await.unwrap();
             assert_eq!(*receiver.borrow(), 3);
             assert!(poll_once(receiver.changed()).await.is_none(), "both changes were seen");
+            receiver.mark_changed();
+            receiver.changed().await.unwrap();
         });
         assert!(!sender.send_if_modified(|_| false));
         assert_eq!(receiver.has_changed(), Ok(false));
     }
 
     #[test]
+    #[allow(clippy::disallowed_methods, reason = "what threads share is tested with threads")]
     fn who_waits_is_woken_by_a_change_and_by_the_end() {
         let (sender, mut receiver) = channel(0);
         let second = sender.clone();
