@@ -24,6 +24,7 @@ pub mod shutdown;
 pub use adit::host::gate;
 pub mod connect;
 pub mod listen;
+pub mod net;
 pub mod stream;
 
 pub mod link;

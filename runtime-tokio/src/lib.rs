@@ -25,6 +25,7 @@ pub use adit::{
 pub use adit::host::gate;
 pub mod connect;
 pub mod listen;
+pub mod net;
 pub mod stream;
 
 pub mod link;

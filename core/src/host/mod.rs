@@ -4,6 +4,8 @@
 //! runtimes comes in through the traits here, and nothing below this module knows of it. Firmware has no use for it; `adit-embassy` stands
 //! on [`link`](crate::link) and [`role`](crate::role) directly.
 
+pub mod connect;
+pub mod entropy;
 pub mod gate;
 pub mod link;
 pub mod queue;
