@@ -1,65 +1,6 @@
-//! Opening a TCP connection to a host by name or address.
+//! Opening a TCP connection to a host by name or address: [`connect`] with [`Smol`](crate::net::Smol).
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs},
-    time::Duration,
-};
-
-use adit::dial::{self, Dial};
-use async_io::Async;
-
-use crate::{clock::Clock, stream::Stream};
-
-/// Why no connection came about.
-pub type ConnectError = dial::ConnectError<io::Error>;
-
-/// What went wrong.
-pub type ConnectCause = dial::ConnectCause<io::Error>;
-
-/// Connects to `host` (a name, an IPv4 or an IPv6 address, without brackets) within `limit`, name look-up included.
-///
-/// Every address of the name is tried in the resolver's order; each gets an equal part of the time that is left, so that
-/// one silent address does not hide the others. The stream has `TCP_NODELAY` and keep-alive set: frames are small and
-/// matter at once, and a peer that vanished should be noticed.
-///
-/// Cancel-safe: dropping the future drops the attempt.
-pub async fn connect(
-    clock: &Clock,
-    host: &str,
-    port: u16,
-    limit: Duration,
-) -> Result<(Stream, SocketAddr), ConnectError> {
-    let fail = |cause| ConnectError::new(host, port, cause);
-    let deadline = clock.now().saturating_add(limit);
-    let addresses = match clock.timeout_at(deadline, look_up(host, port)).await {
-        None => return Err(fail(ConnectCause::TimedOut { tried: None })),
-        Some(Err(error)) => return Err(fail(ConnectCause::Resolve(error))),
-        Some(Ok(addresses)) => addresses,
-    };
-    let mut dial = Dial::new(host, port, addresses);
-    while let Some((address, part)) = dial.next(deadline.saturating_since(clock.now())) {
-        match clock.timeout(part, open(address)).await {
-            Some(Ok(stream)) => return Ok((stream, address)),
-            failed => dial.failed(failed.and_then(Result::err)),
-        }
-        tracing::debug!(host, port, %address, "connection attempt failed");
-    }
-    Err(dial.into_error())
-}
-
-/// The addresses of a name, by the system's resolver on a thread of its own; an address is its own.
-async fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    if let Ok(address) = host.parse::<IpAddr>() {
-        return Ok(vec![SocketAddr::new(address, port)]);
-    }
-    let host = host.to_owned();
-    blocking::unblock(move || Ok((host, port).to_socket_addrs()?.collect())).await
-}
-
-async fn open(address: SocketAddr) -> io::Result<Stream> {
-    Stream::new(Async::<TcpStream>::connect(address).await?)
-}
+pub use adit::host::connect::{ConnectCause, ConnectError, connect};
 
 #[cfg(test)]
 #[path = "../../conformance/roles/connect.rs"]

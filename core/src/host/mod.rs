@@ -10,6 +10,7 @@ pub mod gate;
 pub mod link;
 pub mod queue;
 pub mod shutdown;
+pub mod upstream;
 pub mod watch;
 
 use core::fmt::Debug;

@@ -26,6 +26,7 @@ use crate::{
     connect::{ConnectError, connect},
     link::LinkSettings,
     listen::{Accepted, Listener},
+    net::Smol,
     pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, serve_provider},
     serve::{ServeError, serve},
@@ -88,7 +89,7 @@ impl Lab {
         port: u16,
         limit: Duration,
     ) -> Result<(Stream, SocketAddr), ConnectError> {
-        connect(&self.clock, host, port, limit).await
+        connect::<Smol>(&self.clock, host, port, limit).await
     }
 
     pub(crate) fn serve<C: Future<Output = ()> + Send + 'static>(

@@ -25,6 +25,7 @@ use crate::{
     connect::{ConnectError, connect},
     link::LinkSettings,
     listen::{Accepted, Listener},
+    net::Tokio,
     pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, serve_provider},
     serve::{ServeError, serve},
@@ -82,7 +83,7 @@ impl Lab {
         port: u16,
         limit: Duration,
     ) -> Result<(Stream, SocketAddr), ConnectError> {
-        connect(host, port, limit).await
+        connect::<Tokio>(&self.clock, host, port, limit).await
     }
 
     pub(crate) fn serve<C: Future<Output = ()> + Send + 'static>(

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use adit_tokio::clock::Clock;
 use adit_tokio::connect::connect;
+use adit_tokio::net::Tokio;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
@@ -175,7 +177,8 @@ impl Connection {
 
     async fn open(&self) -> Result<Live, RpcError> {
         let Endpoint { host, port, .. } = &*self.endpoint;
-        let (stream, _) = connect(host, *port, self.limits.connect).await.map_err(RpcError::Connect)?;
+        let (stream, _) =
+            connect::<Tokio>(&Clock::start(), host, *port, self.limits.connect).await.map_err(RpcError::Connect)?;
         let (sender, connection) =
             http1::handshake(TokioIo::new(stream.into_inner())).await.map_err(RpcError::Broken)?;
         let driver = tokio::spawn(async move {
