@@ -114,7 +114,7 @@ async fn measure(lab: &Lab) {
     // What is still on the way comes to rest.
     lab.sleep(Duration::from_millis(200)).await;
     let after = (LIVE.load(Relaxed), resident());
-    let statistics = house.handle.statistics(lab.clock().now());
+    let statistics = house.handle.statistics(lab.now());
     assert_eq!((statistics.connections, statistics.channels), (CONNECTIONS, CONNECTIONS));
     let each = after.0.saturating_sub(before.0) / CONNECTIONS;
     println!("{CONNECTIONS} connections with a channel and a job at rest: {each} bytes of heap each (limit {LIMIT})");

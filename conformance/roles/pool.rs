@@ -204,7 +204,7 @@ fn shares_are_acknowledged_when_they_are_stored_and_not_before() {
                 device.step().await.unwrap();
             }
         }
-        let statistics = house.handle.statistics(lab.clock().now());
+        let statistics = house.handle.statistics(lab.now());
         assert_eq!((statistics.accepted, statistics.rejected, statistics.connections), (10, 2, 2));
     });
 }
@@ -244,7 +244,7 @@ fn a_burst_is_answered_in_order() {
             device.step().await.unwrap();
         }
         assert_eq!(device.errors, (0..30).filter(|n| n % 3 == 1 || n % 10 == 9).collect::<Vec<_>>());
-        assert_eq!(house.handle.statistics(lab.clock().now()).channels, 2);
+        assert_eq!(house.handle.statistics(lab.now()).channels, 2);
     });
 }
 
@@ -339,7 +339,7 @@ fn many_devices_on_several_threads_keep_the_books_balanced() {
             panic!("the pool ended")
         };
         let (acknowledged, rejected) = or(ended, answers).await;
-        let statistics = house.handle.statistics(lab.clock().now());
+        let statistics = house.handle.statistics(lab.now());
         assert_eq!((statistics.accepted, statistics.rejected), (acknowledged, rejected));
     });
 }
@@ -412,7 +412,7 @@ fn a_block_that_nobody_takes_is_left_to_the_owner() {
 #[test]
 fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
     run(async |lab| {
-        let mut house = lab.house(Options { reconnect: Some((String::new(), 4_444)), ..Options::default() });
+        let mut house = lab.house(Options { reconnect: Some(4_444), ..Options::default() });
         house.node.new_tip(1, HARD);
         let mut devices = [Device::working(&lab, house.address).await, Device::working(&lab, house.address).await];
         for device in &mut devices {
@@ -479,7 +479,7 @@ fn a_full_queue_holds_devices_back_and_loses_nothing() {
         // Nobody takes shares for a while: the device is stopped by its socket, not by the pool's memory; others come and go.
         lab.sleep(Duration::from_millis(100)).await;
         let _other = Device::working(&lab, house.address).await;
-        let taken = house.handle.statistics(lab.clock().now()).accepted;
+        let taken = house.handle.statistics(lab.now()).accepted;
         assert!(taken <= 2, "{taken}");
         let store = async {
             while let Some(stored) = house.shares.recv().await {
@@ -513,12 +513,12 @@ fn a_client_without_a_channel_is_closed_after_a_while() {
         let house = lab.house(Options::default());
         house.node.new_tip(1, HARD);
         let mut working = Device::working(&lab, house.address).await;
-        let begin = lab.clock().now();
+        let begin = lab.now();
         let mut idle = Device::connect(&lab, house.address).await;
         idle.closed().await;
         let after = lab.since(begin);
         assert!(Duration::from_secs(59) <= after && after <= Duration::from_secs(63), "{after:?}");
-        while house.handle.statistics(lab.clock().now()).connections > 1 {
+        while house.handle.statistics(lab.now()).connections > 1 {
             yield_now().await;
         }
         assert!(working.submit());

@@ -308,7 +308,7 @@ fn half_open_handshakes_hold_others_back_until_their_time_is_up() {
         while node.gate.counts().handshakes < 2 {
             yield_now().await;
         }
-        let begin = lab.clock().now();
+        let begin = lab.now();
         // A client has the same limit, so it must come a little later than they.
         lab.sleep(Duration::from_secs(5)).await;
         let mut pool = Pool::connect(&lab, node.address, 10).await;

@@ -24,7 +24,7 @@ fn every_holder_hears_of_it_and_late_ones_at_once() {
 fn a_second_start_only_shortens_the_grace() {
     run_in_memory(async |lab| {
         let shutdown = lab.shutdown();
-        let begin = lab.clock().now();
+        let begin = lab.now();
         shutdown.start(Duration::from_secs(60));
         shutdown.start(Duration::from_secs(600));
         let other = shutdown.clone();

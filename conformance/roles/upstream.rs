@@ -162,7 +162,7 @@ fn brief_connections_do_not_reset_the_waits() {
     run_still(async |lab| {
         let (mut listener, port) = bind(&lab, 0);
         let mut client = Client::new(&lab, vec![server(port)]);
-        let begin = lab.clock().now();
+        let begin = lab.now();
         for n in 1..=6 {
             drop(accept(&lab, &mut listener).await);
             client.opened(&vec![port; n]).await;
@@ -214,7 +214,7 @@ fn a_connect_that_is_dropped_again_and_again_waits_no_longer() {
         let mut upstream = Upstream::new(config, Arc::new(lab.settings()));
         let (mut state, shutdown) = (upstream.watch(), lab.shutdown());
         let mut waits = Vec::new();
-        let begin = lab.clock().now();
+        let begin = lab.now();
         while waits.len() < 3 {
             let connect = upstream.connect::<Mining, RustCrypto>(&shutdown);
             assert!(lab.timeout(Duration::from_millis(10), connect).await.is_none(), "nobody is there");
@@ -234,7 +234,7 @@ fn a_shutdown_ends_the_wait() {
     run_still(async |lab| {
         let mut client = Client::new(&lab, vec![server(deserted(&lab))]);
         client.state.wait_for(|state| matches!(state, UpstreamState::Waiting { .. })).await.unwrap();
-        let begin = lab.clock().now();
+        let begin = lab.now();
         client.shutdown.start(Duration::ZERO);
         join(client.task).await;
         assert_eq!(lab.since(begin), Duration::ZERO);

@@ -18,6 +18,9 @@ use crate::{
     listen::Listener,
 };
 
+/// How much longer than its grace a device may take to close its stream: here that costs no time.
+pub(crate) const CLOSING: Duration = Duration::ZERO;
+
 /// The wall clock of all tests at their start.
 pub(crate) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
 
@@ -61,14 +64,18 @@ pub(crate) fn setup<Pr: Protocol>() -> SetupConnection<'static> {
 }
 
 impl Lab {
+    pub(crate) fn now(&self) -> Instant {
+        self.clock().now()
+    }
+
     /// So far from now.
     pub(crate) fn after(&self, time: Duration) -> Instant {
-        self.clock().now().saturating_add(time)
+        self.now().saturating_add(time)
     }
 
     /// How long ago that was.
     pub(crate) fn since(&self, begin: Instant) -> Duration {
-        self.clock().now().saturating_since(begin)
+        self.now().saturating_since(begin)
     }
 
     /// Link settings by the test's clock.
@@ -90,7 +97,7 @@ impl Lab {
         settings: LinkSettings,
     ) -> Link<Initiator, Pr, RustCrypto, Stream> {
         let stream = tcp(address).await.unwrap();
-        let connection = Connection::initiator(&initiator(), [3; 32], self.clock().now());
+        let connection = Connection::initiator(&initiator(), [3; 32], self.now());
         Link::new(connection, stream, address, Arc::new(settings))
     }
 }

@@ -10,6 +10,7 @@ use adit::{
         pool::{AcceptAll, Pool, PoolConfig, PoolLimits},
         provider::NewTemplate,
     },
+    storage::Heap,
     template::{
         Constraints, Tip,
         book::Basis,
@@ -19,7 +20,7 @@ use adit::{
 
 use super::{
     ends::{WALL, initiator, responder},
-    lab::{Events, Lab, Task, queue, watch},
+    lab::{Events, Lab, Task, join, queue, watch},
 };
 use crate::{
     gate::{Gate, GateConfig},
@@ -89,12 +90,14 @@ pub(crate) struct House {
     pub(crate) server: Task<Result<(), PoolServeError>>,
 }
 
+#[derive(Clone, Copy)]
 pub(crate) struct Options {
     pub(crate) limits: PoolLimits,
     /// 0: of the system's choice.
     pub(crate) port: u16,
     pub(crate) queue: usize,
-    pub(crate) reconnect: Option<(String, u16)>,
+    /// The port where clients are sent at the shutdown.
+    pub(crate) reconnect: Option<u16>,
 }
 
 impl Default for Options {
@@ -104,9 +107,69 @@ impl Default for Options {
 }
 
 impl House {
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// A template and its tip, from the pool's own provider.
+    pub(crate) fn new_tip(&self, n: u8, target: Target) {
+        self.node.new_tip(n, target);
+    }
+
+    /// Looks at the pool.
+    pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Pool<Heap>) -> T) -> T {
+        self.handle.with(look)
+    }
+
+    pub(crate) fn accepted(&self, lab: &Lab) -> u64 {
+        self.handle.statistics(lab.now()).accepted
+    }
+
     /// The next share for the store.
     pub(crate) async fn share(&mut self) -> AcceptedShare {
         self.shares.recv().await.expect("the pool lives")
+    }
+
+    /// Its ticket.
+    pub(crate) async fn ticket(&mut self) -> u64 {
+        self.share().await.share.ticket
+    }
+
+    /// As [`ticket`](Self::ticket), if it is there.
+    pub(crate) fn next_ticket(&mut self) -> Option<u64> {
+        self.shares.try_recv().map(|accepted| accepted.share.ticket)
+    }
+
+    /// All up to this ticket are stored.
+    pub(crate) fn stored(&self, ticket: u64) {
+        self.handle.stored(ticket);
+    }
+
+    /// Stores at once whatever the pool accepts from now on.
+    pub(crate) fn store_all(&mut self, lab: &Lab) {
+        let handle = self.handle.clone();
+        let mut shares = std::mem::replace(&mut self.shares, queue::channel(1).1);
+        lab.go(async move {
+            while let Some(accepted) = shares.recv().await {
+                handle.stored(accepted.share.ticket);
+            }
+        });
+    }
+
+    /// Waits for the next block that the provider is handed, which must be good. What it stands on.
+    pub(crate) async fn block(&mut self) -> [u8; 32] {
+        loop {
+            if let ProviderEvent::Solution(found) = self.node.event().await {
+                assert_eq!(found.breach, None);
+                return found.header[4..36].try_into().unwrap();
+            }
+        }
+    }
+
+    /// Ends it in order.
+    pub(crate) async fn end(self, _: &Lab) {
+        self.shutdown.start(Duration::from_secs(10));
+        join(self.server).await.unwrap();
     }
 }
 
@@ -155,7 +218,7 @@ impl Lab {
             links,
             provider: upstream,
             software: Software::default(),
-            reconnect: options.reconnect,
+            reconnect: options.reconnect.map(|port| (String::new(), port)),
         };
         let (sender, shares) = queue::channel(options.queue);
         let shutdown = self.shutdown();

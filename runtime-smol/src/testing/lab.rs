@@ -48,6 +48,9 @@ const MOMENT: Duration = Duration::from_millis(30);
 /// What a provider's owner hears.
 pub(crate) type Events = async_channel::Receiver<ProviderEvent>;
 
+/// Where news come from.
+pub(crate) type News<T> = async_broadcast::Receiver<T>;
+
 /// What a test has.
 #[derive(Clone)]
 pub(crate) struct Lab {

@@ -5,12 +5,14 @@ mod ends;
 #[path = "../../../conformance/roles/testing/house.rs"]
 pub(crate) mod house;
 mod lab;
+#[path = "../../../conformance/roles/testing/miner.rs"]
+mod miner;
 #[path = "../../../conformance/roles/testing/pipe.rs"]
 mod pipe;
 
-pub(crate) use ends::{WALL, initiator, responder, server, setup};
+pub(crate) use ends::{CLOSING, WALL, initiator, responder, server, setup};
 pub(crate) use lab::{
-    Lab, Sender, Stream, Task, TrySendError, deaf, join, nodelay, or, poll_once, queue, run, run_in_memory,
-    run_on_threads, run_still, tcp, watch, yield_now, zip,
+    Lab, Stream, Task, deaf, join, nodelay, or, poll_once, queue, run, run_in_memory, run_on_threads, run_still, tcp,
+    watch, yield_now, zip,
 };
 pub(crate) use pipe::{Duplex, duplex, read, write_all};
