@@ -1,8 +1,11 @@
 //! A mining device: the core's [`Device`] and its connections, one after the other.
 
+#[cfg(test)]
+mod board_tests;
 mod news;
 mod run;
 #[cfg(test)]
+#[path = "../../../conformance/roles/device.rs"]
 mod tests;
 
 use core::fmt;

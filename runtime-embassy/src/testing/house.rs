@@ -20,59 +20,64 @@ use adit::session::Session;
 use adit::storage::Heap;
 use adit::template::coinbase::Payout;
 use adit::wire::{Revision, U256};
-use embassy_futures::select::{Either3, select3};
+use embassy_futures::select::{Either3, select, select3};
 use embassy_net::Stack;
 use embassy_net::tcp::{TcpReader, TcpSocket, TcpWriter};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 use embassy_sync::signal::Signal;
 
+use super::lab::{Lab, until};
 use super::{WALL, responder};
 use crate::clock::{now, sleep_until};
 use crate::link::{Link, LinkSettings, Turn};
 
 type Served<'s> = Link<Responder, Mining, RustCrypto, Vec<u8>, Vec<u8>, TcpReader<'s>, TcpWriter<'s>>;
 
+/// No hash is a block.
+pub(crate) const HARD: Target = Target::ZERO;
+
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Options {
+    /// 0: one that no pool had.
+    pub(crate) port: u16,
+    /// The port where clients are sent when it ends.
+    pub(crate) reconnect: Option<u16>,
+}
+
 /// A pool with templates but no provider.
 pub(crate) struct House {
-    pool: RefCell<Box<Pool<Heap>>>,
-    /// Accepted, in their order.
-    pub(crate) shares: RefCell<Vec<Share>>,
-    pub(crate) rejected: Cell<u32>,
-    /// Shares are stored as soon as they come.
-    pub(crate) stores: Cell<bool>,
-    changed: Signal<NoopRawMutex, ()>,
-    templates: Cell<u64>,
+    server: Rc<Server>,
+    options: Options,
+    /// Shares that the store has seen.
+    seen: usize,
+}
+
+impl Lab {
+    pub(crate) fn house(&self, options: Options) -> House {
+        let port = if options.port == 0 { self.free_port() } else { options.port };
+        let server = Rc::new(Server::new());
+        let (served, stack) = (Rc::clone(&server), self.net.pool);
+        self.spawn(async move { select(served.serve(stack, port), served.crashes.wait()).await });
+        House { server, options: Options { port, ..options }, seen: 0 }
+    }
 }
 
 impl House {
-    pub(crate) fn new() -> Rc<Self> {
-        // Floods are what is wanted here, so difficulty never rises.
-        let vardiff = VardiffConfig { shares_per_minute: 1e12, ..VardiffConfig::default() };
-        let server = ServerConfig { vardiff, ..ServerConfig::default() };
-        let payouts = [Payout { script_pubkey: &[0x51], weight: 1 }];
-        let mut pool = Pool::new(&PoolConfig { server, ..PoolConfig::new(&payouts) }).unwrap();
-        pool.provider_connected();
-        Rc::new(Self {
-            pool: RefCell::new(Box::new(pool)),
-            shares: RefCell::default(),
-            rejected: Cell::new(0),
-            stores: Cell::new(true),
-            changed: Signal::new(),
-            templates: Cell::new(0),
-        })
+    pub(crate) fn port(&self) -> u16 {
+        self.options.port
     }
 
     /// Looks at the pool or changes it; what it has to say is sent.
     pub(crate) fn with<T>(&self, look: impl FnOnce(&mut Pool<Heap>) -> T) -> T {
-        let value = look(&mut self.pool.borrow_mut());
-        self.changed.signal(());
+        let value = look(&mut self.server.pool.borrow_mut());
+        self.server.changed.signal(());
         value
     }
 
-    pub(crate) fn new_tip(&self, n: u8) {
+    /// A template and its tip.
+    pub(crate) fn new_tip(&self, n: u8, target: Target) {
         type ToClient<'a> = <TemplateDistribution as Protocol>::ToClient<'a>;
-        let template_id = self.templates.get() + 1;
-        self.templates.set(template_id);
+        let template_id = u64::from(n);
         let template = NewTemplate {
             template_id,
             future_template: true,
@@ -91,8 +96,7 @@ impl House {
             prev_hash: U256([n; 32]),
             header_timestamp: WALL.as_secs(),
             n_bits: 0x207f_ffff,
-            // No hash is a block.
-            target: U256(Target::ZERO.to_le_bytes()),
+            target: U256(target.to_le_bytes()),
         };
         self.with(|pool| {
             let _ = pool.handle_provider(now(), ToClient::NewTemplate(template)).unwrap();
@@ -100,19 +104,89 @@ impl House {
         });
     }
 
-    pub(crate) fn accepted(&self) -> usize {
-        self.shares.borrow().len()
+    pub(crate) fn accepted(&self, _: &Lab) -> u64 {
+        self.server.shares.borrow().len() as u64
     }
 
     /// Waits until so many shares were accepted in all.
     pub(crate) async fn has_accepted(&self, count: usize) {
-        while self.accepted() < count {
-            sleep_until(Some(now().saturating_add(core::time::Duration::from_millis(1)))).await;
+        until(|| self.server.shares.borrow().len() >= count).await;
+    }
+
+    /// The ticket of the next share for the store.
+    pub(crate) async fn ticket(&mut self) -> u64 {
+        self.has_accepted(self.seen + 1).await;
+        self.next_ticket().unwrap()
+    }
+
+    /// As [`ticket`](Self::ticket), if it is there.
+    pub(crate) fn next_ticket(&mut self) -> Option<u64> {
+        let ticket = self.server.shares.borrow().get(self.seen).map(|share| share.ticket);
+        self.seen += usize::from(ticket.is_some());
+        ticket
+    }
+
+    /// All up to this ticket are stored.
+    pub(crate) fn stored(&self, ticket: u64) {
+        self.with(|pool| pool.stored(ticket));
+    }
+
+    /// Stores at once whatever the pool accepts from now on.
+    pub(crate) fn store_all(&mut self, _: &Lab) {
+        self.server.stores.set(true);
+    }
+
+    /// Waits for a block that the pool holds for its provider. What it stands on.
+    pub(crate) async fn block(&mut self) -> [u8; 32] {
+        let mut found = None;
+        until(|| {
+            found = self.with(|pool| pool.unsent_blocks().next().map(|block| block.prev_hash));
+            found.is_some()
+        })
+        .await;
+        found.unwrap()
+    }
+
+    /// Sends everybody elsewhere and waits until they have left, or crashes.
+    pub(crate) async fn end(self, _: &Lab) {
+        if let Some(port) = self.options.reconnect {
+            assert!(self.with(|pool| pool.reconnect_all("", port)));
+            until(|| self.with(|pool| pool.connections().next().is_none())).await;
+        }
+        self.server.crashes.signal(());
+    }
+}
+
+/// What serves.
+struct Server {
+    pool: RefCell<Box<Pool<Heap>>>,
+    /// Accepted, in their order.
+    shares: RefCell<Vec<Share>>,
+    /// Shares are stored as soon as they come.
+    stores: Cell<bool>,
+    changed: Signal<NoopRawMutex, ()>,
+    crashes: Signal<NoopRawMutex, ()>,
+}
+
+impl Server {
+    fn new() -> Self {
+        // Floods are what is wanted here, so difficulty never rises.
+        let vardiff = VardiffConfig { shares_per_minute: 1e12, ..VardiffConfig::default() };
+        let server = ServerConfig { vardiff, ..ServerConfig::default() };
+        let payouts = [Payout { script_pubkey: &[0x51], weight: 1 }];
+        let mut pool = Pool::new(&PoolConfig { server, ..PoolConfig::new(&payouts) }).unwrap();
+        pool.provider_connected();
+        Self {
+            pool: RefCell::new(Box::new(pool)),
+            shares: RefCell::default(),
+            stores: Cell::new(false),
+            changed: Signal::new(),
+            crashes: Signal::new(),
         }
     }
 
     /// Serves at a port for ever. Dropping it is a crash of the pool.
-    pub(crate) async fn serve(self: Rc<Self>, stack: Stack<'static>, port: u16) {
+    async fn serve(&self, stack: Stack<'static>, port: u16) {
         let config = responder(SetupPolicy::new(self.pool.borrow().config().supported_flags().bits()));
         let (mut rx, mut tx) = (std::vec![0; 2048], std::vec![0; 2048]);
         let mut socket = TcpSocket::new(stack, &mut rx, &mut tx);
@@ -166,15 +240,11 @@ impl House {
     }
 
     fn event(&self, event: PoolEvent) {
-        match event {
-            PoolEvent::Share(share) => {
-                self.shares.borrow_mut().push(share);
-                if self.stores.get() {
-                    self.pool.borrow_mut().stored(share.ticket);
-                }
+        if let PoolEvent::Share(share) = event {
+            self.shares.borrow_mut().push(share);
+            if self.stores.get() {
+                self.pool.borrow_mut().stored(share.ticket);
             }
-            PoolEvent::Rejected { .. } => self.rejected.set(self.rejected.get() + 1),
-            _ => {}
         }
     }
 

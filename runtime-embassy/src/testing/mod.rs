@@ -1,7 +1,9 @@
 //! What the tests share: an executor with virtual time, streams in memory, two stacks joined in one process, a pool on one of them.
 
 pub(crate) mod house;
-pub(crate) mod net;
+mod lab;
+pub(crate) mod miner;
+mod net;
 pub(crate) mod pipe;
 mod time;
 
@@ -13,6 +15,8 @@ use adit::mining::target::Target;
 use adit::noise::x25519::{self, Authentication, Authority, Identity};
 use adit::time::{Instant, UnixTime};
 
+// Time is virtual in any case.
+pub(crate) use lab::{CLOSING, or, run, run as run_still};
 pub(crate) use time::{Tasks, block_on, chopped};
 
 /// The wall clock of all tests at their start.

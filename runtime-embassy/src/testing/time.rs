@@ -4,6 +4,7 @@ use std::boxed::Box;
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
@@ -122,14 +123,32 @@ impl<'t> Task<'t> {
 
 /// Futures that run beside each other until one of them is done.
 #[derive(Default)]
-pub(crate) struct Tasks<'t>(Vec<Task<'t>>);
+pub(crate) struct Tasks<'t> {
+    running: Vec<Task<'t>>,
+    spawner: Spawner<'t>,
+}
+
+/// Adds to [`Tasks`] that run already.
+#[derive(Clone, Default)]
+pub(crate) struct Spawner<'t>(Rc<RefCell<Vec<Task<'t>>>>);
+
+impl<'t> Spawner<'t> {
+    /// One more.
+    pub(crate) fn spawn<T>(&self, future: impl Future<Output = T> + 't) {
+        self.0.borrow_mut().push(Task::new(async {
+            future.await;
+        }));
+    }
+}
 
 impl<'t> Tasks<'t> {
     /// One more.
     pub(crate) fn spawn<T>(&mut self, future: impl Future<Output = T> + 't) {
-        self.0.push(Task::new(async {
-            future.await;
-        }));
+        self.spawner.spawn(future);
+    }
+
+    pub(crate) fn spawner(&self) -> Spawner<'t> {
+        self.spawner.clone()
     }
 
     /// Runs all until `main` is done; a task that ends before is forgotten.
@@ -140,7 +159,11 @@ impl<'t> Tasks<'t> {
             if main.poll(cx) {
                 return Poll::Ready(());
             }
-            self.0.retain_mut(|task| !task.poll(cx));
+            self.running.extend(self.spawner.0.take());
+            self.running.retain_mut(|task| !task.poll(cx));
+            if !self.spawner.0.borrow().is_empty() {
+                cx.waker().wake_by_ref();
+            }
             Poll::Pending
         })
         .await;
