@@ -16,6 +16,7 @@ use adit::{
 };
 use adit_native::crypto::Fastest;
 use adit_smol::{
+    broadcast,
     clock::Clock,
     device::{DeviceHandle, DeviceNews, DeviceTask},
     link::LinkSettings,
@@ -70,8 +71,8 @@ async fn tell(handle: &DeviceHandle) {
         loop {
             match news.recv().await {
                 Ok(news) => say(news),
-                Err(async_broadcast::RecvError::Overflowed(missed)) => println!("{missed} news missed"),
-                Err(async_broadcast::RecvError::Closed) => return,
+                Err(broadcast::RecvError::Overflowed(missed)) => println!("{missed} news missed"),
+                Err(broadcast::RecvError::Closed) => return,
             }
         }
     };

@@ -18,7 +18,7 @@
 pub mod clock;
 pub mod entropy;
 
-pub use adit::host::{queue, watch};
+pub use adit::host::{broadcast, queue, watch};
 pub mod shutdown;
 
 pub use adit::host::gate;

@@ -8,7 +8,8 @@ mod testing;
 
 // Where the library has them.
 use adit_smol::{
-    clock, connect, device, gate, link, listen, net, pool, provider, queue, serve, shutdown, stream, upstream, watch,
+    broadcast, clock, connect, device, gate, link, listen, net, pool, provider, queue, serve, shutdown, stream,
+    upstream, watch,
 };
 
 fn main() {

@@ -18,7 +18,7 @@ pub mod entropy;
 pub mod shutdown;
 pub use adit::{
     backoff,
-    host::{queue, watch},
+    host::{broadcast, queue, watch},
     rate,
 };
 

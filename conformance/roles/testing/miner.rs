@@ -12,9 +12,10 @@ use adit::{
 use super::{
     ends::initiator,
     house::House,
-    lab::{Lab, News, Sender, Task, TrySendError, join, watch, yield_now},
+    lab::{Lab, Sender, Task, TrySendError, join, watch, yield_now},
 };
 use crate::{
+    broadcast,
     device::{DeviceHandle, DeviceNews, DeviceTask},
     shutdown::Shutdown,
     upstream::{Server, Upstream, UpstreamConfig, UpstreamState},
@@ -23,7 +24,7 @@ use crate::{
 /// A device that runs.
 pub(crate) struct Miner {
     handle: DeviceHandle,
-    news: News<DeviceNews>,
+    news: broadcast::Receiver<DeviceNews>,
     /// What the news say so far.
     accepted: u64,
     sent_to: Vec<u16>,

@@ -5,6 +5,7 @@
 //! on [`link`](crate::link) and [`role`](crate::role) directly.
 
 pub mod connect;
+pub mod device;
 pub mod entropy;
 pub mod gate;
 pub mod link;
@@ -12,6 +13,9 @@ pub mod queue;
 pub mod shutdown;
 pub mod upstream;
 pub mod watch;
+
+/// News for many, each of whom misses the oldest when it falls behind.
+pub use async_broadcast as broadcast;
 
 use core::fmt::Debug;
 use core::future::Future;

@@ -48,9 +48,6 @@ const MOMENT: Duration = Duration::from_millis(30);
 /// What a provider's owner hears.
 pub(crate) type Events = async_channel::Receiver<ProviderEvent>;
 
-/// Where news come from.
-pub(crate) type News<T> = async_broadcast::Receiver<T>;
-
 /// What a test has.
 #[derive(Clone)]
 pub(crate) struct Lab {

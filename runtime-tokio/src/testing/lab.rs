@@ -42,9 +42,6 @@ pub(crate) use tokio::task::{JoinHandle as Task, yield_now};
 /// What a provider's owner hears.
 pub(crate) type Events = mpsc::Receiver<ProviderEvent>;
 
-/// Where news come from.
-pub(crate) type News<T> = tokio::sync::broadcast::Receiver<T>;
-
 /// What a test has.
 #[derive(Clone)]
 pub(crate) struct Lab {

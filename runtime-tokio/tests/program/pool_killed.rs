@@ -15,6 +15,7 @@ use adit::mining::client::{Solution, Statistics, Work};
 use adit::noise::x25519::{self, Authentication};
 use adit::role::device::DeviceConfig;
 use adit_tokio::backoff::BackoffConfig;
+use adit_tokio::broadcast::{self, RecvError};
 use adit_tokio::clock::Clock;
 use adit_tokio::device::{DeviceHandle, DeviceNews, DeviceTask};
 use adit_tokio::link::LinkSettings;
@@ -22,8 +23,6 @@ use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::{Server, Upstream, UpstreamConfig};
 use adit_tokio::{queue, watch};
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 use tokio::task::JoinHandle;
 
 use crate::house::{House, NEVER};
@@ -83,7 +82,7 @@ async fn acknowledged(mut news: broadcast::Receiver<DeviceNews>) -> u64 {
         match news.recv().await {
             Ok(DeviceNews::Accepted { count, .. }) => sum += count,
             Ok(_) => {}
-            Err(RecvError::Lagged(missed)) => panic!("{missed} news were missed"),
+            Err(RecvError::Overflowed(missed)) => panic!("{missed} news were missed"),
             Err(RecvError::Closed) => return sum,
         }
     }

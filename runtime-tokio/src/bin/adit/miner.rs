@@ -12,13 +12,13 @@ use std::time::{Duration, Instant};
 use adit::mining::lanes::Midstate;
 use adit::role::device::DeviceConfig;
 use adit_native::crypto::Fastest;
+use adit_tokio::broadcast::{self, RecvError};
 use adit_tokio::clock::Clock;
 use adit_tokio::device::{DeviceNews, DeviceTask};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::{Server, Upstream, UpstreamConfig};
-use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 
 use crate::hash::{Engine, Method};
 use crate::links;
@@ -141,7 +141,7 @@ async fn tell(name: String, mut news: broadcast::Receiver<DeviceNews>, events: E
                 tracing::debug!(%name, ?news, "device");
                 continue;
             }
-            Err(RecvError::Lagged(_)) => continue,
+            Err(RecvError::Overflowed(_)) => continue,
             Err(RecvError::Closed) => return,
         };
         events.tell(Event::Warning { message });

@@ -4,26 +4,18 @@
 //! values of a header are searched, and by what, is the hasher's business.
 
 mod run;
-#[cfg(test)]
-#[path = "../../../conformance/roles/device.rs"]
-mod tests;
 
-use std::fmt;
+use core::fmt;
 
-pub use adit::role::news::DeviceNews;
-use adit::{
-    crypto::Provider as Crypto,
-    mining::client::{Solution, Statistics, Work},
-    role::device::{Device, DeviceConfig},
-};
-use tokio::sync::broadcast;
+use futures_lite::future::or;
 
-use crate::{
-    queue,
-    shutdown::Shutdown,
-    upstream::{Upstream, UpstreamState},
-    watch,
-};
+use super::shutdown::Shutdown;
+use super::upstream::{Upstream, UpstreamState};
+use super::{Runtime, broadcast, queue, watch};
+use crate::crypto::Provider as Crypto;
+use crate::mining::client::{Solution, Statistics, Work};
+use crate::role::device::{Device, DeviceConfig};
+pub use crate::role::news::DeviceNews;
 
 /// The hasher's and the owner's side of a device: clones are handles on the same one.
 #[derive(Clone, Debug)]
@@ -33,7 +25,7 @@ pub struct DeviceHandle {
     link: watch::Receiver<UpstreamState>,
     hash_rate: watch::Sender<f32>,
     solutions: queue::Sender<Solution>,
-    news: broadcast::Sender<DeviceNews>,
+    news: broadcast::InactiveReceiver<DeviceNews>,
 }
 
 impl DeviceHandle {
@@ -66,7 +58,7 @@ impl DeviceHandle {
     /// What happens from now on, for logs and views. A subscriber that falls behind misses the oldest news and hears how many.
     #[must_use]
     pub fn subscribe(&self) -> broadcast::Receiver<DeviceNews> {
-        self.news.subscribe()
+        self.news.activate_cloned()
     }
 
     /// The hash rate as it is, in hashes a second, which the server is told.
@@ -76,9 +68,9 @@ impl DeviceHandle {
 }
 
 /// A device that is ready to run.
-pub struct DeviceTask<T> {
+pub struct DeviceTask<T, R: Runtime> {
     device: Device<T>,
-    upstream: Upstream,
+    upstream: Upstream<R>,
     /// The change of the device up to which `work` is told.
     changes: u32,
     work: watch::Sender<Option<Work>>,
@@ -90,29 +82,31 @@ pub struct DeviceTask<T> {
     news: broadcast::Sender<DeviceNews>,
 }
 
-impl<T> fmt::Debug for DeviceTask<T> {
+impl<T, R: Runtime> fmt::Debug for DeviceTask<T, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DeviceTask").field("upstream", &self.upstream).finish_non_exhaustive()
     }
 }
 
-impl<T: AsRef<str>> DeviceTask<T> {
+impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
     /// A device and the handles on it. `waiting` is how many solutions wait at most, `news` how many news a subscriber may be behind.
     #[must_use]
-    pub fn new(config: DeviceConfig<T>, upstream: Upstream, waiting: usize, news: usize) -> (Self, DeviceHandle) {
+    pub fn new(config: DeviceConfig<T>, upstream: Upstream<R>, waiting: usize, news: usize) -> (Self, DeviceHandle) {
         let device = Device::new(config);
         let (work, work_seen) = watch::channel(None);
         let (statistics, statistics_seen) = watch::channel(*device.statistics());
         let (set_hash_rate, hash_rate) = watch::channel(device.config().nominal_hash_rate);
         let (sender, solutions) = queue::channel(waiting);
-        let news = broadcast::Sender::new(news.max(1));
+        let (mut news, listener) = broadcast::broadcast(news.max(1));
+        // Who falls behind misses the oldest.
+        news.set_overflow(true);
         let handle = DeviceHandle {
             work: work_seen,
             statistics: statistics_seen,
             link: upstream.watch(),
             hash_rate: set_hash_rate,
             solutions: sender,
-            news: news.clone(),
+            news: listener.deactivate(),
         };
         let changes = device.changes();
         let task = Self { device, upstream, changes, work, statistics, hash_rate, solutions, waiting: None, news };
@@ -125,11 +119,8 @@ impl<T: AsRef<str>> DeviceTask<T> {
     /// soon as every share has its answer.
     ///
     /// Dropping the future drops the connection, and the device with it.
-    pub async fn run<P: Crypto>(mut self, shutdown: Shutdown) {
-        tokio::select! {
-            () = self.connections::<P>(&shutdown) => {}
-            () = shutdown.over() => {}
-        }
+    pub async fn run<P: Crypto>(mut self, shutdown: Shutdown<R::Clock>) {
+        or(self.connections::<P>(&shutdown), shutdown.over()).await;
         self.work.send_replace(None);
     }
 }

@@ -1,30 +1,39 @@
 //! A device's connections, one after the other.
 
-use std::time::Duration;
+use alloc::string::ToString;
+use core::future::pending;
+use core::time::Duration;
 
-use adit::{
-    connection::{State as Phase, Token},
-    crypto::Provider as Crypto,
-    error::Error,
-    protocol::Mining,
-    role::device::{Endpoint, Leaving, Outcome},
-    time::{Instant, earliest},
-};
-use tokio::{sync::broadcast, time::sleep_until};
+use futures_lite::future::or;
 
 use super::{DeviceNews, DeviceTask};
-use crate::{
-    clock::Clock,
-    link::Turn,
-    shutdown::Shutdown,
-    upstream::{Connected, Ended},
-};
+use crate::connection::{State as Phase, Token};
+use crate::crypto::Provider as Crypto;
+use crate::error::Error;
+use crate::host::link::LinkError;
+use crate::host::shutdown::Shutdown;
+use crate::host::upstream::{Connected, Ended};
+use crate::host::{Clock, Runtime, broadcast, queue, sleep_until, watch};
+use crate::link::Turn;
+use crate::mining::client::Solution;
+use crate::protocol::Mining;
+use crate::role::device::{Endpoint, Leaving, Outcome};
+use crate::time::earliest;
 
 /// How long a device that is sent elsewhere waits for the answers to its shares.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
 
-impl<T: AsRef<str>> DeviceTask<T> {
-    pub(super) async fn connections<P: Crypto>(&mut self, shutdown: &Shutdown) {
+/// What a device's task wakes up to.
+enum Step {
+    Shutdown,
+    HashRate,
+    Due,
+    Turn(Result<Turn, LinkError>),
+    Solution(Solution),
+}
+
+impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
+    pub(super) async fn connections<P: Crypto>(&mut self, shutdown: &Shutdown<R::Clock>) {
         while let Some(mut connected) = self.upstream.connect::<Mining, P>(shutdown).await {
             let ended = match Endpoint::new(&connected.host, connected.port) {
                 Ok(endpoint) => {
@@ -41,8 +50,12 @@ impl<T: AsRef<str>> DeviceTask<T> {
         }
     }
 
-    async fn connection<P: Crypto>(&mut self, connected: &mut Connected<Mining, P>, shutdown: &Shutdown) -> Ended {
-        let clock = *connected.link.clock();
+    async fn connection<P: Crypto>(
+        &mut self,
+        connected: &mut Connected<Mining, P, R>,
+        shutdown: &Shutdown<R::Clock>,
+    ) -> Ended {
+        let clock = connected.link.clock().clone();
         let mut leaving: Option<Leaving<Ended>> = None;
         loop {
             self.publish(leaving.is_some());
@@ -54,18 +67,39 @@ impl<T: AsRef<str>> DeviceTask<T> {
             }
             let until = leaving.as_ref().and_then(Leaving::deadline);
             let deadline = earliest(self.device.poll_timeout(), until);
-            let step = tokio::select! {
-                biased;
-                () = shutdown.started(), if leaving.is_none() => {
+            let link = &mut connected.link;
+            let step = or(
+                async {
+                    when(leaving.is_none(), shutdown.started()).await;
+                    Step::Shutdown
+                },
+                or(
+                    async {
+                        changed(&mut self.hash_rate).await;
+                        Step::HashRate
+                    },
+                    or(
+                        async {
+                            sleep_until(&clock, deadline).await;
+                            Step::Due
+                        },
+                        or(async { Step::Turn(link.next().await) }, async {
+                            Step::Solution(when(self.waiting.is_none(), found(&mut self.solutions)).await)
+                        }),
+                    ),
+                ),
+            );
+            let step = match step.await {
+                Step::Shutdown => {
                     leaving = Some(Leaving::new(Ended::Closed, None));
                     Ok(())
                 }
-                Ok(()) = self.hash_rate.changed() => {
+                Step::HashRate => {
                     let hash_rate = *self.hash_rate.borrow_and_update();
                     self.device.set_nominal_hash_rate(clock.now(), hash_rate);
                     self.send(connected)
                 }
-                () = due(clock, deadline), if deadline.is_some() => {
+                Step::Due => {
                     let outcome = self.device.handle_timeout(clock.now());
                     self.tell(&outcome);
                     match outcome {
@@ -73,7 +107,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
                         _ => self.send(connected),
                     }
                 }
-                turn = connected.link.next() => match turn {
+                Step::Turn(turn) => match turn {
                     Ok(Turn::Event(token)) => match self.take(token, connected) {
                         Ok(Some(elsewhere)) if leaving.is_none() => {
                             let until = Some(clock.now().saturating_add(LAST_ANSWERS));
@@ -87,7 +121,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
                     Ok(Turn::Closed) => Err(leaving.take().map_or(Ended::Closed, Leaving::into_why)),
                     Err(error) => Err(leaving.take().map_or_else(|| error.into(), Leaving::into_why)),
                 },
-                Some(solution) = self.solutions.recv(), if self.waiting.is_none() => {
+                Step::Solution(solution) => {
                     self.waiting = Some(solution);
                     self.send(connected)
                 }
@@ -104,7 +138,11 @@ impl<T: AsRef<str>> DeviceTask<T> {
     }
 
     /// Takes an event. Gives the end that it asks for when that has time, fails with one that has not.
-    fn take<P: Crypto>(&mut self, token: Token, connected: &mut Connected<Mining, P>) -> Result<Option<Ended>, Ended> {
+    fn take<P: Crypto>(
+        &mut self,
+        token: Token,
+        connected: &mut Connected<Mining, P, R>,
+    ) -> Result<Option<Ended>, Ended> {
         let now = connected.link.clock().now();
         let (event, mut out) = connected.link.event(token)?;
         let outcome = self.device.handle(now, &event, &mut out).map_err(|error| Ended::Broken(error.to_string()))?;
@@ -124,7 +162,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
     }
 
     /// Sends what waits: a solution first, then what the device has to say.
-    fn send<P: Crypto>(&mut self, connected: &mut Connected<Mining, P>) -> Result<(), Ended> {
+    fn send<P: Crypto>(&mut self, connected: &mut Connected<Mining, P, R>) -> Result<(), Ended> {
         let link = &mut connected.link;
         let now = link.clock().now();
         let Some(mut out) = link.outbound() else { return Ok(()) };
@@ -151,7 +189,7 @@ impl<T: AsRef<str>> DeviceTask<T> {
         }
         self.changes = changes;
         let now = *self.device.statistics();
-        self.statistics.send_if_modified(|known| std::mem::replace(known, now) != now);
+        self.statistics.send_if_modified(|known| core::mem::replace(known, now) != now);
     }
 
     fn tell(&self, outcome: &Outcome<'_>) {
@@ -163,13 +201,25 @@ impl<T: AsRef<str>> DeviceTask<T> {
 
 fn tell(to: &broadcast::Sender<DeviceNews>, news: DeviceNews) {
     // Nobody may be listening.
-    let _nobody = to.send(news);
+    let _nobody = to.try_broadcast(news);
 }
 
-/// Waits until the deadline; for ever without one.
-async fn due(clock: Clock, deadline: Option<Instant>) {
-    match deadline {
-        Some(at) => sleep_until(clock.to_tokio(at)).await,
-        None => std::future::pending().await,
+/// Waits for a change; for ever when nobody is left to make one.
+async fn changed(value: &mut watch::Receiver<f32>) {
+    if value.changed().await.is_err() {
+        pending::<()>().await;
     }
+}
+
+/// Waits for a solution; for ever when nobody is left to find one.
+async fn found(solutions: &mut queue::Receiver<Solution>) -> Solution {
+    match solutions.recv().await {
+        Some(solution) => solution,
+        None => pending().await,
+    }
+}
+
+/// What `future` gives if it is wanted; else this never ends.
+async fn when<T>(wanted: bool, future: impl Future<Output = T>) -> T {
+    if wanted { future.await } else { pending().await }
 }

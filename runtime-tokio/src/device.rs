@@ -1,0 +1,13 @@
+//! A mining device over TCP: [`adit::host::device`] on this crate's streams.
+
+use adit::host;
+pub use adit::host::device::{DeviceHandle, DeviceNews};
+
+use crate::net::Tokio;
+
+/// A device that is ready to run.
+pub type DeviceTask<T> = host::device::DeviceTask<T, Tokio>;
+
+#[cfg(test)]
+#[path = "../../conformance/roles/device.rs"]
+mod tests;
