@@ -11,7 +11,7 @@ pub(crate) struct Arguments {
     /// What to run.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Which log lines to print, in the syntax of `RUST_LOG` (`info`, `adit_tokio=debug`, ...). They go to standard error.
+    /// Which log lines to print, in the syntax of `RUST_LOG` (`info`, `adit::host=debug`, ...). They go to standard error.
     #[arg(long, global = true, value_name = "FILTER")]
     pub(crate) log: Option<String>,
 }

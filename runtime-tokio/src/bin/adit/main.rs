@@ -37,7 +37,7 @@ fn main() -> ExitCode {
         // The demo tells what happens by itself.
         Command::Demo(_) => "error",
         // So do the roles of their links.
-        _ => "warn,adit=info,adit_tokio::upstream=error",
+        _ => "warn,adit=info,adit::host=warn,adit::host::upstream=error",
     };
     if let Err(problem) = log(arguments.log.as_deref(), default) {
         eprintln!("adit: {problem}");
