@@ -159,6 +159,14 @@ impl<S: Storage> Channel<S> {
         shared.config().easiest_target.min(self.max_target.target())
     }
 
+    /// Judges the rate of shares. Whether the client has something to hear of it then.
+    pub(super) fn retarget(&mut self, now: Instant, shared: &Shared<S>) -> bool {
+        if let Some(target) = self.vardiff.evaluate(now, self.target.expected_hashes(), &shared.config().vardiff) {
+            self.set_target(target, shared);
+        }
+        self.has_target_news()
+    }
+
     /// Whether the client has to hear of a target, or works on a job whose target is far off.
     pub(super) fn has_target_news(&self) -> bool {
         self.target != self.told_target || self.job_is_far_off().is_some()

@@ -408,9 +408,9 @@ mod tests {
             let root = sha256d(&[&sha256d(&[&coinbase]), &[7; 32]]);
             let mut blocks = 0;
             for n in 0..5 {
-                let accepted = bench.submit(&extended(channel, id, n, &[1, 2, 3, 4, 5])).unwrap();
+                let (accepted, share) = bench.submit_and_keep(&extended(channel, id, n, &[1, 2, 3, 4, 5])).unwrap();
                 let Some(block) = accepted.block else { continue };
-                assert_eq!((block.header.merkle_root, block.source), (root, SolutionSource::Custom(id)));
+                assert_eq!((share.header.merkle_root, block), (root, SolutionSource::Custom(id)));
                 blocks += 1;
             }
             assert!(blocks > 0);

@@ -39,7 +39,7 @@ pub use channel::{ChannelView, Statistics};
 pub use custom::{CustomCoinbase, CustomRequest};
 pub use open::{Open, OpenRequest, Opened, Refusal};
 pub use shared::{ServerConfig, Shared};
-pub use shares::{ANSWER_LEN, Accepted, Prepared, Reason, Rejection, Solution, SolutionSource, Submitted};
+pub use shares::{ANSWER_LEN, Accepted, Prepared, Reason, Rejection, SolutionSource, Submitted};
 
 use channel::Channel;
 use custom::CustomJob;
@@ -195,19 +195,9 @@ impl<S: Storage> MiningServer<S> {
         }
         self.check_at = Some(now.saturating_add(shared.config().vardiff.check_every));
         for index in self.slots.indexes() {
-            self.retarget(index, now, shared);
-        }
-    }
-
-    /// Judges a channel's rate of shares; what follows from it is told with the next [`Self::poll_outbound`].
-    fn retarget(&mut self, index: u16, now: Instant, shared: &Shared<S>) {
-        let Some(channel) = self.slots.at_mut(index) else { return };
-        if let Some(target) = channel.vardiff.evaluate(now, channel.target.expected_hashes(), &shared.config().vardiff)
-        {
-            channel.set_target(target, shared);
-        }
-        if channel.has_target_news() {
-            self.mark(index);
+            if self.slots.at_mut(index).is_some_and(|channel| channel.retarget(now, shared)) {
+                self.mark(index);
+            }
         }
     }
 

@@ -167,19 +167,9 @@ pub struct Accepted {
     pub difficulty: f64,
     /// Its hash, in raw SHA-256 order.
     pub hash: [u8; 32],
-    /// Set when the share is a block.
-    pub block: Option<Solution>,
-}
-
-/// Everything that is needed to submit a block (D-TDP-17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Solution {
-    /// What the block was made of.
-    pub source: SolutionSource,
-    /// Its header.
-    pub header: Header,
-    /// The full extranonce in its coinbase.
-    pub extranonce: ExtranoncePrefix,
+    /// Set when the share is a block: what that was made of. Header and extranonce, the rest of what a block is submitted with (D-TDP-17), are
+    /// in the [`Prepared`] share.
+    pub block: Option<SolutionSource>,
 }
 
 /// What a block was made of.
@@ -284,6 +274,7 @@ struct Ground<'a> {
 }
 
 impl<S: Storage> MiningServer<S> {
+    #[inline]
     pub(super) fn answer_share(
         prepared: Result<Prepared, Rejection>,
         out: &mut Out<'_>,
@@ -298,6 +289,7 @@ impl<S: Storage> MiningServer<S> {
     }
 
     /// Checks everything of a standard channel's share but its hash. The caller answers a rejection.
+    #[inline]
     pub fn prepare_standard(
         &mut self,
         now: Instant,
@@ -308,6 +300,7 @@ impl<S: Storage> MiningServer<S> {
     }
 
     /// Checks everything of an extended channel's share but its hash. The caller answers a rejection.
+    #[inline]
     pub fn prepare_extended(
         &mut self,
         now: Instant,
@@ -318,6 +311,11 @@ impl<S: Storage> MiningServer<S> {
     }
 
     /// With a `fold`, the merkle root of a share of its job is left to it.
+    #[allow(
+        clippy::inline_always,
+        reason = "a prepared share is large: called, this would write it only for the caller to copy it"
+    )]
+    #[inline(always)]
     pub(super) fn prepare(
         &mut self,
         now: Instant,
@@ -328,11 +326,7 @@ impl<S: Storage> MiningServer<S> {
         let (last_job, mask) = (self.last_job, shared.config().version_mask(self.revision));
         let rejection =
             |reason| Rejection { channel_id: share.channel_id, sequence_number: share.sequence_number, reason };
-        let channel = self
-            .slots
-            .index_of(share.channel_id)
-            .and_then(|index| self.slots.at_mut(index))
-            .ok_or(rejection(Reason::InvalidChannel))?;
+        let (_, channel) = self.slots.open_mut(share.channel_id).ok_or(rejection(Reason::InvalidChannel))?;
         match check(channel, &self.custom, last_job, mask, now, shared, share, fold) {
             Ok(prepared) => Ok(prepared),
             Err(reason) => {
@@ -354,10 +348,7 @@ impl<S: Storage> MiningServer<S> {
         let last_job = self.last_job;
         let rejection =
             |reason| Rejection { channel_id: share.channel_id, sequence_number: share.sequence_number, reason };
-        let Some(index) = self.slots.index_of(share.channel_id) else {
-            return Err(rejection(Reason::InvalidChannel));
-        };
-        let Some(channel) = self.slots.at_mut(index) else { return Err(rejection(Reason::InvalidChannel)) };
+        let (index, channel) = self.slots.open_mut(share.channel_id).ok_or(rejection(Reason::InvalidChannel))?;
         let (job, ground) = match find(channel, &self.custom, last_job, share.job_id, shared) {
             Ok(found) => found,
             Err(reason) => {
@@ -367,6 +358,7 @@ impl<S: Storage> MiningServer<S> {
         };
         let target = job.target.target();
         let is_block = ground.network_target.is_met_by(hash);
+        let moving = channel.duplicates.is_moving();
         // D-ALG-6, D-TGT-3.
         let fault = if target.is_met_by(hash) {
             match channel.duplicates.take(hash, job.generation) {
@@ -380,8 +372,10 @@ impl<S: Storage> MiningServer<S> {
         } else {
             Some(Reason::Difficulty)
         };
-        // Whatever came of it: jobs of a prefix that is out of use go, and a full memory asks for a move.
-        channel.release_old(shared);
+        // Whatever came of it: a move may be over now, and jobs of the prefix that is out of use go then.
+        if moving {
+            channel.release_old(shared);
+        }
         if let Some(reason) = fault {
             channel.count_rejection(reason);
             return Err(rejection(reason));
@@ -391,16 +385,14 @@ impl<S: Storage> MiningServer<S> {
         channel.acks.add(share.sequence_number, difficulty, ticket);
         channel.count_acceptance(now, &Counted { difficulty });
         channel.vardiff.record(job.target.expected_hashes());
-        let block = is_block.then(|| Solution {
-            source: match job.source {
-                JobSource::Book(job) => {
-                    SolutionSource::Template { template_id: shared.book().live(job).map_or(0, Job::template_id), job }
-                }
-                JobSource::Custom => SolutionSource::Custom(share.job_id),
-            },
-            header: share.header,
-            extranonce: share.extranonce,
+        let block = is_block.then(|| match job.source {
+            JobSource::Book(job) => {
+                SolutionSource::Template { template_id: shared.book().live(job).map_or(0, Job::template_id), job }
+            }
+            JobSource::Custom => SolutionSource::Custom(share.job_id),
         });
+        // The vardiff's verdict and a due move are told on the same way as the acknowledgement.
+        let news = channel.retarget(now, shared) || channel.duplicates.wants_move();
         let accepted = Accepted {
             channel_id: share.channel_id,
             account: channel.account,
@@ -411,13 +403,9 @@ impl<S: Storage> MiningServer<S> {
             hash: *hash,
             block,
         };
-        // In the queue until it is acknowledged; the vardiff's verdict and a due move are told on the same way.
+        // In the queue until it is acknowledged.
         self.slots.enqueue(index);
-        self.urgent |= ticket <= self.stored;
-        if self.slots.at(index).is_some_and(|channel| channel.duplicates.wants_move()) {
-            self.mark(index);
-        }
-        self.retarget(index, now, shared);
+        self.urgent |= news || ticket <= self.stored;
         Ok(accepted)
     }
 }

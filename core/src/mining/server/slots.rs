@@ -133,6 +133,16 @@ impl<S: Storage> Slots<S> {
         self.places.get_mut(usize::from(at))?.channel.as_mut()
     }
 
+    /// An open channel with its place.
+    pub(super) fn open_mut(&mut self, wanted: u32) -> Option<(u16, &mut Channel<S>)> {
+        let at = index(wanted);
+        let slot = self.places.get_mut(usize::from(at))?;
+        if id(at, slot.used) != wanted {
+            return None;
+        }
+        slot.channel.as_mut().map(|channel| (at, channel))
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel<S>> {
         self.places.iter().filter_map(|slot| slot.channel.as_ref())
     }

@@ -4,7 +4,7 @@ use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
-use super::{Accepted, MiningServer, Opened, Out, Received, Rejection, ServerConfig, Shared};
+use super::{Accepted, MiningServer, Opened, Out, Prepared, Received, Rejection, ServerConfig, Shared};
 use crate::buffer::Output;
 use crate::error::Error;
 use crate::frame::Header as FrameHeader;
@@ -153,6 +153,11 @@ impl Bench {
 
     /// A share, and its check, a millisecond after the last one.
     pub(super) fn submit(&mut self, share: &ToServer<'static>) -> Result<Accepted, Rejection> {
+        self.submit_and_keep(share).map(|(accepted, _)| accepted)
+    }
+
+    /// The same, with what was prepared.
+    pub(super) fn submit_and_keep(&mut self, share: &ToServer<'static>) -> Result<(Accepted, Prepared), Rejection> {
         self.now = self.now.saturating_add(core::time::Duration::from_millis(1));
         match self.receive(share).unwrap() {
             Received::Share(prepared) => {
@@ -160,7 +165,7 @@ impl Bench {
                 if let Err(rejection) = &outcome {
                     Out::plain(&mut self.output, self.revision).send(&rejection.answer()).unwrap();
                 }
-                outcome
+                outcome.map(|accepted| (accepted, prepared))
             }
             Received::Rejected(rejection) => Err(rejection),
             other => panic!("{other:?}"),

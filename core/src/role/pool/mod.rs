@@ -280,9 +280,9 @@ impl<S: Storage> Pool<S> {
                 self.meter.record(now, hashes);
                 self.totals.accepted = self.totals.accepted.saturating_add(1);
                 self.totals.difficulty += accepted.difficulty;
-                let block = accepted.block.map(|solution| {
+                let block = accepted.block.map(|source| {
                     self.totals.blocks = self.totals.blocks.saturating_add(1);
-                    Block { submitted: self.submit(&solution) }
+                    Block { submitted: self.submit(source, &share.prepared) }
                 });
                 PoolEvent::Share(Share {
                     connection: id,

@@ -7,7 +7,7 @@ use crate::config::{COINBASE_HEAP, COINBASE_INLINE, PAYOUTS_HEAP, PAYOUTS_INLINE
 use crate::error::Error;
 use crate::message::template::ToClient;
 use crate::mining::job::{BookError, NewJob, PrevHash};
-use crate::mining::server::{Shared, Solution, SolutionSource};
+use crate::mining::server::{Prepared, Shared, SolutionSource};
 use crate::storage::{List, NoRoom, Storage};
 use crate::template::client::{Found, HeldBlock, ProviderViolation, TemplateEvent, ToProvider};
 use crate::template::coinbase::{
@@ -266,18 +266,18 @@ impl<S: Storage> Pool<S> {
 
     /// Queues a block for the provider (D-TDP-17). False when it can't be sent: a custom job's block is its maker's to submit, or
     /// more blocks wait than are kept.
-    pub(super) fn submit(&mut self, solution: &Solution) -> bool {
-        let SolutionSource::Template { template_id, job } = solution.source else { return false };
+    pub(super) fn submit(&mut self, source: SolutionSource, share: &Prepared) -> bool {
+        let SolutionSource::Template { template_id, job } = source else { return false };
         let Some(job) = self.shared.book().live(job) else { return false };
         self.templates
             .submit(&Found {
                 template_id,
-                prev_hash: solution.header.prev_hash,
-                version: solution.header.version,
-                header_timestamp: solution.header.ntime,
-                header_nonce: solution.header.nonce,
+                prev_hash: share.header.prev_hash,
+                version: share.header.version,
+                header_timestamp: share.header.ntime,
+                header_nonce: share.header.nonce,
                 coinbase_prefix: job.coinbase_prefix(),
-                extranonce: [solution.extranonce.as_slice(), &[]],
+                extranonce: [share.extranonce().as_slice(), &[]],
                 coinbase_suffix: job.coinbase_suffix(),
                 witness: suffix_commits_to_witness(job.coinbase_suffix()),
             })

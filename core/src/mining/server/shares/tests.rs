@@ -171,15 +171,15 @@ fn blocks_are_recognised() {
     let (channel, job) = bench.ready(ChannelKind::Extended);
     let (mut blocks, mut shares) = (0, 0);
     for n in 0..40 {
-        let accepted = bench.submit(&extended(channel, job, n, &[9, 8, 7, 6, 5])).unwrap();
+        let (accepted, share) = bench.submit_and_keep(&extended(channel, job, n, &[9, 8, 7, 6, 5])).unwrap();
         assert_eq!(accepted.block.is_some(), network_target.is_met_by(&accepted.hash));
         shares += 1;
         let Some(block) = accepted.block else { continue };
         blocks += 1;
-        assert!(matches!(block.source, SolutionSource::Template { template_id: 2, .. }));
-        assert_eq!(block.extranonce.as_slice(), [0xab, 0, 0, 9, 8, 7, 6, 5]);
-        assert_eq!(block.header.hash(), accepted.hash);
-        assert_eq!(block.header.prev_hash, [2; 32]);
+        assert!(matches!(block, SolutionSource::Template { template_id: 2, .. }));
+        assert_eq!(share.extranonce().as_slice(), [0xab, 0, 0, 9, 8, 7, 6, 5]);
+        assert_eq!(share.header.hash(), accepted.hash);
+        assert_eq!(share.header.prev_hash, [2; 32]);
     }
     assert!(blocks > 5 && shares > blocks, "{blocks} of {shares}");
 }
