@@ -73,7 +73,7 @@ impl core::error::Error for CryptoError {}
 /// One key of an authenticated cipher.
 ///
 /// Implementors wipe their key when they are dropped. What they hold between calls is the state of an idle connection,
-/// twice, so the default keeps the 32-byte key only and expands it per message. They are `Send`, so that a server can move its
+/// twice, so the default keeps 32-byte keys and no key schedules, but for AES where there is a heap. They are `Send`, so that a server can move its
 /// connections between threads.
 pub trait Aead: Sized + Send + 'static {
     /// The ciphers that [`Aead::new`] takes, in the order that a client offers and a server prefers.
@@ -89,13 +89,14 @@ pub trait Aead: Sized + Send + 'static {
     fn open_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError>;
 }
 
-/// A hash of 32 bytes with its HMAC (RFC 2104). Inputs come in parts, so that nobody joins them in a buffer first.
+/// A hash of 32 bytes with the key derivation over its HMAC (RFC 2104).
 pub trait Hash: 'static {
-    /// The hash of the joined parts.
+    /// The hash of the joined parts, which nobody has to join in a buffer first.
     fn digest(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> [u8; 32];
 
-    /// HMAC under a key of 32 bytes over the joined parts.
-    fn hmac(key: &[u8; 32], parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Secret;
+    /// HKDF (RFC 5869) without info: the first 64 bytes of output, as two secrets. One call and not its five hashes, so that what depends
+    /// on a key alone is worked out once for each key.
+    fn hkdf(salt: &[u8; 32], input: &[u8]) -> (Secret, Secret);
 }
 
 /// The primitives of `Noise_NX_25519_{ChaChaPoly,AESGCM}_BLAKE2s` and of its certificates. No instances: functions only.

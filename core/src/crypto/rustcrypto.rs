@@ -4,12 +4,13 @@ use core::marker::PhantomData;
 
 use aes_gcm::Aes256Gcm;
 use blake2::Blake2s256;
+use blake2::digest::block_api::{CoreProxy, UpdateCore};
 use blake2::digest::{FixedOutput, Update};
 use chacha20poly1305::aead::Tag;
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
-use hmac::{Mac, SimpleHmac};
 use x25519_dalek::StaticSecret;
+use zeroize::Zeroizing;
 
 use super::{Aead, Cipher, CryptoError, Hash, Provider, PublicKey, Secret, Signature, TAG_LEN};
 
@@ -59,48 +60,105 @@ impl Hash for Blake2s {
         hash.finalize_fixed().into()
     }
 
-    fn hmac(key: &[u8; 32], parts: impl IntoIterator<Item: AsRef<[u8]>>) -> Secret {
-        // The key fills half a block, so the whole block is made here and nothing can refuse its length.
-        let mut block = hmac::digest::Key::<SimpleHmac<Blake2s256>>::default();
-        for (to, from) in block.iter_mut().zip(key) {
-            *to = *from;
-        }
-        let mut mac = <SimpleHmac<Blake2s256> as KeyInit>::new(&block);
-        zeroize::Zeroize::zeroize(block.as_mut_slice());
-        for part in parts {
-            Mac::update(&mut mac, part.as_ref());
-        }
-        Secret::from_bytes(mac.finalize_fixed().into())
+    fn hkdf(salt: &[u8; 32], input: &[u8]) -> (Secret, Secret) {
+        let [inner, outer] = padded(salt);
+        let key = Zeroizing::new(Self::digest([inner.as_slice(), input]));
+        let key = Zeroizing::new(Self::digest([outer.as_slice(), key.as_slice()]));
+        // Both outputs are under one key. HMAC of a library would hash its pads for each of them: 2 of 10 blocks of a key derivation, which is
+        // most of what a handshake takes beside its curve operations.
+        let [inner, outer] = padded(&key);
+        let (inner, outer) = (behind(&inner), behind(&outer));
+        let mac = |parts: [&[u8]; 2]| {
+            let (mut inner, mut outer) = (inner.clone(), outer.clone());
+            for part in parts {
+                inner.update(part);
+            }
+            outer.update(&Zeroizing::new(<[u8; 32]>::from(inner.finalize_fixed()))[..]);
+            Secret::from_bytes(outer.finalize_fixed().into())
+        };
+        let first = mac([&[], &[1]]);
+        let second = mac([first.expose(), &[2]]);
+        (first, second)
     }
 }
 
-/// ChaCha20-Poly1305 and AES-256-GCM. Keeps the key alone (33 bytes): an expanded AES schedule for each direction would
-/// be most of an idle connection's state.
-pub struct BothCiphers {
-    key: Secret,
-    cipher: Cipher,
+/// Bytes that BLAKE2s takes at a time.
+const BLOCK: usize = 64;
+
+/// The key of an HMAC (RFC 2104) as its inner and its outer hash begin with it.
+fn padded(key: &[u8; 32]) -> [Zeroizing<[u8; BLOCK]>; 2] {
+    [0x36, 0x5c].map(|pad| {
+        let mut block = Zeroizing::new([pad; BLOCK]);
+        block.iter_mut().zip(key).for_each(|(to, from)| *to ^= from);
+        block
+    })
+}
+
+/// The state behind one block. It must not end there: what comes after the block is not empty.
+fn behind(block: &[u8; BLOCK]) -> Blake2s256 {
+    let mut core = <Blake2s256 as CoreProxy>::Core::default();
+    core.update_blocks(core::slice::from_ref(block.into()));
+    Blake2s256::compose(core, <_>::default())
+}
+
+/// ChaCha20-Poly1305 and AES-256-GCM.
+///
+/// A ChaCha20-Poly1305 key is its 32 bytes. An AES key is expanded once, into 624 bytes of heap, where there is one (feature `alloc`):
+/// done for each message that takes longer than sealing a share. Without a heap it is kept as its 32 bytes as well: expanded, two of them would be
+/// most of a connection's state, whichever cipher that uses.
+pub struct BothCiphers(Key);
+
+enum Key {
+    ChaChaPoly(Secret),
+    AesGcm(AesKey),
+}
+
+#[cfg(feature = "alloc")]
+type AesKey = alloc::boxed::Box<Aes256Gcm>;
+#[cfg(not(feature = "alloc"))]
+type AesKey = Secret;
+
+/// Keeps an AES key.
+fn keep(key: &[u8; 32]) -> AesKey {
+    #[cfg(feature = "alloc")]
+    return alloc::boxed::Box::new(Aes256Gcm::new(key.into()));
+    #[cfg(not(feature = "alloc"))]
+    Secret::from_bytes(*key)
+}
+
+/// Calls `act` with the expanded key.
+fn with_aes<R>(key: &AesKey, act: impl FnOnce(&Aes256Gcm) -> R) -> R {
+    #[cfg(feature = "alloc")]
+    return act(key);
+    #[cfg(not(feature = "alloc"))]
+    act(&Aes256Gcm::new(key.expose().into()))
+}
+
+fn chacha(key: &Secret) -> ChaCha20Poly1305 {
+    ChaCha20Poly1305::new(key.expose().into())
 }
 
 impl Aead for BothCiphers {
     const CIPHERS: &'static [Cipher] = &[Cipher::ChaChaPoly, Cipher::AesGcm];
 
     fn new(cipher: Cipher, key: &[u8; 32]) -> Option<Self> {
-        Some(Self { key: Secret::from_bytes(*key), cipher })
+        Some(Self(match cipher {
+            Cipher::ChaChaPoly => Key::ChaChaPoly(Secret::from_bytes(*key)),
+            Cipher::AesGcm => Key::AesGcm(keep(key)),
+        }))
     }
 
     fn seal_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), CryptoError> {
-        let nonce = self.cipher.nonce(nonce);
-        match self.cipher {
-            Cipher::ChaChaPoly => seal::<ChaCha20Poly1305>(&self.key, nonce, ad, buf, tag),
-            Cipher::AesGcm => seal::<Aes256Gcm>(&self.key, nonce, ad, buf, tag),
+        match &self.0 {
+            Key::ChaChaPoly(key) => seal(&chacha(key), Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag),
+            Key::AesGcm(key) => with_aes(key, |key| seal(key, Cipher::AesGcm.nonce(nonce), ad, buf, tag)),
         }
     }
 
     fn open_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError> {
-        let nonce = self.cipher.nonce(nonce);
-        match self.cipher {
-            Cipher::ChaChaPoly => open::<ChaCha20Poly1305>(&self.key, nonce, ad, buf, tag),
-            Cipher::AesGcm => open::<Aes256Gcm>(&self.key, nonce, ad, buf, tag),
+        match &self.0 {
+            Key::ChaChaPoly(key) => open(&chacha(key), Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag),
+            Key::AesGcm(key) => with_aes(key, |key| open(key, Cipher::AesGcm.nonce(nonce), ad, buf, tag)),
         }
     }
 }
@@ -119,37 +177,32 @@ impl Aead for ChaChaPolyOnly {
     }
 
     fn seal_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), CryptoError> {
-        seal::<ChaCha20Poly1305>(&self.0, Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag)
+        seal(&chacha(&self.0), Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag)
     }
 
     fn open_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError> {
-        open::<ChaCha20Poly1305>(&self.0, Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag)
+        open(&chacha(&self.0), Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag)
     }
 }
 
-fn seal<C>(key: &Secret, nonce: [u8; 12], ad: &[u8], buf: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), CryptoError>
+fn seal<C>(cipher: &C, nonce: [u8; 12], ad: &[u8], buf: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), CryptoError>
 where
-    C: KeyInit + AeadInOut,
-    for<'a> &'a chacha20poly1305::aead::Key<C>: From<&'a [u8; 32]>,
+    C: AeadInOut,
     chacha20poly1305::aead::Nonce<C>: From<[u8; 12]>,
     Tag<C>: Into<[u8; TAG_LEN]>,
 {
-    let sealed =
-        C::new(key.expose().into()).encrypt_inout_detached(&nonce.into(), ad, buf.into()).map_err(|_| CryptoError)?;
+    let sealed = cipher.encrypt_inout_detached(&nonce.into(), ad, buf.into()).map_err(|_| CryptoError)?;
     *tag = sealed.into();
     Ok(())
 }
 
-fn open<C>(key: &Secret, nonce: [u8; 12], ad: &[u8], buf: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError>
+fn open<C>(cipher: &C, nonce: [u8; 12], ad: &[u8], buf: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError>
 where
-    C: KeyInit + AeadInOut,
-    for<'a> &'a chacha20poly1305::aead::Key<C>: From<&'a [u8; 32]>,
+    C: AeadInOut,
     chacha20poly1305::aead::Nonce<C>: From<[u8; 12]>,
     for<'a> &'a Tag<C>: From<&'a [u8; TAG_LEN]>,
 {
-    C::new(key.expose().into())
-        .decrypt_inout_detached(&nonce.into(), ad, buf.into(), tag.into())
-        .map_err(|_| CryptoError)
+    cipher.decrypt_inout_detached(&nonce.into(), ad, buf.into(), tag.into()).map_err(|_| CryptoError)
 }
 
 #[cfg(test)]
@@ -169,15 +222,33 @@ mod tests {
         assert_eq!(Cipher::AesGcm.nonce(counter), [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
-    /// D-SEC-12: plain BLAKE2s and the HMAC construction over it, against Python's hashlib and hmac.
+    /// D-SEC-12: plain BLAKE2s and HKDF over its HMAC, against Python's hashlib and hmac.
     #[test]
     fn blake2s_known_answers() {
         let parts = [b"ab".as_slice(), &[b'c'; 100]];
         let hash = array("2b65a69a838650a22b8cc9b385fd1425e020f03c558053e1a4e4c716b66f97db");
         assert_eq!(Blake2s::digest(parts), hash);
-        let key = core::array::from_fn(|at| at as u8);
-        let mac = array("e3bc0337201148d56bb227e24b630c97dc7c6fd99c8def076d5451faf884fd14");
-        assert_eq!(Blake2s::hmac(&key, parts), Secret::from_bytes(mac));
+        let salt = core::array::from_fn(|at| at as u8);
+        for (input, first, second) in [
+            (
+                parts.concat(),
+                "a0a7874c4b27842ceb68584bab4f49d3d8eb9436a7fd761085030299151229bc",
+                "cc49130b0d52d30de211c4cbbe1b301cd9b54ffc50ee47c8e7a14568298c4dfa",
+            ),
+            (
+                [].into(),
+                "7a38c34bf2b8738d7374ca77c44ecb309a11d2b2528304fa86052c365e722624",
+                "1a17621f346abdc520746a9fb64d8eb03231d674fc15687537b0780fd9c060fd",
+            ),
+            (
+                [7; 32].into(),
+                "a9bd82696b0cd8ebdd9da9cb4ddf3323823f963a5bbf7a639c53aaa5a7c38c43",
+                "4957ba7c09affa9cf1268e5e23787c403371060be3c8fb4fc101fa745baa621c",
+            ),
+        ] {
+            let expected = [first, second].map(|text| Secret::from_bytes(array(text)));
+            assert_eq!(Blake2s::hkdf(&salt, &input), expected.into());
+        }
     }
 
     /// RFC 8032 §7.1, test 1.

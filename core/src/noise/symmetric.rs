@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 use super::cipher_state::{CipherState, CipherStateError};
 use crate::crypto::{Aead, Cipher, Hash, Secret, TAG_LEN};
 
-/// Chaining key, handshake hash and, once a key exchange took place, the handshake's cipher key.
+/// Chaining key (whose derivation, framework §4.3, is HKDF), handshake hash and, once a key exchange took place, the handshake's cipher key.
 pub(crate) struct Symmetric<H, A> {
     chaining_key: Secret,
     hash: [u8; 32],
@@ -15,16 +15,10 @@ pub(crate) struct Symmetric<H, A> {
 }
 
 impl<H: Hash, A: Aead> Symmetric<H, A> {
-    /// Starts from the protocol's name and the prologue (D-SEC-11): names of up to 32 bytes are padded with zeros, longer
-    /// ones hashed. The prologue comes in parts.
-    pub(crate) fn new(name: &[u8], cipher: Cipher, prologue: &[&[u8]]) -> Self {
-        let mut hash = [0; 32];
-        match hash.get_mut(..name.len()) {
-            Some(start) => start.copy_from_slice(name),
-            None => hash = H::digest([name]),
-        }
-        let chaining_key = Secret::from_bytes(hash);
-        let hash = H::digest(core::iter::once(hash.as_slice()).chain(prologue.iter().copied()));
+    /// Starts from what stands for the protocol's name, and the prologue, which comes in parts.
+    pub(crate) fn new(name: [u8; 32], cipher: Cipher, prologue: &[&[u8]]) -> Self {
+        let chaining_key = Secret::from_bytes(name);
+        let hash = H::digest(core::iter::once(name.as_slice()).chain(prologue.iter().copied()));
         Self { chaining_key, hash, key: None, cipher, suite: PhantomData }
     }
 
@@ -35,7 +29,7 @@ impl<H: Hash, A: Aead> Symmetric<H, A> {
 
     /// `MixKey(input)`: a new chaining key and a fresh cipher key. Fails when the provider lacks the cipher.
     pub(crate) fn mix_key(&mut self, input: &Secret) -> Result<(), CipherStateError> {
-        let (chaining_key, key) = hkdf2::<H>(&self.chaining_key, input.expose());
+        let (chaining_key, key) = H::hkdf(self.chaining_key.expose(), input.expose());
         self.chaining_key = chaining_key;
         self.key = Some(CipherState::new(self.cipher, key.expose()).ok_or(CipherStateError::Crypto)?);
         Ok(())
@@ -66,7 +60,7 @@ impl<H: Hash, A: Aead> Symmetric<H, A> {
 
     /// `Split()`: the keys initiator to responder and responder to initiator, and the final hash.
     pub(crate) fn split(self) -> Result<Split<A>, CipherStateError> {
-        let (first, second) = hkdf2::<H>(&self.chaining_key, &[]);
+        let (first, second) = H::hkdf(self.chaining_key.expose(), &[]);
         let state = |key: &Secret| CipherState::new(self.cipher, key.expose()).ok_or(CipherStateError::Crypto);
         Ok(Split {
             initiator_to_responder: state(&first)?,
@@ -89,12 +83,4 @@ pub struct Split<A> {
     pub responder_to_initiator: CipherState<A>,
     /// The handshake hash.
     pub handshake_hash: [u8; 32],
-}
-
-/// HKDF of Noise with two outputs (framework §4.3).
-fn hkdf2<H: Hash>(chaining_key: &Secret, input: &[u8]) -> (Secret, Secret) {
-    let temporary = H::hmac(chaining_key.expose(), [input]);
-    let first = H::hmac(temporary.expose(), [[1].as_slice()]);
-    let second = H::hmac(temporary.expose(), [first.expose().as_slice(), &[2]]);
-    (first, second)
 }

@@ -13,11 +13,15 @@ pub const ACT1_OVERHEAD: usize = 32;
 /// Bytes of act 2 without its payload: e, the sealed s, the payload's tag (D-SEC-10).
 pub const ACT2_OVERHEAD: usize = 32 + 32 + TAG_LEN + TAG_LEN;
 
-/// The protocol's name, 33 or 29 bytes of ASCII (D-SEC-11).
-const fn name(cipher: Cipher) -> &'static [u8] {
+/// What stands for the protocol's name (D-SEC-11): a name of up to 32 bytes is padded with zeros, a longer one hashed, which was done here.
+const fn name(cipher: Cipher) -> [u8; 32] {
     match cipher {
-        Cipher::ChaChaPoly => b"Noise_NX_25519_ChaChaPoly_BLAKE2s",
-        Cipher::AesGcm => b"Noise_NX_25519_AESGCM_BLAKE2s",
+        // BLAKE2s of Noise_NX_25519_ChaChaPoly_BLAKE2s.
+        Cipher::ChaChaPoly => [
+            0x92, 0x27, 0xce, 0x1a, 0x77, 0x03, 0x3d, 0xf3, 0xf2, 0x4c, 0xd1, 0x92, 0xc1, 0x9c, 0x0b, 0xbe, 0xa8, 0xd5,
+            0xd7, 0x0a, 0x36, 0xc4, 0x83, 0x7f, 0xdc, 0x6f, 0xf1, 0x41, 0x8f, 0x04, 0xb4, 0x25,
+        ],
+        Cipher::AesGcm => *b"Noise_NX_25519_AESGCM_BLAKE2s\0\0\0",
     }
 }
 
@@ -129,13 +133,16 @@ mod tests {
     /// D-SEC-11: the 33-byte name is hashed, the 29-byte name padded.
     #[test]
     fn names_start_the_hash_as_the_catalogue_says() {
+        use crate::crypto::Hash;
+        let hashed = <RustCrypto as Provider>::Blake2s::digest([b"Noise_NX_25519_ChaChaPoly_BLAKE2s"]);
+        assert_eq!(name(Cipher::ChaChaPoly), hashed);
+        assert_eq!(name(Cipher::AesGcm).strip_prefix(b"Noise_NX_25519_AESGCM_BLAKE2s"), Some([0; 3].as_slice()));
         let start = |cipher, prologue: &[&[u8]]| {
             let state = Draft::<RustCrypto>::new(name(cipher), cipher, prologue);
             hex::encode(state.hash())
         };
         // BLAKE2s(h then an empty prologue), with h from draft.json, worked out by another implementation.
         let initial = |h: &str| {
-            use crate::crypto::Hash;
             let h = hex::decode(h).unwrap();
             hex::encode(<RustCrypto as Provider>::Blake2s::digest([h.as_slice()]))
         };
