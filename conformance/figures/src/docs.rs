@@ -148,12 +148,7 @@ fn missed(outcomes: &[Outcome]) -> String {
             && ratio < aim
         {
             let bound = row.bound().map_or(String::new(), |bound| {
-                let reach = match bound {
-                    // By more than chance: shares of a batch, whose limit does one at a time.
-                    bound if bound * 1.1 < ratio => "one at a time, slower than ours in lanes",
-                    bound if bound < aim => "out of their reach",
-                    _ => "within it",
-                };
+                let reach = if bound < aim { "out of their reach" } else { "within it" };
                 format!("{bound:.1} times the peer: {reach}")
             });
             let _ = writeln!(text, "| {} | {aim} times the peer | {ratio:.1} times | {bound} |", row.name);
@@ -256,15 +251,6 @@ mod tests {
             |limit| Outcome { aim_value: Some(120.0), aim_peer: None, aim_limit: None, limit: Some(limit), ..row() };
         assert!(missed(&[row(100.0)]).contains("| a row | 120 ns | 150 ns | a bare echo 100 ns: within it |"));
         assert!(missed(&[row(130.0)]).contains("| a bare echo 130 ns: out of its reach |"));
-    }
-
-    #[test]
-    fn a_limit_that_is_beaten_bounds_nothing() {
-        let text = missed(&[Outcome { limit: Some(200.0), ..row() }]);
-        assert!(
-            text.contains("| 8.0 times | 6.0 times the peer: one at a time, slower than ours in lanes |"),
-            "{text}"
-        );
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub struct Row {
     pub limit: Option<Side>,
     /// Most operations of one sample.
     pub most: usize,
-    /// What `ours` does in one operation, when the peer and the limit do one: shares of a batch.
+    /// What `ours` and the limit do in one operation, when the peer does one: shares of a batch.
     pub batch: usize,
     /// At most so many times the limit.
     pub aim_limit: Option<f64>,
@@ -136,7 +136,7 @@ pub fn row(row: &mut Row, effort: Effort) -> Outcome {
         sides.push((peer, 1.0));
     }
     if let Some(limit) = &mut row.limit {
-        sides.push((limit, 1.0));
+        sides.push((limit, batch));
     }
     let counts: Vec<usize> = sides.iter_mut().map(|(side, _)| calibrate(side, row.most)).collect();
     let mut best = vec![f64::INFINITY; sides.len()];
