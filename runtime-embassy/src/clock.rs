@@ -7,6 +7,10 @@
 //! What a board without any clock does is chosen by name, see [`WithoutClock`].
 
 use core::cell::Cell;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::{Context, Poll};
+use core::time::Duration;
 
 use adit::time::{Instant, UnixTime};
 use embassy_sync::blocking_mutex::Mutex;
@@ -14,10 +18,11 @@ use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_time::Timer;
 
 /// A deadline is slept for in pieces no longer than this, so that no sum of times overflows.
-const LONGEST_SLEEP_MICROS: u64 = 3_600_000_000;
+const LONGEST_SLEEP: Duration = Duration::from_secs(3_600);
 
 /// The core's monotonic time now; its origin is that of embassy-time, the start of the board.
 #[must_use]
+#[cfg_attr(target_os = "none", inline(never))]
 pub fn now() -> Instant {
     Instant::from_micros(embassy_time::Instant::now().as_micros())
 }
@@ -26,11 +31,24 @@ pub fn now() -> Instant {
 ///
 /// Cancel-safe.
 pub async fn sleep_until(at: Option<Instant>) {
-    let Some(at) = at else { return core::future::pending().await };
-    let micros = at.as_micros().min(now().as_micros().saturating_add(LONGEST_SLEEP_MICROS));
-    // An instant of embassy is in ticks, rounded down: with one tick more `at` has certainly come when this returns.
+    let at = at.map(|at| at.min(now().saturating_add(LONGEST_SLEEP)));
+    poll_fn(|cx| poll_due(at, cx)).await;
+}
+
+/// Ready when `at` has come, else the task is woken to ask again. No future that is kept: whoever waits for other things too asks along with them.
+#[cfg_attr(target_os = "none", inline(never))]
+pub(crate) fn poll_due(at: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+    let Some(at) = at else { return Poll::Pending };
+    let now = now();
+    if at <= now {
+        return Poll::Ready(());
+    }
+    let micros = at.min(now.saturating_add(LONGEST_SLEEP)).as_micros();
+    // An instant of embassy is in ticks, rounded down: with one tick more it has certainly come when the task is woken.
     let ticks = embassy_time::Instant::from_micros(micros).as_ticks().saturating_add(1);
-    Timer::at(embassy_time::Instant::from_ticks(ticks)).await;
+    // A timer asks its driver for a wake when it is polled first, and forgets nothing when it is dropped.
+    let _asked = pin!(Timer::at(embassy_time::Instant::from_ticks(ticks))).poll(cx);
+    Poll::Pending
 }
 
 /// The wall clock of a board, shared by reference: one task sets it, others read it.
@@ -85,8 +103,6 @@ pub enum WithoutClock {
 
 #[cfg(test)]
 mod tests {
-    use core::time::Duration;
-
     use super::*;
     use crate::testing::block_on;
     use embassy_sync::blocking_mutex::raw::NoopRawMutex;

@@ -7,9 +7,9 @@
 mod tests;
 
 use core::fmt;
-use core::future::{Future, pending, poll_fn};
+use core::future::{Future, poll_fn};
 use core::pin::pin;
-use core::task::Poll;
+use core::task::{Context, Poll};
 
 use adit::connection::{Answerable, Connection, Endpoint, Outbound, Token};
 use adit::crypto::Provider;
@@ -20,17 +20,20 @@ use adit::session::Session;
 use adit::time::UnixTime;
 use embedded_io_async::{Error as _, ErrorKind, Read, Write};
 
-use crate::clock::{now, sleep_until};
+use crate::clock::{now, poll_due};
 
 /// Why a link failed.
 pub type LinkError = LinkCause<ErrorKind>;
 
 /// What a wait ended with.
-enum Done {
+pub(crate) enum Done {
     Read(Result<usize, ErrorKind>),
     Written(Result<usize, ErrorKind>),
     Flushed(Result<(), ErrorKind>),
-    Time,
+    /// What the owner asks for before the stream.
+    Before,
+    /// What it asks for after the stream, which had nothing.
+    After,
 }
 
 /// One connection over one stream. `I` and `O` are the storage of its buffers, arrays or slices, of at least
@@ -42,11 +45,11 @@ enum Done {
 ///
 /// Answers are written when nothing whole is left to handle, so a burst of frames is answered with one write.
 pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, I, O, R, W> {
-    machine: Machine<S, Pr, P, I, O, LinkSettings>,
+    pub(crate) machine: Machine<S, Pr, P, I, O, LinkSettings>,
     reader: R,
     writer: W,
     /// For the certificate.
-    wall: UnixTime,
+    pub(crate) wall: UnixTime,
     /// Who is asked first: else a peer that always sends, or one that always takes, would keep the other half waiting.
     read_first: bool,
 }
@@ -104,50 +107,69 @@ where
                 Step::Turn(turn) => return Ok(turn),
                 Step::Io(io) => io,
             };
-            match self.wait(io).await {
-                Done::Read(result) => self.machine.read(result, now())?,
-                Done::Written(Ok(0)) => self.machine.written(Err(ErrorKind::WriteZero))?,
-                Done::Written(result) => self.machine.written(result)?,
-                Done::Flushed(result) => self.machine.flushed(result)?,
-                Done::Time => self.machine.handle_timeout(now())?,
-            }
+            let done = self.wait(io, |_| Poll::Pending, |cx| poll_due(io.wake, cx)).await;
+            self.done(done)?;
         }
     }
 
-    /// Reads, writes or flushes, and watches the time; whatever is first.
-    async fn wait(&mut self, io: Io) -> Done {
+    /// Reads, writes or flushes, and asks the owner before and after, who watches the time; whatever is first. What it ended with goes to
+    /// [`done`](Self::done).
+    pub(crate) async fn wait(
+        &mut self,
+        io: Io,
+        mut before: impl FnMut(&mut Context<'_>) -> Poll<()>,
+        mut after: impl FnMut(&mut Context<'_>) -> Poll<()>,
+    ) -> Done {
         let outgoing = self.machine.outgoing();
         let read_first = self.read_first;
         self.read_first = !read_first;
-        let (space, output) = self.machine.halves();
-        let mut reading = pin!(async {
-            if !io.read {
-                return pending().await;
-            }
-            Done::Read(self.reader.read(space).await.map_err(|error| error.kind()))
+        let Self { machine, reader, writer, .. } = self;
+        let (space, output) = machine.halves();
+        let mut reading = pin!(io.read.then(|| reader.read(space)));
+        let mut writing = pin!(match outgoing {
+            Outgoing::Bytes | Outgoing::Flush => Some(async {
+                if outgoing == Outgoing::Bytes {
+                    Done::Written(writer.write(output).await.map_err(|error| error.kind()))
+                } else {
+                    Done::Flushed(writer.flush().await.map_err(|error| error.kind()))
+                }
+            }),
+            // The end is the owner's.
+            Outgoing::Nothing | Outgoing::End => None,
         });
-        let mut writing = pin!(async {
-            match outgoing {
-                Outgoing::Bytes => Done::Written(self.writer.write(output).await.map_err(|error| error.kind())),
-                Outgoing::Flush => Done::Flushed(self.writer.flush().await.map_err(|error| error.kind())),
-                // The end is the owner's.
-                Outgoing::Nothing | Outgoing::End => pending().await,
-            }
-        });
-        let mut time = pin!(sleep_until(io.wake));
         poll_fn(|cx| {
-            if read_first && let Poll::Ready(done) = reading.as_mut().poll(cx) {
-                return Poll::Ready(done);
+            if before(cx).is_ready() {
+                return Poll::Ready(Done::Before);
             }
-            if let Poll::Ready(done) = writing.as_mut().poll(cx) {
-                return Poll::Ready(done);
+            // Both in turn, the one that is first this time and the other one.
+            for read in [read_first, !read_first] {
+                if read {
+                    if let Some(reading) = reading.as_mut().as_pin_mut()
+                        && let Poll::Ready(result) = reading.poll(cx)
+                    {
+                        return Poll::Ready(Done::Read(result.map_err(|error| error.kind())));
+                    }
+                } else if let Some(writing) = writing.as_mut().as_pin_mut()
+                    && let Poll::Ready(done) = writing.poll(cx)
+                {
+                    return Poll::Ready(done);
+                }
             }
-            if !read_first && let Poll::Ready(done) = reading.as_mut().poll(cx) {
-                return Poll::Ready(done);
-            }
-            time.as_mut().poll(cx).map(|()| Done::Time)
+            after(cx).map(|()| Done::After)
         })
         .await
+    }
+
+    /// Tells the link what a wait ended with; with [`Done::After`] that its time may have come.
+    pub(crate) fn done(&mut self, done: Done) -> Result<(), LinkError> {
+        match done {
+            Done::Read(result) => self.machine.read(result, now()),
+            Done::Written(Ok(0)) => self.machine.written(Err(ErrorKind::WriteZero)),
+            Done::Written(result) => self.machine.written(result),
+            Done::Flushed(result) => self.machine.flushed(result),
+            Done::Before => Ok(()),
+            Done::After => Ok(self.machine.handle_timeout(now())?),
+        }
     }
 }
 

@@ -1,17 +1,19 @@
 //! Streams over embassy-net: TCP, with name look-up.
 
+use core::future::{Future, poll_fn};
 use core::net::IpAddr;
+use core::pin::pin;
+use core::task::Poll;
 use core::time::Duration;
 
 use adit::address::Host;
 use adit::time::Instant;
-use embassy_futures::select::{Either, select};
 use embassy_net::dns::DnsQueryType;
-use embassy_net::tcp::{State, TcpReader, TcpSocket, TcpWriter};
+use embassy_net::tcp::{TcpReader, TcpSocket, TcpWriter};
 use embassy_net::{IpAddress, IpEndpoint, Stack};
 use embedded_io_async::Error as _;
 
-use crate::clock::{now, sleep_until};
+use crate::clock::{now, poll_due};
 use crate::connect::{Connect, ConnectError};
 
 /// A TCP socket of a stack, used for one connection after the other.
@@ -34,16 +36,13 @@ impl<'a> Tcp<'a> {
 }
 
 /// `future`, unless the time is up before.
-async fn within<T>(until: Instant, future: impl Future<Output = T>) -> Option<T> {
-    let expired = async {
-        while now() < until {
-            sleep_until(Some(until)).await;
-        }
-    };
-    match select(future, expired).await {
-        Either::First(value) => Some(value),
-        Either::Second(()) => None,
-    }
+async fn within<F: Future>(until: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending => poll_due(Some(until), cx).map(|()| None),
+    })
+    .await
 }
 
 /// The addresses of a host: what it is itself, or what the name server says, IPv4 first.
@@ -101,17 +100,21 @@ impl Connect for Tcp<'_> {
         limit: Duration,
     ) -> Result<(TcpReader<'_>, TcpWriter<'_>), ConnectError> {
         let until = now().saturating_add(limit);
-        within(until, self.stack.wait_config_up()).await.ok_or(ConnectError::NetworkDown)?;
-        let addresses = within(until, addresses(self.stack, host)).await.ok_or(ConnectError::TimedOut)??;
+        let mut late = ConnectError::NetworkDown;
+        let addresses = async {
+            self.stack.wait_config_up().await;
+            late = ConnectError::TimedOut;
+            addresses(self.stack, host).await
+        };
+        let addresses = within(until, addresses).await.unwrap_or(Err(late))?;
         let mut error = ConnectError::NoAddress;
-        let mut left = addresses.len();
-        for address in addresses {
-            let part = until.saturating_since(now()) / u32::try_from(left.max(1)).unwrap_or(1);
-            left = left.saturating_sub(1);
+        for (index, address) in addresses.iter().enumerate() {
             // Whatever an earlier connection left behind.
             self.socket.abort();
-            let part = now().saturating_add(part);
-            match within(part, self.socket.connect(IpEndpoint::new(address, port))).await {
+            let (at, left) = (now().as_micros(), addresses.len().saturating_sub(index));
+            let part = until.as_micros().saturating_sub(at).checked_div(left as u64).unwrap_or(0);
+            let part = Instant::from_micros(at.saturating_add(part));
+            match within(part, self.socket.connect(IpEndpoint::new(*address, port))).await {
                 Some(Ok(())) => return Ok(self.socket.split()),
                 Some(Err(refused)) => error = ConnectError::Refused(refused.kind()),
                 None => error = ConnectError::TimedOut,
@@ -122,14 +125,19 @@ impl Connect for Tcp<'_> {
     }
 
     async fn close(&mut self, limit: Duration) {
-        let until = now().saturating_add(limit);
-        if self.socket.state() != State::Closed {
-            self.socket.close();
-            // Without this the peer sees a reset instead of our last bytes.
-            let _unless_late = within(until, self.socket.flush()).await;
-        }
+        let ending = async {
+            // Without waiting the peer sees a reset instead of our last bytes; and the reset, if there is one, has to leave before the
+            // next connection takes the socket.
+            for abort in [false, true] {
+                if abort {
+                    self.socket.abort();
+                } else {
+                    self.socket.close();
+                }
+                let _reset = self.socket.flush().await;
+            }
+        };
+        let _unless_late = within(now().saturating_add(limit), ending).await;
         self.socket.abort();
-        // The reset, if there is one, has to leave before the next connection takes the socket.
-        let _unless_late = within(until, self.socket.flush()).await;
     }
 }

@@ -1,7 +1,6 @@
 //! A client's side of keeping a connection: which server is next, under which authority, and when. No I/O.
 
 use core::fmt;
-use core::net::IpAddr;
 use core::time::Duration;
 
 use adit::address::{AuthorityKey, Host, Url, UrlError};
@@ -120,14 +119,14 @@ impl<'a> Upstream<'a> {
         Self { config, backoff: Backoff::new(config.backoff), choice: Choice::default(), wait: None }
     }
 
-    /// Where to, and as what. `None` without servers.
-    pub(crate) fn next(&self) -> Option<(Result<Endpoint, HostTooLong>, InitiatorConfig)> {
-        let server = self.config.servers.get(self.choice.index(self.config.servers.len())?)?;
-        let endpoint = match self.choice.elsewhere() {
-            Some(endpoint) => Ok(endpoint.clone()),
-            None => endpoint(server),
-        };
-        Some((endpoint, server.connection))
+    /// The server whose turn it is. `None` without servers.
+    pub(crate) fn server(&self) -> Option<&'a Server<'a>> {
+        self.config.servers.get(self.choice.index(self.config.servers.len())?)
+    }
+
+    /// Where to connect: to this server, or where it has sent us.
+    pub(crate) fn endpoint(&self, server: &Server<'_>) -> Result<Endpoint, HostTooLong> {
+        self.choice.elsewhere().map_or_else(|| endpoint(server), |elsewhere| Ok(elsewhere.clone()))
     }
 
     /// The setup has succeeded: from now on the connection counts as up.
@@ -165,9 +164,13 @@ fn endpoint(server: &Server<'_>) -> Result<Endpoint, HostTooLong> {
 }
 
 /// A host as messages carry it.
+#[cfg_attr(target_os = "none", inline(never))]
 pub(crate) fn host(text: &str) -> Host<'_> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    bare.parse::<IpAddr>().map_or(Host::Name(text), Host::Address)
+    match bare.parse() {
+        Ok(address) => Host::Address(address),
+        Err(_) => Host::Name(text),
+    }
 }
 
 #[cfg(test)]
@@ -210,7 +213,7 @@ mod tests {
         let servers = ["stratum2+tcp://a:1", "stratum2+tcp://b:2"];
         let servers = servers.map(|url| Server::parse_without_authentication(url).unwrap());
         let mut upstream = Upstream::new(UpstreamConfig::new(&servers));
-        let next = |upstream: &Upstream<'_>| upstream.next().unwrap().0.unwrap().port();
+        let next = |upstream: &Upstream<'_>| upstream.endpoint(upstream.server().unwrap()).unwrap().port();
         let at = Instant::from_secs;
         assert_eq!(next(&upstream), 1);
         upstream.ended(at(0), false, 0);
@@ -226,6 +229,6 @@ mod tests {
         assert_eq!(next(&upstream), 1, "after a connection the best one again");
         assert!(upstream.wait.unwrap() > at(5));
         let none = Upstream::new(UpstreamConfig::new(&[]));
-        assert!(none.next().is_none());
+        assert!(none.server().is_none());
     }
 }

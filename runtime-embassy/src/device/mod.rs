@@ -12,7 +12,6 @@ use core::fmt;
 
 use adit::config::{DEVICE_INPUT, DEVICE_OUTPUT};
 use adit::crypto::{ChaChaPolyOnly, Provider, RustCrypto};
-use adit::mining::client::Solution;
 use adit::role::device::{Device, DeviceConfig};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 
@@ -23,7 +22,8 @@ use crate::connect::Connect;
 use crate::entropy::Entropy;
 use crate::hashing::{Desk, FOUND};
 use crate::link::LinkSettings;
-use crate::upstream::{Upstream, UpstreamConfig};
+use crate::upstream::UpstreamConfig;
+use run::Miner;
 
 /// How a device connects, and with whom.
 #[derive(Clone, Copy, Debug)]
@@ -54,16 +54,11 @@ pub struct Board<'d, C, E, M: RawMutex, const N: usize = FOUND> {
 /// `C` is the board's network, `E` its entropy, `M` the mutex of clock and desk, `N` the desk's places, `P` the cryptography; the default links one
 /// cipher only.
 pub struct DeviceTask<'d, C, E, M: RawMutex, const N: usize = FOUND, P: Provider = RustCrypto<ChaChaPolyOnly>> {
-    device: Device<&'d str>,
-    settings: Settings<'d>,
-    upstream: Upstream<'d>,
-    board: Board<'d, C, E, M, N>,
+    miner: Miner<'d, M, N>,
+    network: C,
+    entropy: E,
     input: [u8; DEVICE_INPUT],
     output: [u8; DEVICE_OUTPUT],
-    /// A share that found no room in the output yet.
-    waiting: Option<Solution>,
-    /// [`Device::changes`] when the desk was set last.
-    changes: u32,
     provider: core::marker::PhantomData<fn() -> P>,
 }
 
@@ -77,15 +72,13 @@ where
     /// A device that has not been started.
     #[must_use]
     pub fn new(device: DeviceConfig<&'d str>, settings: Settings<'d>, board: Board<'d, C, E, M, N>) -> Self {
+        let Board { network, entropy, wall, desk } = board;
         Self {
-            device: Device::new(device),
-            settings,
-            upstream: Upstream::new(settings.upstream),
-            board,
+            miner: Miner::new(device, settings, wall, desk),
+            network,
+            entropy,
             input: [0; DEVICE_INPUT],
             output: [0; DEVICE_OUTPUT],
-            waiting: None,
-            changes: 0,
             provider: core::marker::PhantomData,
         }
     }
@@ -93,12 +86,12 @@ where
     /// The device, to look at its counts.
     #[must_use]
     pub const fn device(&self) -> &Device<&'d str> {
-        &self.device
+        &self.miner.device
     }
 }
 
 impl<C, E, M: RawMutex, P: Provider, const N: usize> fmt::Debug for DeviceTask<'_, C, E, M, N, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeviceTask").field("device", &self.device).finish_non_exhaustive()
+        f.debug_struct("DeviceTask").field("device", &self.miner.device).finish_non_exhaustive()
     }
 }

@@ -1,30 +1,32 @@
 //! A device's connections, one after the other.
 
-use core::future::{Future, pending};
+use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
+use core::task::{Context, Poll};
 use core::time::Duration;
 
 use adit::buffer::{Input, Output};
 use adit::connection::{Connection, Event, InitiatorConfig, Security, State, Token};
 use adit::crypto::Provider;
 use adit::error::Error;
+use adit::link::{Io, Step};
 use adit::mining::client::{NotSent, Solution};
 use adit::noise::PeerIdentity;
 use adit::protocol::{Initiator, Mining};
-use adit::role::device::{Device, Endpoint, Outcome};
+use adit::role::device::{Device, DeviceConfig, Leaving, Outcome};
 use adit::session::Session;
 use adit::time::{Instant, UnixTime, earliest};
-use embassy_futures::select::{Either, Either5, select, select5};
+use embassy_futures::select::{Either, select};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_io_async::{Read, Write};
 
-use super::{DeviceTask, Ended, News, Period};
-use crate::clock::{WithoutClock, now, sleep_until};
+use super::{DeviceTask, Ended, News, Period, Settings};
+use crate::clock::{WallClock, WithoutClock, now, poll_due};
 use crate::connect::Connect;
 use crate::entropy::Entropy;
 use crate::hashing::Desk;
-use crate::link::{Link, Turn};
-use crate::upstream::{self, Upstream};
+use crate::link::{Done, Link, LinkError, LinkSettings, Turn};
+use crate::upstream::{self, Server, Upstream};
 
 /// How long a device that is sent elsewhere, or stops, waits for the answers to its shares.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -37,7 +39,7 @@ where
     P: Provider,
 {
     /// Keeps the device connected: connects, mines, waits and connects again. Returns when `stop` is ready, after the shares that were found have been
-    /// sent and answered, or five seconds; hand in [`pending`] to run for ever.
+    /// sent and answered, or five seconds; hand in [`pending`](core::future::pending) to run for ever.
     ///
     /// The future may be dropped at any await. A connection that is open is cut off then, its unanswered shares count as lost, and the desk still has the
     /// old work; calling `run` anew begins with the wait that is due, or with the next connection. [`Self::reset`] takes the work away.
@@ -45,29 +47,30 @@ where
         let mut stop = pin!(stop);
         self.reset();
         loop {
-            while self.upstream.wait.is_some_and(|until| now() < until) {
-                if let Either::First(()) = select(stop.as_mut(), sleep_until(self.upstream.wait)).await {
-                    return;
+            let until = self.miner.upstream.wait;
+            let stopped = poll_fn(|cx| {
+                if stop.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(true);
                 }
+                if until.is_none() { Poll::Ready(false) } else { poll_due(until, cx).map(|()| false) }
+            });
+            if stopped.await {
+                return;
             }
             let ended = self.connection(stop.as_mut(), &mut news).await;
             self.reset();
             let Some(ended) = ended else { return };
             // Without entropy the wait is the shortest of its range, which is still a wait.
             let mut jitter = [0; 8];
-            let jitter = self.board.entropy.fill(&mut jitter).map_or(0, |()| u64::from_le_bytes(jitter));
-            let wait = self.upstream.ended(now(), ended == Ended::Elsewhere, jitter);
+            let jitter = self.entropy.fill(&mut jitter).map_or(0, |()| u64::from_le_bytes(jitter));
+            let wait = self.miner.upstream.ended(now(), matches!(ended, Ended::Elsewhere), jitter);
             news(News::Ended(&ended, wait));
         }
     }
 
     /// Nothing is connected: takes the work from the desk, and the shares that lie there, which count for nothing any more.
     pub fn reset(&mut self) {
-        self.device.reset();
-        self.board.desk.put(None);
-        self.changes = self.device.changes();
-        self.waiting = None;
-        while self.board.desk.try_found().is_some() {}
+        self.miner.reset();
     }
 
     /// One connection from its beginning to its end; `None` when it ended because the owner wants to stop.
@@ -76,184 +79,265 @@ where
         S: Future<Output = ()>,
         F: FnMut(News<'_>),
     {
-        let (endpoint, config, wall) = match self.prepare() {
+        let (server, wall) = match self.miner.prepare() {
             Ok(prepared) => prepared,
             Err(ended) => return Some(ended),
         };
         let mut entropy = [0; 32];
-        if let Err(error) = self.board.entropy.fill(&mut entropy) {
+        if let Err(error) = self.entropy.fill(&mut entropy) {
             return Some(Ended::NoEntropy(error));
         }
-        news(News::Connecting(&endpoint));
-        let limit = self.settings.upstream.connect_limit;
-        let Self { device, settings, upstream, board, input, output, waiting, changes, .. } = self;
+        let Self { miner, network, input, output, .. } = self;
+        let endpoint = miner.device.endpoint();
+        news(News::Connecting(endpoint));
+        let limit = miner.upstream.config.connect_limit;
         let ended = {
-            let host = upstream::host(endpoint.host());
-            let connecting = board.network.connect(host, endpoint.port(), limit);
+            let connecting = network.connect(upstream::host(endpoint.host()), endpoint.port(), limit);
             let (reader, writer) = match select(stop.as_mut(), connecting).await {
                 Either::First(()) => return None,
                 Either::Second(Ok(stream)) => stream,
                 Either::Second(Err(error)) => return Some(Ended::Connect(error)),
             };
             news(News::Connected);
-            let connection = Connection::<Initiator, Mining, P>::initiator(&config, entropy, now());
-            let session = Session::new(connection, Input::new(&mut input[..]), Output::new(&mut output[..]));
-            let link = Link::new(session, wall.unwrap_or_default(), reader, writer, settings.link);
-            device.connecting(endpoint);
-            let clockless = if wall.is_some() { None } else { Some(settings.without_clock) };
-            let mut running = Running { device, upstream, desk: board.desk, waiting, changes, link, clockless, news };
-            running.run(stop).await
+            let session = session(&server.connection, wall, entropy, input, output);
+            let link = &mut Link::<_, _, P, _, _, _, _>::new(session, wall.unwrap_or_default(), reader, writer, miner.link);
+            let mut running = Running { miner, link, timed: wall.is_some(), leaving: None, news };
+            let mut done = None;
+            loop {
+                let io = match running.go_on(done) {
+                    Ok(io) => io,
+                    Err(ended) => break ended,
+                };
+                let Running { miner, link, leaving, .. } = &mut running;
+                // A stop is heard once.
+                let stopping = leaving.is_some();
+                let stopped = |cx: &mut Context<'_>| if stopping { Poll::Pending } else { stop.as_mut().poll(cx) };
+                done = Some(link.wait(io, stopped, |cx| miner.poll(io.wake, cx)).await);
+            }
         };
         // The stream's halves are gone; what stands in them still leaves.
-        board.network.close(settings.upstream.close_limit).await;
+        network.close(self.miner.upstream.config.close_limit).await;
         ended
     }
+}
 
-    /// Where to connect, as what, and at which time. Without a clock the time is unknown and the configuration takes any period.
-    fn prepare(&self) -> Result<(Endpoint, InitiatorConfig, Option<UnixTime>), Ended> {
-        let (endpoint, mut config) = self.upstream.next().ok_or(Ended::NoServer)?;
-        let endpoint = endpoint.map_err(|_| Ended::NoServer)?;
-        let wall = self.board.wall.now();
-        if let (None, Security::Noise(noise)) = (wall, &mut config.security) {
-            match self.settings.without_clock {
-                WithoutClock::Refuse => return Err(Ended::NoClock),
-                // Any time is in any period, give or take that much; the end is looked at when the handshake is over.
-                WithoutClock::SignatureOnly { .. } => noise.clock_tolerance = u32::MAX,
-            }
+/// All but the connection: the device, its servers and its desk.
+pub(super) struct Miner<'d, M: RawMutex, const N: usize> {
+    pub(super) device: Device<&'d str>,
+    upstream: Upstream<'d>,
+    without_clock: WithoutClock,
+    link: LinkSettings,
+    wall: &'d WallClock<M>,
+    desk: &'d Desk<M, N>,
+    /// A share that found no room in the output yet.
+    waiting: Option<Solution>,
+    /// [`Device::changes`] when the desk was set last.
+    changes: u32,
+}
+
+impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
+    pub(super) fn new(
+        device: DeviceConfig<&'d str>,
+        settings: Settings<'d>,
+        wall: &'d WallClock<M>,
+        desk: &'d Desk<M, N>,
+    ) -> Self {
+        Self {
+            device: Device::new(device),
+            upstream: Upstream::new(settings.upstream),
+            without_clock: settings.without_clock,
+            link: settings.link,
+            wall,
+            desk,
+            waiting: None,
+            changes: 0,
         }
-        Ok((endpoint, config, wall))
+    }
+
+    fn reset(&mut self) {
+        self.device.reset();
+        self.desk.put(None);
+        self.changes = self.device.changes();
+        self.waiting = None;
+        while self.desk.try_found().is_some() {}
+    }
+
+    /// Where to connect, and at which time: `None` without a clock, where the settings allow that.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn prepare(&mut self) -> Result<(&'d Server<'d>, Option<UnixTime>), Ended> {
+        let server = self.upstream.server().ok_or(Ended::NoServer)?;
+        self.device.connecting(self.upstream.endpoint(server).map_err(|_| Ended::NoServer)?);
+        let wall = self.wall.now();
+        let refused = wall.is_none() && matches!(self.without_clock, WithoutClock::Refuse);
+        if refused && matches!(server.connection.security, Security::Noise(_)) {
+            return Err(Ended::NoClock);
+        }
+        Ok((server, wall))
+    }
+
+    /// Ready when there is a share to send, another hash rate to tell, or the time has come.
+    fn poll(&mut self, until: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        if self.waiting.is_none()
+            && let Poll::Ready(solution) = self.desk.poll_found(cx)
+        {
+            self.waiting = Some(solution);
+            return Poll::Ready(());
+        }
+        if let Poll::Ready(hash_rate) = self.desk.poll_hash_rate(cx) {
+            self.device.set_nominal_hash_rate(now(), hash_rate);
+            return Poll::Ready(());
+        }
+        poll_due(until, cx)
     }
 }
 
-/// A connection that is about to end: why, and until when answers are waited for.
-struct Leaving {
-    /// `None`: the owner wants to stop.
-    why: Option<Ended>,
-    until: Instant,
-    closing: bool,
-}
-
-impl Leaving {
-    fn new(why: Option<Ended>) -> Self {
-        Self { why, until: now().saturating_add(LAST_ANSWERS), closing: false }
+/// A session with a server. Without a clock any period is good at first.
+#[cfg_attr(target_os = "none", inline(never))]
+fn session<'b, P: Provider>(
+    config: &InitiatorConfig,
+    wall: Option<UnixTime>,
+    entropy: [u8; 32],
+    input: &'b mut [u8],
+    output: &'b mut [u8],
+) -> Session<Initiator, Mining, &'b mut [u8], &'b mut [u8], P> {
+    let mut config = *config;
+    if let (None, Security::Noise(noise)) = (wall, &mut config.security) {
+        // Any time is in any period, give or take that much; the end is looked at when the handshake is over.
+        noise.clock_tolerance = u32::MAX;
     }
+    Session::new(Connection::initiator(&config, entropy, now()), Input::new(input), Output::new(output))
 }
 
 /// One connection.
-struct Running<'r, 'd, M: RawMutex, P: Provider, R, W, F, const N: usize> {
-    device: &'r mut Device<&'d str>,
-    upstream: &'r mut Upstream<'d>,
-    desk: &'r Desk<M, N>,
-    waiting: &'r mut Option<Solution>,
-    changes: &'r mut u32,
-    link: Link<Initiator, Mining, P, &'r mut [u8], &'r mut [u8], R, W>,
-    /// What to do about the certificate when the time was not known.
-    clockless: Option<WithoutClock>,
+struct Running<'r, 'd, M: RawMutex, P: Provider, I, O, R, W, F, const N: usize> {
+    miner: &'r mut Miner<'d, M, N>,
+    link: &'r mut Link<Initiator, Mining, P, I, O, R, W>,
+    /// The time is known, and the certificate's period was checked with it.
+    timed: bool,
+    /// The end is near: whether it is because the server sends us elsewhere. Otherwise the owner wants to stop.
+    leaving: Option<Leaving<bool>>,
     news: &'r mut F,
 }
 
-impl<M, P, R, W, F, const N: usize> Running<'_, '_, M, P, R, W, F, N>
+impl<M, P, I, O, R, W, F, const N: usize> Running<'_, '_, M, P, I, O, R, W, F, N>
 where
     M: RawMutex,
     P: Provider,
+    I: AsRef<[u8]> + AsMut<[u8]>,
+    O: AsRef<[u8]> + AsMut<[u8]>,
     R: Read,
     W: Write,
     F: FnMut(News<'_>),
 {
-    async fn run<S: Future<Output = ()>>(&mut self, mut stop: Pin<&mut S>) -> Option<Ended> {
-        let mut leaving: Option<Leaving> = None;
-        loop {
-            self.publish(leaving.is_some());
-            if let Some(leaving) = &mut leaving
-                && !leaving.closing
-                && self.has_left(leaving.until)
-            {
-                leaving.closing = true;
-                self.link.close();
-            }
-            let until = leaving.as_ref().filter(|leaving| !leaving.closing).map(|leaving| leaving.until);
-            let deadline = earliest(self.device.poll_timeout(), until);
-            let stopping = leaving.is_some();
-            let stopped = async { if stopping { pending().await } else { stop.as_mut().await } };
-            let blocked = self.waiting.is_some();
-            let found = async { if blocked { pending().await } else { self.desk.found().await } };
-            let step = select5(stopped, self.link.next(), sleep_until(deadline), found, self.desk.hash_rate()).await;
-            let done = match step {
-                Either5::First(()) => {
-                    leaving = Some(Leaving::new(None));
-                    Ok(())
+    /// Does what is to be done after a wait, until there is something to wait for again. The error is the end, `None` if the owner wanted it.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn go_on(&mut self, done: Option<Done>) -> Result<Io, Option<Ended>> {
+        self.advance(done).map_err(|ended| match self.leaving.take() {
+            None => Some(ended),
+            Some(leaving) => leaving.into_why().then_some(Ended::Elsewhere),
+        })
+    }
+
+    fn advance(&mut self, done: Option<Done>) -> Result<Io, Ended> {
+        match done {
+            None => {}
+            Some(Done::Before) => self.leave(false),
+            Some(done) => {
+                let asked = matches!(done, Done::After);
+                self.link.done(done)?;
+                if asked {
+                    self.time()?;
                 }
-                Either5::Second(turn) => match turn {
-                    Ok(Turn::Event(token)) => match self.take(token, stopping) {
-                        Err(Ended::Elsewhere) => {
-                            leaving = Some(Leaving::new(Some(Ended::Elsewhere)));
-                            Ok(())
-                        }
-                        done => done,
-                    },
-                    Ok(Turn::Room) => self.send(),
-                    Ok(Turn::Closed) => return leaving.map_or(Some(Ended::Closed), |leaving| leaving.why),
-                    Err(error) => Err(error.into()),
-                },
-                Either5::Third(()) => self.time(),
-                Either5::Fourth(solution) => {
-                    *self.waiting = Some(solution);
-                    self.send()
-                }
-                Either5::Fifth(hash_rate) => {
-                    self.device.set_nominal_hash_rate(now(), hash_rate);
-                    self.send()
-                }
-            };
-            if let Err(ended) = done {
-                return leaving.map_or(Some(ended), |leaving| leaving.why);
             }
         }
+        loop {
+            let at = now();
+            self.publish();
+            if self.is_time_to_close(at) {
+                self.link.close();
+            }
+            match self.link.machine.step(at, self.link.wall).map_err(LinkError::from)? {
+                Step::Io(mut io) => {
+                    let until = self.leaving.as_ref().and_then(Leaving::deadline);
+                    io.wake = earliest(io.wake, earliest(self.miner.device.poll_timeout(), until));
+                    return Ok(io);
+                }
+                Step::Turn(Turn::Event(token)) => self.take(token)?,
+                Step::Turn(Turn::Room) => self.send()?,
+                Step::Turn(Turn::Closed) => return Err(Ended::Closed),
+            }
+        }
+    }
+
+    /// The end is near: no more work.
+    fn leave(&mut self, elsewhere: bool) {
+        self.leaving = Some(Leaving::new(elsewhere, Some(now().saturating_add(LAST_ANSWERS))));
+        self.miner.desk.put(None);
     }
 
     /// Whether everything is sent and answered, or the time for it is up.
-    fn has_left(&mut self, until: Instant) -> bool {
-        if self.waiting.is_none() {
-            // A share that the hasher has laid down by now still goes out.
-            *self.waiting = self.desk.try_found();
-            if self.waiting.is_some() && self.send().is_err() {
-                return true;
-            }
+    fn is_time_to_close(&mut self, at: Instant) -> bool {
+        // Without a deadline it is closing already.
+        if self.leaving.as_ref().is_none_or(|leaving| leaving.deadline().is_none()) {
+            return false;
         }
-        let open = self.link.connection().state() == State::Open;
-        let answered = self.waiting.is_none() && self.device.statistics().unanswered() == 0;
-        !open || answered || until <= now()
+        let mut failed = false;
+        if self.miner.waiting.is_none() {
+            // A share that the hasher has laid down by now still goes out.
+            self.miner.waiting = self.miner.desk.try_found();
+            failed = self.miner.waiting.is_some() && self.send().is_err();
+        }
+        let open = !failed && self.link.connection().state() == State::Open;
+        let owed = self.miner.waiting.is_some() || self.miner.device.statistics().unanswered() != 0;
+        self.leaving.as_mut().is_some_and(|leaving| leaving.is_time_to_close(open, owed, at))
     }
 
     /// Handles an event. One that sends us elsewhere counts unless the device is leaving already.
-    fn take(&mut self, token: Token, leaving: bool) -> Result<(), Ended> {
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn take(&mut self, token: Token) -> Result<(), Ended> {
         let at = now();
-        let (event, mut out) = self.link.event(token)?;
-        if let Event::Secured(peer) = &event {
-            secured(*peer, self.clockless, self.news)?;
+        // By reference all the way: an event is large.
+        let mut answerable = self.link.machine.event(token);
+        let (event, out) = match &mut answerable {
+            Ok(answerable) => answerable,
+            Err(error) => return Err(Ended::Link(LinkError::Connection(*error))),
+        };
+        if let Event::Secured(peer) = event {
+            let period = if self.timed { Period::Checked } else { Period::Unchecked };
+            if let (false, WithoutClock::SignatureOnly { built }) = (self.timed, self.miner.without_clock)
+                && let Some(PeerIdentity::Authenticated { not_valid_after, .. }) = peer
+                && *not_valid_after < built
+            {
+                // Without a clock the certificate's end is looked at now.
+                return Err(Ended::Expired(*not_valid_after));
+            }
+            (self.news)(News::Secured(*peer, period));
         }
-        let outcome = self.device.handle(at, &event, &mut out).map_err(Ended::Send)?;
-        if outcome != Outcome::Done {
-            (self.news)(News::Outcome(&outcome));
+        let outcome = self.miner.device.handle(at, event, out);
+        match &outcome {
+            Ok(Outcome::Done) => {}
+            Ok(outcome) => (self.news)(News::Outcome(outcome)),
+            Err(error) => return Err(Ended::Send(*error)),
         }
         match outcome {
-            Outcome::Ready => self.upstream.opened(at),
-            Outcome::SetupRefused { .. } => return Err(Ended::Refused),
-            Outcome::Fatal(fatal) => return Err(Ended::Device(fatal)),
-            Outcome::Reconnect(endpoint) if !leaving => {
-                self.upstream.sent(endpoint);
-                return Err(Ended::Elsewhere);
+            Ok(Outcome::Ready) => self.miner.upstream.opened(at),
+            Ok(Outcome::SetupRefused { .. }) => return Err(Ended::Refused),
+            Ok(Outcome::Fatal(fatal)) => return Err(Ended::Device(fatal)),
+            Ok(Outcome::Reconnect(endpoint)) if self.leaving.is_none() => {
+                self.miner.upstream.sent(endpoint);
+                self.leave(true);
             }
             _ => {}
         }
-        if self.device.wants_outbound() {
+        if self.miner.device.wants_outbound() {
             self.link.want_room();
         }
         Ok(())
     }
 
+    /// Somebody has asked, or the time has come.
     fn time(&mut self) -> Result<(), Ended> {
-        let outcome = self.device.handle_timeout(now());
+        let outcome = self.miner.device.handle_timeout(now());
         if let Outcome::Fatal(fatal) = outcome {
             (self.news)(News::Outcome(&outcome));
             return Err(Ended::Device(fatal));
@@ -262,72 +346,53 @@ where
     }
 
     /// Sends what waits: a share first, then what the device has to say.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn send(&mut self) -> Result<(), Ended> {
         let at = now();
         if self.link.connection().state() != State::Open {
             return Ok(());
         }
-        if let Some(solution) = self.waiting.take() {
-            let Some(mut out) = self.link.outbound() else {
-                *self.waiting = Some(solution);
-                return Ok(());
-            };
-            (self.news)(News::Submitting(&solution));
-            match self.device.submit(at, &solution, &mut out) {
-                Ok(number) => (self.news)(News::Submitted(number)),
-                Err(NotSent::Send(Error::Full)) => {
-                    *self.waiting = Some(solution);
-                    self.link.want_room();
-                    return Ok(());
+        let Miner { device, waiting, .. } = &mut *self.miner;
+        while waiting.is_some() || device.wants_outbound() {
+            let Some(mut out) = self.link.outbound() else { break };
+            let sent = if let Some(solution) = waiting {
+                (self.news)(News::Submitting(solution));
+                let sent = match device.submit(at, solution, &mut out) {
+                    Ok(number) => {
+                        (self.news)(News::Submitted(number));
+                        Ok(())
+                    }
+                    Err(NotSent::Send(error)) => Err(error),
+                    Err(why) => {
+                        (self.news)(News::NotSent(why));
+                        Ok(())
+                    }
+                };
+                if sent.is_ok() {
+                    *waiting = None;
                 }
-                Err(NotSent::Send(error)) => return Err(Ended::Send(error)),
-                Err(why) => (self.news)(News::NotSent(why)),
+                sent
+            } else {
+                device.poll_outbound(at, &mut out)
+            };
+            match sent {
+                Ok(()) => {}
+                Err(Error::Full) => {
+                    self.link.want_room();
+                    break;
+                }
+                Err(error) => return Err(Ended::Send(error)),
             }
-        }
-        if !self.device.wants_outbound() {
-            return Ok(());
-        }
-        let Some(mut out) = self.link.outbound() else { return Ok(()) };
-        match self.device.poll_outbound(at, &mut out) {
-            Ok(()) => {}
-            Err(Error::Full) => self.link.want_room(),
-            Err(error) => return Err(Ended::Send(error)),
         }
         Ok(())
     }
 
-    /// Lays other work on the desk; no work while the device is leaving.
-    fn publish(&mut self, leaving: bool) {
-        let changes = self.device.changes();
-        if leaving {
-            if self.desk.work().is_some() {
-                self.desk.put(None);
-            }
-        } else if *self.changes != changes {
-            self.desk.put(self.device.work());
+    /// Lays other work on the desk; none while the device is leaving.
+    fn publish(&mut self) {
+        let changes = self.miner.device.changes();
+        if self.leaving.is_none() && self.miner.changes != changes {
+            self.miner.changes = changes;
+            self.miner.desk.put(self.miner.device.work());
         }
-        *self.changes = changes;
     }
-}
-
-/// The handshake is over. Without a clock the certificate's end is looked at now: see [`WithoutClock`].
-fn secured(
-    peer: Option<PeerIdentity>,
-    clockless: Option<WithoutClock>,
-    news: &mut impl FnMut(News<'_>),
-) -> Result<(), Ended> {
-    let period = match clockless {
-        None => Period::Checked,
-        Some(without) => {
-            if let (WithoutClock::SignatureOnly { built }, Some(PeerIdentity::Authenticated { not_valid_after, .. })) =
-                (without, peer)
-                && not_valid_after < built
-            {
-                return Err(Ended::Expired(not_valid_after));
-            }
-            Period::Unchecked
-        }
-    };
-    news(News::Secured(peer, period));
-    Ok(())
 }

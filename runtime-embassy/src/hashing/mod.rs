@@ -22,16 +22,18 @@ mod software;
 #[cfg(test)]
 mod tests;
 
+use core::cell::Cell;
 use core::convert::Infallible;
 use core::fmt;
-use core::future::pending;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::task::{Context, Poll};
 
 use adit::mining::client::{Solution, Work};
-use embassy_futures::select::{Either3, select3};
+use embassy_sync::blocking_mutex::Mutex;
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embassy_sync::channel::Channel;
 use embassy_sync::signal::Signal;
-use embassy_sync::watch::{Receiver, Watch};
 
 pub use software::SoftwareEngine;
 
@@ -98,7 +100,11 @@ pub struct Counts {
 /// `M` says who may be where: `CriticalSectionRawMutex` for tasks of different executors and for statics, `NoopRawMutex` within one executor.
 /// `N` is the number of places for found shares.
 pub struct Desk<M: RawMutex, const N: usize = FOUND> {
-    work: Watch<M, Option<Work>, 1>,
+    work: Mutex<M, Cell<Option<Work>>>,
+    /// Other work was put there.
+    other: Signal<M, ()>,
+    /// An engine serves the desk.
+    taken: Mutex<M, Cell<bool>>,
     found: Channel<M, Solution, N>,
     hash_rate: Signal<M, f32>,
     counts: Signal<M, Counts>,
@@ -120,13 +126,20 @@ impl<M: RawMutex, const N: usize> Desk<M, N> {
     /// An empty desk.
     #[must_use]
     pub const fn new() -> Self {
-        Self { work: Watch::new_with(None), found: Channel::new(), hash_rate: Signal::new(), counts: Signal::new() }
+        Self {
+            work: Mutex::new(Cell::new(None)),
+            other: Signal::new(),
+            taken: Mutex::new(Cell::new(false)),
+            found: Channel::new(),
+            hash_rate: Signal::new(),
+            counts: Signal::new(),
+        }
     }
 
     /// The work that lies there now.
     #[must_use]
     pub fn work(&self) -> Option<Work> {
-        self.work.try_get().flatten()
+        self.work.lock(Cell::get)
     }
 
     /// The hasher does so many hashes a second from now on: the pool is told (D-UPD-2).
@@ -141,12 +154,13 @@ impl<M: RawMutex, const N: usize> Desk<M, N> {
 
     /// Puts other work there, or takes it away. Shares of the work before stay: some of them count, and the device knows which.
     pub(crate) fn put(&self, work: Option<Work>) {
-        self.work.sender().send(work);
+        self.work.lock(|place| place.set(work));
+        self.other.signal(());
     }
 
-    /// A share, when there is one. Cancel-safe.
-    pub(crate) async fn found(&self) -> Solution {
-        self.found.receive().await
+    /// A share, when there is one.
+    pub(crate) fn poll_found(&self, cx: &mut Context<'_>) -> Poll<Solution> {
+        self.found.poll_receive(cx)
     }
 
     /// A share, if there is one.
@@ -154,9 +168,10 @@ impl<M: RawMutex, const N: usize> Desk<M, N> {
         self.found.try_receive().ok()
     }
 
-    /// Another hash rate, when there is one. Cancel-safe.
-    pub(crate) async fn hash_rate(&self) -> f32 {
-        self.hash_rate.wait().await
+    /// Another hash rate, when there is one.
+    pub(crate) fn poll_hash_rate(&self, cx: &mut Context<'_>) -> Poll<f32> {
+        // The signal keeps who waits for it, whatever becomes of the future.
+        pin!(self.hash_rate.wait()).poll(cx)
     }
 }
 
@@ -187,6 +202,21 @@ impl<E> From<E> for ServeError<E> {
     }
 }
 
+/// The place of the one engine at a desk; free again when this is dropped.
+struct Place<'d, M: RawMutex>(&'d Mutex<M, Cell<bool>>);
+
+impl<'d, M: RawMutex> Place<'d, M> {
+    fn take(taken: &'d Mutex<M, Cell<bool>>) -> Result<Self, Taken> {
+        if taken.lock(|taken| taken.replace(true)) { Err(Taken) } else { Ok(Self(taken)) }
+    }
+}
+
+impl<M: RawMutex> Drop for Place<'_, M> {
+    fn drop(&mut self) {
+        self.0.lock(|taken| taken.set(false));
+    }
+}
+
 /// Joins a desk and an engine, for as long as the engine works.
 ///
 /// The future may be dropped at any await: the engine is then left as it is, and when it is called anew it starts with the work that lies on the
@@ -195,61 +225,58 @@ pub async fn serve<M: RawMutex, E: Engine, const N: usize>(
     desk: &Desk<M, N>,
     engine: &mut E,
 ) -> Result<Infallible, ServeError<E::Error>> {
-    let mut incoming = desk.work.receiver().ok_or(ServeError::Taken(Taken))?;
+    let _place = Place::take(&desk.taken).map_err(ServeError::Taken)?;
     let mut counts = Counts::default();
     let mut shown = counts;
     let (mut work, mut former) = (None, None);
     let mut waiting: Option<Solution> = None;
-    let mut begin = true;
+    // It begins with what lies there.
+    desk.other.signal(());
     loop {
-        if let Some(now) = newest(&mut incoming, &mut begin) {
-            former = work.take().or(former).filter(|old: &Work| is_kin(old, now.as_ref()));
-            work = now;
-            match &work {
-                Some(work) => engine.start(work).await?,
-                None => engine.stop().await?,
-            }
-            // Starting took its time; there may be newer work by now.
-            continue;
-        }
         if counts != shown {
             shown = counts;
             desk.counts.signal(counts);
         }
-        let place = async {
-            match &waiting {
-                Some(solution) => desk.found.send(*solution).await,
-                None => pending().await,
-            }
+        let next = {
+            // While a share waits for its place the chips' own queue holds theirs.
+            let mut searching = pin!((waiting.is_none() && work.is_some()).then(|| engine.next()));
+            poll_fn(|cx| {
+                if pin!(desk.other.wait()).poll(cx).is_ready() {
+                    return Poll::Ready(Next::Work);
+                }
+                if let Some(solution) = waiting {
+                    // Nobody else lays shares there: a free place stays free.
+                    return desk.found.poll_ready_to_send(cx).map(|()| Next::Place(desk.found.try_send(solution).is_ok()));
+                }
+                searching.as_mut().as_pin_mut().map_or(Poll::Pending, |searching| searching.poll(cx).map(Next::Found))
+            })
+            .await
         };
-        let found = async {
-            match (&waiting, &work) {
-                (None, Some(_)) => engine.next().await,
-                // While a share waits for its place the chips' own queue holds theirs.
-                _ => pending().await,
+        match next {
+            Next::Work => {
+                let now = desk.work();
+                former = work.take().or(former).filter(|old: &Work| is_kin(old, now.as_ref()));
+                work = now;
+                // It takes its time; there may be newer work afterwards, which is looked for first.
+                match &work {
+                    Some(work) => engine.start(work).await?,
+                    None => engine.stop().await?,
+                }
             }
-        };
-        match select3(changed(&mut incoming), place, found).await {
-            Either3::First(()) => begin = true,
-            Either3::Second(()) => waiting = None,
-            Either3::Third(found) => waiting = check(&found?, work.as_ref(), former.as_ref(), &mut counts),
+            Next::Place(taken) => waiting = waiting.filter(|_| !taken),
+            Next::Found(found) => waiting = check(&found?, work.as_ref(), former.as_ref(), &mut counts),
         }
     }
 }
 
-/// The work to begin with, when that is to be done.
-#[allow(clippy::option_option, reason = "no news, and the news that there is no work, are two things")]
-fn newest<M: RawMutex>(incoming: &mut Receiver<'_, M, Option<Work>, 1>, begin: &mut bool) -> Option<Option<Work>> {
-    let changed = incoming.try_changed();
-    if core::mem::take(begin) {
-        return Some(incoming.try_get().flatten());
-    }
-    changed
-}
-
-/// Waits for other work, and leaves it there to be taken.
-async fn changed<M: RawMutex>(incoming: &mut Receiver<'_, M, Option<Work>, 1>) {
-    incoming.changed_and(|_| true).await;
+/// What an engine's desk waited for.
+enum Next<F> {
+    /// Other work, or none.
+    Work,
+    /// A place for a share; whether the share took it.
+    Place(bool),
+    /// A nonce.
+    Found(F),
 }
 
 /// A share of the old work may still count beside the new one: they extend the same block on the same channel.

@@ -1,6 +1,8 @@
 //! Engines at a desk: software, and the documentation's example against a simulated chip.
 
 use super::*;
+use core::future::pending;
+
 use adit::mining::header::Header;
 use adit::mining::target::Target;
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
@@ -17,6 +19,12 @@ mod example {
 }
 
 type TestDesk = Desk<NoopRawMutex>;
+
+impl TestDesk {
+    async fn found(&self) -> Solution {
+        poll_fn(|cx| self.poll_found(cx)).await
+    }
+}
 
 /// Every sixteenth hash.
 fn easy() -> Target {
@@ -110,7 +118,7 @@ fn wrong_nonces_are_counted_and_not_sent() {
 }
 
 /// Chips on a serial line: they take jobs, roll nonces, and sometimes answer nonsense. A new job ends the old one at once.
-async fn chip(mut from: End, mut to: End, jobs: &core::cell::Cell<u32>) {
+async fn chip(mut from: End, mut to: End, jobs: &Cell<u32>) {
     let mut job = [0; 90];
     let mut header: Option<(u8, Header)> = None;
     loop {
@@ -145,7 +153,7 @@ fn the_documented_driver_mines() {
     for drops in [false, true] {
         block_on(async {
             let (to_chip, from_chip) = (pipe(200, 13), pipe(64, 3));
-            let jobs = core::cell::Cell::new(0);
+            let jobs = Cell::new(0);
             let mut chips = example::Chips::new(from_chip.clone(), to_chip.clone());
             let mut tasks = Tasks::default();
             tasks.spawn(chip(to_chip, from_chip, &jobs));
@@ -179,7 +187,7 @@ fn a_new_prevhash_leaves_nothing_of_the_old_one() {
     block_on(async {
         let desk = TestDesk::new();
         let (to_chip, from_chip) = (pipe(200, 200), pipe(640, 640));
-        let jobs = core::cell::Cell::new(0);
+        let jobs = Cell::new(0);
         let mut chips = example::Chips::new(from_chip.clone(), to_chip.clone());
         let mut tasks = Tasks::default();
         tasks.spawn(chip(to_chip, from_chip, &jobs));

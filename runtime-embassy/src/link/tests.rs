@@ -4,6 +4,7 @@ use super::*;
 
 use adit::buffer::{Input, Output};
 use adit::config::{DEVICE_INPUT, DEVICE_OUTPUT};
+use core::future::pending;
 use core::time::Duration;
 
 use adit::connection::{Ending, Event, Reason, SetupPolicy, State};
@@ -13,6 +14,7 @@ use adit::message::common::SetupConnection;
 use adit::message::mining::{SubmitSharesStandard, ToClient, ToServer, UpdateChannelError};
 use adit::protocol::{Initiator, Mining, Responder};
 
+use crate::clock::sleep_until;
 use crate::testing::pipe::{End, pipe};
 use crate::testing::{Tasks, WALL, block_on, chopped, initiator, responder};
 

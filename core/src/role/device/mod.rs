@@ -98,6 +98,12 @@ impl<T: AsRef<str>> Device<T> {
         self.endpoint = endpoint;
     }
 
+    /// Where the present connection goes, or went.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
     /// The connection is gone: there is no work, and shares without an answer are lost. The counts go on.
     pub fn reset(&mut self) {
         self.client.reset(Terms::default());
