@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// How waits between attempts grow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,14 +49,13 @@ impl Backoff {
 
     /// The connection ended, or the attempt failed, at `now`: how long to wait. `jitter` is any 64 random bits.
     pub fn down(&mut self, now: Instant, jitter: u64) -> Duration {
-        if self.up_since.take().is_some_and(|since| now.saturating_since(since) >= self.config.stable) {
+        if self.up_since.take().is_some_and(|since| since.saturating_add(self.config.stable) <= now) {
             self.failures = 0;
         }
-        let doubled = self.config.first.saturating_mul(2u32.saturating_pow(self.failures.min(31)));
+        // Less than half of 64 bits, so that no sum overflows.
+        let half = doubled(self.config.first, self.failures, self.config.cap) / 2;
         self.failures = self.failures.saturating_add(1);
-        let half = doubled.min(self.config.cap) / 2;
-        let spread = half.as_secs().saturating_mul(1_000_000).saturating_add(half.subsec_micros().into());
-        half + Duration::from_micros(jitter % spread.saturating_add(1))
+        Duration::from_micros(half + jitter % (half + 1))
     }
 
     /// Whether the last attempt succeeded and its connection has not ended.
@@ -70,6 +69,17 @@ impl Backoff {
     pub fn failures(&self) -> u32 {
         self.failures
     }
+}
+
+/// `first` doubled so many times, but no more than `cap`; in microseconds.
+#[cfg_attr(target_os = "none", inline(never))]
+pub(crate) fn doubled(first: Duration, times: u32, cap: Duration) -> u64 {
+    let (mut wait, cap) = (micros(first), micros(cap));
+    // More than 64 times no number can be doubled.
+    for _ in 0..times.min(64) {
+        wait = wait.saturating_add(wait);
+    }
+    wait.min(cap)
 }
 
 #[cfg(test)]
@@ -104,6 +114,18 @@ mod tests {
         backoff.up(Instant::from_secs(200));
         assert_eq!(backoff.down(Instant::from_secs(210), 0), Duration::from_millis(50));
         assert_eq!(backoff.failures(), 1);
+    }
+
+    #[test]
+    fn nothing_overflows() {
+        let config = BackoffConfig { first: Duration::MAX, cap: Duration::MAX, stable: Duration::ZERO };
+        let mut backoff = Backoff { failures: u32::MAX, ..Backoff::new(config) };
+        assert_eq!(
+            backoff.down(Instant::END, u64::MAX),
+            Duration::from_micros(u64::MAX / 2 + u64::MAX % (u64::MAX / 2 + 1))
+        );
+        assert_eq!(doubled(Duration::ZERO, u32::MAX, Duration::MAX), 0);
+        assert_eq!(doubled(Duration::from_micros(3), 2, Duration::from_micros(11)), 11);
     }
 
     proptest! {

@@ -60,8 +60,11 @@ impl Instant {
     #[must_use]
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn saturating_add(self, duration: Duration) -> Self {
-        // In 64 bits: a division of 128 is a kilobyte of firmware.
-        let micros = duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into());
+        self.later(micros(duration))
+    }
+
+    /// This point moved later by so many microseconds; saturates.
+    pub(crate) const fn later(self, micros: u64) -> Self {
         Self(self.0.saturating_add(micros))
     }
 
@@ -71,6 +74,13 @@ impl Instant {
     pub const fn saturating_since(self, earlier: Self) -> Duration {
         Duration::from_micros(self.0.get().saturating_sub(earlier.0.get()))
     }
+}
+
+/// Whole microseconds; saturates.
+#[cfg_attr(target_os = "none", inline(never))]
+pub(crate) fn micros(duration: Duration) -> u64 {
+    // In 64 bits: a division of 128 is a kilobyte of firmware.
+    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
 }
 
 /// Wall-clock time: whole seconds since 1970-01-01 00:00 UTC, as certificates and block headers carry it.

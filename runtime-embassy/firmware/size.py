@@ -10,6 +10,7 @@ How a byte is counted:
 - An instruction belongs to the innermost inlined function that is somebody's: Adit's, the board's, embassy's (network stack included), the
   cryptography's. What the core library or a small library (heapless, bs58) contributes inline is the caller's; as a function of its own
   it is the library's. So a generic function counts to the crate that wrote it, whoever made the instance.
+- Where the compiler merged code of several places it says line 0, and any of their files. Such an instruction is that of the function it is in.
 - A constant belongs to who refers to it: instructions as above, else another constant. With several, to who refers to it most often. It goes from
   where one reference points to where the next one does.
 - The vector table is the board's.
@@ -95,13 +96,21 @@ def owners_of_code(image, path):
         if re.fullmatch(r"0x[0-9a-f]+", line):
             here = frames.setdefault(int(line, 16), [])
         else:
-            here.append((line, next(lines).rsplit(":", 1)[0]))
+            place, number = next(lines).rsplit(":", 1)
+            here.append((line, place, number.split()[0] == "0"))
+    # Of each function the file that most of its lines are in.
+    files, start, starts = collections.defaultdict(collections.Counter), None, {start for start, _ in functions}
+    for at in addresses:
+        start = at if at in starts else start
+        if frames[at] and not frames[at][-1][2]:
+            files[start][frames[at][-1][1]] += 1
     owners, last = {}, None
-    starts = {start for start, _ in functions}
     for at in addresses:
         if at in starts:
-            last = None
-        known = [(function, place, crate_of(place)) for function, place in frames[at] if crate_of(place) != "unknown"]
+            start, last = at, None
+        if frames[at] and frames[at][-1][2] and files[start]:
+            frames[at][-1] = (frames[at][-1][0], files[start].most_common(1)[0][0], True)
+        known = [(function, place, crate_of(place)) for function, place, _ in frames[at] if crate_of(place) != "unknown"]
         found = next((it for it in known if group(it[2]) in OWNED), known[-1] if known else None)
         if found:
             last = (group(found[2]), found[2], found[1], found[0])

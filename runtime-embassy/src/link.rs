@@ -26,6 +26,7 @@ use crate::clock::{now, poll_due};
 pub type LinkError = LinkCause<ErrorKind>;
 
 /// What a wait ended with.
+#[derive(Clone, Copy)]
 pub(crate) enum Done {
     Read(Result<usize, ErrorKind>),
     Written(Result<usize, ErrorKind>),

@@ -2,7 +2,7 @@
 
 use core::future::{Future, poll_fn};
 use core::net::IpAddr;
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
 use core::time::Duration;
 
@@ -36,49 +36,43 @@ impl<'a> Tcp<'a> {
 }
 
 /// `future`, unless the time is up before.
-async fn within<F: Future>(until: Instant, future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match future.as_mut().poll(cx) {
+fn within<F: Future>(until: Instant, mut future: Pin<&mut F>) -> impl Future<Output = Option<F::Output>> {
+    poll_fn(move |cx| match future.as_mut().poll(cx) {
         Poll::Ready(value) => Poll::Ready(Some(value)),
         Poll::Pending => poll_due(Some(until), cx).map(|()| None),
     })
-    .await
 }
 
-/// The addresses of a host: what it is itself, or what the name server says, IPv4 first.
-async fn addresses(stack: Stack<'_>, host: Host<'_>) -> Result<heapless::Vec<IpAddress, 4>, ConnectError> {
-    let mut addresses = heapless::Vec::new();
+/// The addresses of a host: what it is itself, or what the name server says, IPv4 first. If there are none, why.
+async fn look_up(stack: Stack<'_>, host: Host<'_>, addresses: &mut heapless::Vec<IpAddress, 4>) -> ConnectError {
+    let mut error = ConnectError::NoAddress;
     match host {
         Host::Address(IpAddr::V4(address)) => drop(addresses.push(IpAddress::Ipv4(address))),
         #[cfg(feature = "ipv6")]
         Host::Address(IpAddr::V6(address)) => drop(addresses.push(IpAddress::Ipv6(address))),
         #[cfg(not(feature = "ipv6"))]
-        Host::Address(IpAddr::V6(_)) => return Err(ConnectError::NoAddress),
+        Host::Address(IpAddr::V6(_)) => {}
         Host::Name(name) => {
             // A dot at the end makes a name absolute, which every name here is; the stack does not know the form.
             let name = name.strip_suffix('.').unwrap_or(name);
-            let mut failed = false;
             for kind in [
                 DnsQueryType::A,
                 #[cfg(feature = "ipv6")]
                 DnsQueryType::Aaaa,
             ] {
                 match stack.dns_query(name, kind).await {
+                    // Two of each kind: there is room. `extend` would panic without.
                     Ok(found) => {
-                        for address in found.into_iter().take(2) {
-                            // Two of each kind: there is room. `extend` would panic without.
-                            let _room = addresses.push(address);
+                        for address in found.iter().take(2) {
+                            let _room = addresses.push(*address);
                         }
                     }
-                    Err(_) => failed = true,
+                    Err(_) => error = ConnectError::Resolve,
                 }
-            }
-            if addresses.is_empty() && failed {
-                return Err(ConnectError::Resolve);
             }
         }
     }
-    if addresses.is_empty() { Err(ConnectError::NoAddress) } else { Ok(addresses) }
+    error
 }
 
 impl Connect for Tcp<'_> {
@@ -100,21 +94,30 @@ impl Connect for Tcp<'_> {
         limit: Duration,
     ) -> Result<(TcpReader<'_>, TcpWriter<'_>), ConnectError> {
         let until = now().saturating_add(limit);
-        let mut late = ConnectError::NetworkDown;
-        let addresses = async {
-            self.stack.wait_config_up().await;
-            late = ConnectError::TimedOut;
-            addresses(self.stack, host).await
+        let mut error = ConnectError::NetworkDown;
+        let mut addresses = heapless::Vec::new();
+        let in_time = {
+            let looking = pin!(async {
+                self.stack.wait_config_up().await;
+                error = ConnectError::TimedOut;
+                error = look_up(self.stack, host, &mut addresses).await;
+            });
+            within(until, looking).await
         };
-        let addresses = within(until, addresses).await.unwrap_or(Err(late))?;
-        let mut error = ConnectError::NoAddress;
+        if in_time.is_none() {
+            return Err(error);
+        }
         for (index, address) in addresses.iter().enumerate() {
             // Whatever an earlier connection left behind.
             self.socket.abort();
             let (at, left) = (now().as_micros(), addresses.len().saturating_sub(index));
             let part = until.as_micros().saturating_sub(at).checked_div(left as u64).unwrap_or(0);
             let part = Instant::from_micros(at.saturating_add(part));
-            match within(part, self.socket.connect(IpEndpoint::new(*address, port))).await {
+            let connected = {
+                let connecting = pin!(self.socket.connect(IpEndpoint::new(*address, port)));
+                within(part, connecting).await
+            };
+            match connected {
                 Some(Ok(())) => return Ok(self.socket.split()),
                 Some(Err(refused)) => error = ConnectError::Refused(refused.kind()),
                 None => error = ConnectError::TimedOut,
@@ -125,19 +128,17 @@ impl Connect for Tcp<'_> {
     }
 
     async fn close(&mut self, limit: Duration) {
-        let ending = async {
-            // Without waiting the peer sees a reset instead of our last bytes; and the reset, if there is one, has to leave before the
-            // next connection takes the socket.
-            for abort in [false, true] {
-                if abort {
-                    self.socket.abort();
-                } else {
-                    self.socket.close();
-                }
-                let _reset = self.socket.flush().await;
+        let until = now().saturating_add(limit);
+        // Without waiting the peer sees a reset instead of our last bytes; and the reset, if there is one, has to leave before the next
+        // connection takes the socket.
+        for abort in [false, true] {
+            if abort {
+                self.socket.abort();
+            } else {
+                self.socket.close();
             }
-        };
-        let _unless_late = within(now().saturating_add(limit), ending).await;
-        self.socket.abort();
+            let flushing = pin!(self.socket.flush());
+            let _unless_late = within(until, flushing).await;
+        }
     }
 }

@@ -1,7 +1,8 @@
 //! `stratum2+tcp://host[:port][/KEY]` (D-URL-2).
 
 use core::fmt;
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv6Addr};
+use core::str::FromStr;
 
 use super::key::{AuthorityKey, KeyError};
 
@@ -13,6 +14,9 @@ pub const DEFAULT_PORT: u16 = 34254;
 
 /// Characters of the longest host name in DNS.
 const MAX_NAME: usize = 253;
+
+/// Characters between two dots of it.
+const MAX_LABEL: usize = 63;
 
 /// Where a server is, and under which authority. Borrows the host's name from the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -107,12 +111,13 @@ impl<'a> Url<'a> {
             None => None,
             Some(digits) => Some(parse_port(digits).ok_or(fault(UrlFault::Port, port_at))?),
         };
-        let key = match key {
+        let key = match key.map(AuthorityKey::from_str) {
             None => None,
-            Some(key) => Some(key.parse().map_err(|error| {
+            Some(Ok(key)) => Some(key),
+            Some(Err(error)) => {
                 let at = if let KeyError::Character { at } = error { at } else { 0 };
-                fault(UrlFault::Key(error), start + authority.len() + 1 + at)
-            })?),
+                return Err(fault(UrlFault::Key(error), start + authority.len() + 1 + at));
+            }
         };
         Ok(Self { host, port, key })
     }
@@ -145,45 +150,52 @@ fn split_port(authority: &str, start: usize) -> Result<(Host<'_>, Option<&str>, 
     Ok((parse_name(host, start)?, port, start + host.len() + 1))
 }
 
+#[cfg_attr(target_os = "none", inline(never))]
 fn parse_name(host: &str, start: usize) -> Result<Host<'_>, UrlError> {
-    let fault = |fault, at| UrlError { fault, at };
+    let fault = |fault, at| UrlError { fault, at: start + at };
     if host.is_empty() {
-        return Err(fault(UrlFault::HostMissing, start));
+        return Err(fault(UrlFault::HostMissing, 0));
     }
-    let possible = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-    if let Some(at) = host.find(|c| !possible(c)) {
-        return Err(fault(UrlFault::HostCharacter, start + at));
-    }
-    // A dot may end a name (it is then absolute), but no part may be empty.
-    let relative = host.strip_suffix('.').unwrap_or(host);
-    if relative.len() > MAX_NAME {
-        return Err(fault(UrlFault::HostTooLong, start + MAX_NAME));
-    }
-    let mut at = start;
-    for label in relative.split('.') {
-        if label.is_empty() {
-            return Err(fault(UrlFault::HostCharacter, at));
+    // Of the part that is being read: its length, and whether all of it is digits; and that of the part before.
+    let (mut length, mut digits, mut former) = (0, true, false);
+    for (at, byte) in host.bytes().enumerate() {
+        length += 1;
+        match byte {
+            b'0'..=b'9' => {}
+            b'a'..=b'z' | b'A'..=b'Z' | b'-' | b'_' => digits = false,
+            // No part may be empty.
+            b'.' if length > 1 => (length, digits, former) = (0, true, digits),
+            _ => return Err(fault(UrlFault::HostCharacter, at)),
         }
-        if label.len() > 63 {
-            return Err(fault(UrlFault::HostTooLong, at + 63));
+        if length > MAX_LABEL {
+            return Err(fault(UrlFault::HostTooLong, at));
         }
-        at += label.len() + 1;
     }
-    let ends_in_number =
-        relative.rsplit('.').next().is_some_and(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
-    if ends_in_number {
-        let address: Ipv4Addr = host.parse().map_err(|_| fault(UrlFault::Ipv4, start))?;
-        return Ok(Host::Address(address.into()));
+    // A dot may end a name: it is then absolute.
+    let absolute = length == 0;
+    if host.len() - usize::from(absolute) > MAX_NAME {
+        return Err(fault(UrlFault::HostTooLong, MAX_NAME));
     }
-    Ok(Host::Name(host))
+    let ends_in_number = if absolute { former } else { digits };
+    if !ends_in_number {
+        return Ok(Host::Name(host));
+    }
+    match host.parse() {
+        Ok(address) => Ok(Host::Address(IpAddr::V4(address))),
+        Err(_) => Err(fault(UrlFault::Ipv4, 0)),
+    }
 }
 
 /// Digits only: `u16` alone would take a sign.
 fn parse_port(digits: &str) -> Option<u16> {
-    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
+    let mut port = 0;
+    for byte in digits.bytes() {
+        let digit = byte.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        port = port * 10 + u32::from(digit);
+        // What is too large already does not grow on.
+        u16::try_from(port).ok()?;
     }
-    digits.parse().ok().filter(|port| *port != 0)
+    u16::try_from(port).ok().filter(|port| *port != 0)
 }
 
 impl fmt::Display for Host<'_> {
@@ -212,6 +224,7 @@ impl fmt::Display for Url<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use core::net::Ipv4Addr;
     use proptest::prelude::*;
     use std::format;
     use std::string::ToString;

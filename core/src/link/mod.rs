@@ -158,6 +158,7 @@ where
     T: Terms<I, O>,
 {
     /// A link for a session. Where buffers are leased they may be empty; `LinkSettings::session` (feature `alloc`) makes such a session.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn new(session: Session<S, Pr, I, O, P>, terms: T, now: Instant) -> Self {
         let frames = if T::PACED { terms.frames().map(|rate| TokenBucket::new(rate, now)) } else { None };
         Self {

@@ -100,13 +100,16 @@ where
             };
             news(News::Connected);
             let session = session(&server.connection, wall, entropy, input, output);
-            let link = &mut Link::<_, _, P, _, _, _, _>::new(session, wall.unwrap_or_default(), reader, writer, miner.link);
-            let mut running = Running { miner, link, timed: wall.is_some(), leaving: None, news };
+            let link =
+                &mut Link::<_, _, P, _, _, _, _>::new(session, wall.unwrap_or_default(), reader, writer, miner.link);
+            let mut running = Running { miner, link, timed: wall.is_some(), leaving: None, why: None, news };
             let mut done = None;
             loop {
-                let io = match running.go_on(done) {
-                    Ok(io) => io,
-                    Err(ended) => break ended,
+                let Ok(io) = running.go_on(done) else {
+                    break match running.leaving {
+                        None => running.why,
+                        Some(leaving) => leaving.into_why().then_some(Ended::Elsewhere),
+                    };
                 };
                 let Running { miner, link, leaving, .. } = &mut running;
                 // A stop is heard once.
@@ -216,8 +219,13 @@ struct Running<'r, 'd, M: RawMutex, P: Provider, I, O, R, W, F, const N: usize> 
     timed: bool,
     /// The end is near: whether it is because the server sends us elsewhere. Otherwise the owner wants to stop.
     leaving: Option<Leaving<bool>>,
+    /// Why it is over.
+    why: Option<Ended>,
     news: &'r mut F,
 }
+
+/// The connection is over; why is said in [`Running::why`].
+struct Over;
 
 impl<M, P, I, O, R, W, F, const N: usize> Running<'_, '_, M, P, I, O, R, W, F, N>
 where
@@ -229,22 +237,23 @@ where
     W: Write,
     F: FnMut(News<'_>),
 {
-    /// Does what is to be done after a wait, until there is something to wait for again. The error is the end, `None` if the owner wanted it.
-    #[cfg_attr(target_os = "none", inline(never))]
-    fn go_on(&mut self, done: Option<Done>) -> Result<Io, Option<Ended>> {
-        self.advance(done).map_err(|ended| match self.leaving.take() {
-            None => Some(ended),
-            Some(leaving) => leaving.into_why().then_some(Ended::Elsewhere),
-        })
+    /// The connection is over, for this reason.
+    fn over(&mut self, why: Ended) -> Over {
+        self.why = Some(why);
+        Over
     }
 
-    fn advance(&mut self, done: Option<Done>) -> Result<Io, Ended> {
+    /// Does what is to be done after a wait, until there is something to wait for again.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn go_on(&mut self, done: Option<Done>) -> Result<Io, Over> {
         match done {
             None => {}
             Some(Done::Before) => self.leave(false),
             Some(done) => {
                 let asked = matches!(done, Done::After);
-                self.link.done(done)?;
+                if let Err(error) = self.link.done(done) {
+                    return Err(self.over(Ended::Link(error)));
+                }
                 if asked {
                     self.time()?;
                 }
@@ -256,15 +265,16 @@ where
             if self.is_time_to_close(at) {
                 self.link.close();
             }
-            match self.link.machine.step(at, self.link.wall).map_err(LinkError::from)? {
-                Step::Io(mut io) => {
+            match self.link.machine.step(at, self.link.wall) {
+                Ok(Step::Io(mut io)) => {
                     let until = self.leaving.as_ref().and_then(Leaving::deadline);
                     io.wake = earliest(io.wake, earliest(self.miner.device.poll_timeout(), until));
                     return Ok(io);
                 }
-                Step::Turn(Turn::Event(token)) => self.take(token)?,
-                Step::Turn(Turn::Room) => self.send()?,
-                Step::Turn(Turn::Closed) => return Err(Ended::Closed),
+                Ok(Step::Turn(Turn::Event(token))) => self.take(token)?,
+                Ok(Step::Turn(Turn::Room)) => self.send()?,
+                Ok(Step::Turn(Turn::Closed)) => return Err(self.over(Ended::Closed)),
+                Err(fault) => return Err(self.over(Ended::Link(fault.into()))),
             }
         }
     }
@@ -294,13 +304,16 @@ where
 
     /// Handles an event. One that sends us elsewhere counts unless the device is leaving already.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn take(&mut self, token: Token) -> Result<(), Ended> {
+    fn take(&mut self, token: Token) -> Result<(), Over> {
         let at = now();
         // By reference all the way: an event is large.
         let mut answerable = self.link.machine.event(token);
         let (event, out) = match &mut answerable {
             Ok(answerable) => answerable,
-            Err(error) => return Err(Ended::Link(LinkError::Connection(*error))),
+            Err(error) => {
+                self.why = Some(Ended::Link(LinkError::Connection(*error)));
+                return Err(Over);
+            }
         };
         if let Event::Secured(peer) = event {
             let period = if self.timed { Period::Checked } else { Period::Unchecked };
@@ -309,25 +322,26 @@ where
                 && *not_valid_after < built
             {
                 // Without a clock the certificate's end is looked at now.
-                return Err(Ended::Expired(*not_valid_after));
+                self.why = Some(Ended::Expired(*not_valid_after));
+                return Err(Over);
             }
             (self.news)(News::Secured(*peer, period));
         }
         let outcome = self.miner.device.handle(at, event, out);
         match &outcome {
-            Ok(Outcome::Done) => {}
+            Ok(Outcome::Done) | Err(_) => {}
             Ok(outcome) => (self.news)(News::Outcome(outcome)),
-            Err(error) => return Err(Ended::Send(*error)),
         }
         match outcome {
             Ok(Outcome::Ready) => self.miner.upstream.opened(at),
-            Ok(Outcome::SetupRefused { .. }) => return Err(Ended::Refused),
-            Ok(Outcome::Fatal(fatal)) => return Err(Ended::Device(fatal)),
+            Ok(Outcome::SetupRefused { .. }) => return Err(self.over(Ended::Refused)),
+            Ok(Outcome::Fatal(fatal)) => return Err(self.over(Ended::Device(fatal))),
             Ok(Outcome::Reconnect(endpoint)) if self.leaving.is_none() => {
                 self.miner.upstream.sent(endpoint);
                 self.leave(true);
             }
-            _ => {}
+            Err(error) => return Err(self.over(Ended::Send(error))),
+            Ok(_) => {}
         }
         if self.miner.device.wants_outbound() {
             self.link.want_room();
@@ -336,18 +350,18 @@ where
     }
 
     /// Somebody has asked, or the time has come.
-    fn time(&mut self) -> Result<(), Ended> {
+    fn time(&mut self) -> Result<(), Over> {
         let outcome = self.miner.device.handle_timeout(now());
         if let Outcome::Fatal(fatal) = outcome {
             (self.news)(News::Outcome(&outcome));
-            return Err(Ended::Device(fatal));
+            return Err(self.over(Ended::Device(fatal)));
         }
         self.send()
     }
 
     /// Sends what waits: a share first, then what the device has to say.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn send(&mut self) -> Result<(), Ended> {
+    fn send(&mut self) -> Result<(), Over> {
         let at = now();
         if self.link.connection().state() != State::Open {
             return Ok(());
@@ -381,7 +395,7 @@ where
                     self.link.want_room();
                     break;
                 }
-                Err(error) => return Err(Ended::Send(error)),
+                Err(error) => return Err(self.over(Ended::Send(error))),
             }
         }
         Ok(())

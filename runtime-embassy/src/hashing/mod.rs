@@ -246,7 +246,10 @@ pub async fn serve<M: RawMutex, E: Engine, const N: usize>(
                 }
                 if let Some(solution) = waiting {
                     // Nobody else lays shares there: a free place stays free.
-                    return desk.found.poll_ready_to_send(cx).map(|()| Next::Place(desk.found.try_send(solution).is_ok()));
+                    return desk
+                        .found
+                        .poll_ready_to_send(cx)
+                        .map(|()| Next::Place(desk.found.try_send(solution).is_ok()));
                 }
                 searching.as_mut().as_pin_mut().map_or(Poll::Pending, |searching| searching.poll(cx).map(Next::Found))
             })
@@ -255,7 +258,12 @@ pub async fn serve<M: RawMutex, E: Engine, const N: usize>(
         match next {
             Next::Work => {
                 let now = desk.work();
-                former = work.take().or(former).filter(|old: &Work| is_kin(old, now.as_ref()));
+                if work.is_some() {
+                    former = work;
+                }
+                if former.as_ref().is_some_and(|old| !is_kin(old, now.as_ref())) {
+                    former = None;
+                }
                 work = now;
                 // It takes its time; there may be newer work afterwards, which is looked for first.
                 match &work {
@@ -263,7 +271,8 @@ pub async fn serve<M: RawMutex, E: Engine, const N: usize>(
                     None => engine.stop().await?,
                 }
             }
-            Next::Place(taken) => waiting = waiting.filter(|_| !taken),
+            Next::Place(true) => waiting = None,
+            Next::Place(false) => {}
             Next::Found(found) => waiting = check(&found?, work.as_ref(), former.as_ref(), &mut counts),
         }
     }
@@ -286,20 +295,20 @@ fn is_kin(old: &Work, new: Option<&Work>) -> bool {
 
 /// What a nonce is worth.
 fn check(found: &Found, work: Option<&Work>, former: Option<&Work>, counts: &mut Counts) -> Option<Solution> {
-    let newest = work.map_or(0, |work| work.serial);
-    let of = [work, former].into_iter().flatten().find(|work| work.serial == found.serial);
-    let count = match of {
-        None if found.serial < newest || work.is_none() => &mut counts.late,
-        None => &mut counts.wrong,
-        Some(work) if (found.version ^ work.version) & !work.version_mask != 0 => &mut counts.wrong,
-        Some(work) => {
-            let hash = work.header(found.version, found.ntime, found.nonce).hash();
-            if work.target.is_met_by(&hash) {
-                counts.found = counts.found.wrapping_add(1);
-                return Some(work.solution(found.version, found.ntime, found.nonce));
-            }
+    let is_its = |work: &&Work| work.serial == found.serial;
+    let count = if let Some(work) = work.filter(is_its).or_else(|| former.filter(is_its)) {
+        if (found.version ^ work.version) & !work.version_mask != 0 {
+            &mut counts.wrong
+        } else if work.target.is_met_by(&work.header(found.version, found.ntime, found.nonce).hash()) {
+            counts.found = counts.found.wrapping_add(1);
+            return Some(work.solution(found.version, found.ntime, found.nonce));
+        } else {
             &mut counts.missed
         }
+    } else if work.is_none_or(|work| found.serial < work.serial) {
+        &mut counts.late
+    } else {
+        &mut counts.wrong
     };
     *count = count.wrapping_add(1);
     None

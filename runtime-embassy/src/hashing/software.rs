@@ -33,22 +33,8 @@ struct Search {
 impl Search {
     fn new(work: &Work) -> Self {
         // Bits that may change have no settled value: they begin at none.
-        let version = work.version & !work.version_mask;
-        let mut search = Self {
-            work: *work,
-            version,
-            ntime: work.min_ntime,
-            midstate: Midstate::new(&[0; 80]),
-            nonce: 0,
-            exhausted: false,
-        };
-        search.prepare();
-        search
-    }
-
-    fn prepare(&mut self) {
-        self.midstate = Midstate::new(&self.work.header(self.version, self.ntime, 0).to_bytes());
-        (self.nonce, self.exhausted) = (0, false);
+        let (version, ntime) = (work.version & !work.version_mask, work.min_ntime);
+        Self { work: *work, version, ntime, midstate: midstate(work, version, ntime), nonce: 0, exhausted: false }
     }
 
     /// Goes to the next version, or the next second when all versions are used up. False when that second is yet to come (D-SHARE-2).
@@ -63,7 +49,8 @@ impl Search {
             self.ntime = self.ntime.saturating_add(1);
         }
         self.version = (self.work.version & !mask) | rolled;
-        self.prepare();
+        self.midstate = midstate(&self.work, self.version, self.ntime);
+        (self.nonce, self.exhausted) = (0, false);
         true
     }
 
@@ -83,6 +70,12 @@ impl Search {
         }
         None
     }
+}
+
+/// What all nonces of a version and a second have in common.
+#[cfg_attr(target_os = "none", inline(never))]
+fn midstate(work: &Work, version: u32, ntime: u32) -> Midstate {
+    Midstate::new(&work.header(version, ntime, 0).to_bytes())
 }
 
 impl SoftwareEngine {

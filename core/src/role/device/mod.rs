@@ -16,6 +16,7 @@ pub use config::{DeviceConfig, Endpoint, HostTooLong};
 pub use leaving::Leaving;
 pub use outcome::{Fatal, Outcome};
 
+use crate::backoff::doubled;
 use crate::connection::{Event, VERSION, reconnect_target};
 use crate::error::Error;
 use crate::message::common::{SetupConnection, SetupConnectionSuccess};
@@ -72,6 +73,7 @@ pub struct Device<T = &'static str> {
 impl<T: AsRef<str>> Device<T> {
     /// A device without a connection.
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub fn new(mut config: DeviceConfig<T>) -> Self {
         config.nominal_hash_rate = config::hash_rate(config.nominal_hash_rate);
         Self {
@@ -200,7 +202,7 @@ impl<T: AsRef<str>> Device<T> {
             }
             ClientEvent::Closed { reason_code, .. } => {
                 // A channel that lasted was no failure.
-                if matches!(channel, Channel::Open(_, since) if now.saturating_since(since) >= self.config.last_retry) {
+                if matches!(channel, Channel::Open(_, since) if since.saturating_add(self.config.last_retry) <= now) {
                     self.failures = 0;
                 }
                 let retry_at = self.rest(now);
@@ -229,10 +231,8 @@ impl<T: AsRef<str>> Device<T> {
 
     /// The channel is not open: says when it is asked for again. Each time in a row waits twice as long.
     fn rest(&mut self, now: Instant) -> Instant {
-        let times = 1_u32.checked_shl(u32::from(self.failures)).unwrap_or(u32::MAX);
-        let wait = self.config.first_retry.saturating_mul(times).min(self.config.last_retry);
+        let at = now.later(doubled(self.config.first_retry, self.failures.into(), self.config.last_retry));
         self.failures = self.failures.saturating_add(1);
-        let at = now.saturating_add(wait);
         self.stage = Stage::Open(Channel::Resting(at));
         at
     }
