@@ -1,7 +1,17 @@
 //! Links over streams in memory, with a clock that stands still unless everybody waits. One text for all runtimes of computers, which include
 //! it as their tests: what they differ in is their `testing` module.
 
-use std::{future::poll_fn, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::Poll,
+    time::Duration,
+};
 
 use adit::{
     buffer::{BufferPool, Output},
@@ -231,6 +241,41 @@ fn neither_reading_nor_room_starves_the_other() {
             let events = turns.iter().filter(|turn| matches!(turn, Turn::Event(_))).count();
             assert_eq!(events, 1, "{turns:?}");
         }
+    });
+}
+
+/// Frames that are there already need no waiting, and a task runs until it waits: so a link waits now and then all the same.
+#[test]
+fn a_busy_link_lets_others_have_their_turns() {
+    const SHARES: u32 = 1_000;
+    run_in_memory(async |lab| {
+        let (mut client, mut server) = open_pair(&lab, 65_536, true).await;
+        let mut frames = Output::new([0; 64]);
+        for n in 0..SHARES {
+            add_frame(&mut frames, n);
+            write_all(client.stream(), frames.filled()).await.unwrap();
+            frames.consume(frames.len()).unwrap();
+        }
+        let turns = Arc::new(AtomicU32::new(0));
+        let counted = Arc::clone(&turns);
+        lab.go(poll_fn(move |cx| {
+            counted.fetch_add(1, Relaxed);
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }));
+        let busy = lab.spawn(async move {
+            let before = turns.load(Relaxed);
+            for n in 0..SHARES {
+                let Turn::Event(token) = server.next().await.unwrap() else { panic!("a share") };
+                let (Event::Message(ToServer::SubmitSharesStandard(share)), _) = server.event(token).unwrap() else {
+                    panic!("a share")
+                };
+                assert_eq!(share.sequence_number, n);
+            }
+            turns.load(Relaxed) - before
+        });
+        let others = join(busy).await;
+        assert!(others >= SHARES / 100, "{others}");
     });
 }
 

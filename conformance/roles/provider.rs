@@ -187,7 +187,7 @@ fn transactions_are_sent_when_asked_for() {
 /// Questions are bounded: a client that asks and does not read its megabytes is dropped.
 #[test]
 fn a_client_that_asks_and_does_not_read_is_dropped() {
-    run(async |lab| {
+    run_still(async |lab| {
         let mut node = lab.node(0, 1);
         let id = new_tip(&node, 1, Transactions { excess_data: vec![], transactions: vec![vec![0; 8 << 20]] });
         let mut pool = Pool::connect(&lab, node.address, 10).await;

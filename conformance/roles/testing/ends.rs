@@ -18,6 +18,9 @@ use crate::{
     listen::Listener,
 };
 
+/// How long a device that is stopped may wait for answers.
+pub(crate) const GRACE: Duration = Duration::from_secs(60);
+
 /// How much longer than its grace a device may take to close its stream: here that costs no time.
 pub(crate) const CLOSING: Duration = Duration::ZERO;
 

@@ -114,7 +114,9 @@ impl Miner {
 
     /// Waits for the end of a device that was stopped, or stops it. Its counts of all connections.
     pub(crate) async fn end(self) -> Statistics {
-        self.stop(Duration::from_secs(10));
+        if !self.shutdown.is_started() {
+            self.stop(Duration::from_secs(10));
+        }
         join(self.task).await;
         let statistics = self.handle.statistics();
         // Cut off at the end of its grace, a device leaves all as it was.

@@ -14,6 +14,9 @@ use super::net::Net;
 use super::time::{Spawner, Tasks, block_on};
 use crate::clock::{now, sleep_until};
 
+/// How long a device that is stopped waits for answers.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+
 /// How much longer than its grace a device may take to close its stream, which has to be acknowledged.
 pub(crate) const CLOSING: Duration = Duration::from_secs(3);
 

@@ -15,7 +15,7 @@ use embassy_futures::select::{Either, select};
 use embassy_sync::blocking_mutex::raw::NoopRawMutex;
 
 use super::house::House;
-use super::lab::{Lab, Task, until};
+use super::lab::{GRACE, Lab, Task, until};
 use super::{WALL, initiator};
 use crate::clock::{WallClock, WithoutClock};
 use crate::device::{Board, DeviceTask, News, Settings};
@@ -216,9 +216,9 @@ impl Miner {
         self.parts.desk.set_hash_rate(hashes_per_second);
     }
 
-    /// It is to end, and may wait so long for answers: a board's device always waits five seconds.
+    /// It is to end. How long it waits for answers is not for its owner to say.
     pub(crate) fn stop(&self, grace: Duration) {
-        assert!(grace >= Duration::from_secs(5));
+        assert_eq!(grace, GRACE);
         self.parts.stopped.set(true);
     }
 

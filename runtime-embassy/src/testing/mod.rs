@@ -16,7 +16,7 @@ use adit::noise::x25519::{self, Authentication, Authority, Identity};
 use adit::time::{Instant, UnixTime};
 
 // Time is virtual in any case.
-pub(crate) use lab::{CLOSING, or, run, run as run_still};
+pub(crate) use lab::{CLOSING, GRACE, or, run, run as run_still};
 pub(crate) use time::{Tasks, block_on, chopped};
 
 /// The wall clock of all tests at their start.
