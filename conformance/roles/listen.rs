@@ -1,10 +1,8 @@
 //! How connections are let in. One text for all runtimes of computers, which include it as their tests.
 
-use std::{io, time::Duration};
+use std::time::Duration;
 
-use adit::{backoff::Backoff, time::Instant};
-
-use super::{Listener, PAUSES, is_want};
+use super::Listener;
 use crate::{
     gate::GateConfig,
     testing::{nodelay, or, read, run, tcp},
@@ -60,15 +58,4 @@ fn a_taken_port_is_an_error_that_names_it() {
         let error = Listener::bind(first.address(), gate, lab.clock()).unwrap_err();
         assert!(error.to_string().contains(&first.address().to_string()), "{error}");
     });
-}
-
-#[test]
-fn a_shortage_pauses_longer_each_time_and_a_dead_connection_never() {
-    assert!(is_want(&io::Error::from_raw_os_error(24)), "EMFILE");
-    assert!(!is_want(&io::ErrorKind::ConnectionAborted.into()));
-    let mut pauses = Backoff::new(PAUSES);
-    let waits = [(); 9].map(|()| pauses.down(Instant::ORIGIN, 0).as_millis());
-    assert_eq!(waits, [10, 20, 40, 80, 160, 320, 640, 1_000, 1_000]);
-    pauses.up(Instant::ORIGIN);
-    assert_eq!(pauses.down(Instant::ORIGIN, 0).as_millis(), 10, "anew after a success");
 }

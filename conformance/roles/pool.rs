@@ -1,7 +1,7 @@
 //! A provider, a pool and devices over loopback and Noise. One text for all runtimes of computers, which include it as their tests: what they
 //! differ in is their `testing` module.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, time::Duration};
 
 use adit::{
     connection::{Event, State as Phase},
@@ -13,17 +13,15 @@ use adit::{
     storage::Heap,
     wire::U256,
 };
-use adit_native::hash::Method;
 
-use super::{AcceptedShare, PoolNews, PoolServeError, downstream};
+use super::{AcceptedShare, PoolNews, PoolServeError};
 use crate::{
-    gate::GateConfig,
     link::{Link, LinkError, Turn},
     provider::ProviderEvent,
     testing::{
         Lab, Stream, WALL,
         house::{HARD, House, Options},
-        join, or, queue, responder, run, run_on_threads, run_still, setup, tcp, yield_now, zip,
+        join, or, run, run_on_threads, run_still, setup, yield_now, zip,
     },
     upstream::UpstreamState,
 };
@@ -525,28 +523,5 @@ fn a_client_without_a_channel_is_closed_after_a_while() {
         }
         assert!(working.submit());
         working.flush().await;
-    });
-}
-
-/// What one connection costs while it rests, beside the pool's own state of it: the task.
-#[test]
-fn the_task_of_a_connection_is_small() {
-    run(async |lab| {
-        let house = lab.house(Options::default());
-        let (listener, _) = lab.listener(0, GateConfig::default());
-        let mut listener = listener;
-        let (_stream, accepted) = zip(tcp(listener.address()), listener.accept()).await;
-        let port = downstream::Port {
-            shared: Arc::clone(&house.handle.shared),
-            shares: queue::channel::<AcceptedShare>(1).0,
-            links: Arc::new(lab.settings()),
-            shutdown: house.shutdown.clone(),
-            reconnect: None,
-            method: Method::Sha2,
-        };
-        let responder = Arc::clone(&responder(house.handle.setup_policy()).borrow());
-        let size = size_of_val(&downstream::run::<RustCrypto, _>(accepted, responder, Arc::new(port)));
-        println!("task of a connection: {size} bytes");
-        assert!(size <= 2_048, "{size}");
     });
 }

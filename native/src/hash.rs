@@ -28,7 +28,7 @@ use std::fmt;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use adit::mining::lanes::{self, Midstate};
+use adit::mining::lanes::{self, Hasher, Midstate};
 use adit::mining::merkle::merkle_root;
 use adit::wire::U256;
 
@@ -129,6 +129,16 @@ impl Method {
             }
             _ => in_lanes::<32, 16>(task),
         }
+    }
+}
+
+impl Hasher for Method {
+    fn hash_headers(&self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]) {
+        (*self).hash_headers(headers, hashes);
+    }
+
+    fn fold_paths(&self, path: &[U256], ids: &mut [[u8; 32]]) {
+        (*self).fold_paths(path, ids);
     }
 }
 

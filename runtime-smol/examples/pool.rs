@@ -22,13 +22,14 @@ use adit::{
     template::coinbase::Payout,
     time::UnixTime,
 };
-use adit_native::crypto::Fastest;
+use adit_native::{crypto::Fastest, hash::Method};
 use adit_smol::{
     clock::Clock,
     entropy::entropy,
     gate::{Gate, GateConfig},
     link::LinkSettings,
     listen::Listener,
+    net::Spawn,
     pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
     queue,
     shutdown::Shutdown,
@@ -71,6 +72,7 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
         listeners: vec![listener],
         responder,
         links: Arc::clone(&links),
+        hasher: Arc::new(Method::fastest()),
         provider: Upstream::new(UpstreamConfig::new(common::server(&provider)?), links),
         software: Software::default(),
         reconnect: None,
@@ -86,7 +88,8 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
             scope.spawn(|| smol::block_on(executor.run(stopped.recv())).is_err());
         }
         let served = smol::block_on(async {
-            let pool = serve_pool::<Fastest, AcceptedShare>(&executor, setup, handle.clone(), shares, shutdown.clone());
+            let pool =
+                serve_pool::<Fastest, AcceptedShare>(Spawn(&executor), setup, handle.clone(), shares, shutdown.clone());
             let enter = async {
                 common::enter().await;
                 shutdown.start(GRACE);

@@ -23,6 +23,7 @@ use adit::{
     },
     time::UnixTime,
 };
+use adit_native::hash::Method;
 use async_executor::Executor;
 
 /// Shares in one run.
@@ -121,7 +122,8 @@ fn a_smol_pool_between_tokio_peers() {
         let gate = adit_tokio::gate::Gate::new(adit_tokio::gate::GateConfig::default());
         let listener = adit_tokio::listen::Listener::bind(any(), gate, clock).expect("a port");
         let provider_at = listener.address();
-        let provider_task = tokio::spawn(adit_tokio::provider::serve_provider::<RustCrypto>(
+        let provider_task = tokio::spawn(adit_tokio::provider::serve_provider::<RustCrypto, _>(
+            adit_tokio::net::Tokio,
             vec![listener],
             adit_tokio::watch::channel(responder(SetupPolicy::new(0))).1,
             Arc::clone(&links),
@@ -147,6 +149,7 @@ fn a_smol_pool_between_tokio_peers() {
             listeners: vec![listener],
             responder: adit_smol::watch::channel(responder(handle.setup_policy())).1,
             links: Arc::clone(&smol_links),
+            hasher: Arc::new(Method::fastest()),
             provider: adit_smol::upstream::Upstream::new(config, smol_links),
             software: adit_smol::upstream::Software::default(),
             reconnect: None,
@@ -154,7 +157,8 @@ fn a_smol_pool_between_tokio_peers() {
         let (sender, mut shares) = adit_smol::queue::channel::<adit_smol::pool::AcceptedShare>(64);
         let (executor, pool, stop) = (Arc::clone(&smol), handle.clone(), pool_stop.clone());
         let pool_task = smol.spawn(async move {
-            adit_smol::pool::serve_pool::<RustCrypto, _>(&executor, setup, pool, sender, stop).await
+            adit_smol::pool::serve_pool::<RustCrypto, _>(adit_smol::net::Spawn(&executor), setup, pool, sender, stop)
+                .await
         });
         let books = handle.clone();
         let store = smol.spawn(async move {
@@ -191,7 +195,7 @@ fn a_smol_pool_between_tokio_peers() {
         provider_stop.start(GRACE);
         provider_task.await.expect("no panic").expect("an orderly end");
         let mut heard = Vec::new();
-        while let Ok(event) = events.try_recv() {
+        while let Some(event) = events.try_recv() {
             heard.push(event);
         }
         all_blocks(heard);
@@ -204,7 +208,7 @@ fn a_tokio_pool_between_smol_peers() {
     run(async |smol| {
         let clock = adit_smol::clock::Clock::start();
         let links = Arc::new(adit_smol::link::LinkSettings::new(clock.clone(), 4));
-        let (provider, events) = adit_smol::provider::ProviderHandle::new(clock.clone(), 1, 64);
+        let (provider, mut events) = adit_smol::provider::ProviderHandle::new(clock.clone(), 1, 64);
         let provider_stop = adit_smol::shutdown::Shutdown::new(clock.clone());
         let gate = adit_smol::gate::Gate::new(adit_smol::gate::GateConfig::default());
         let listener = adit_smol::listen::Listener::bind(any(), gate, clock.clone()).expect("a port");
@@ -213,8 +217,8 @@ fn a_tokio_pool_between_smol_peers() {
         let settings = Arc::clone(&links);
         let provider_task = smol.spawn(async move {
             let responder = adit_smol::watch::channel(responder(SetupPolicy::new(0))).1;
-            adit_smol::provider::serve_provider::<RustCrypto>(
-                &executor,
+            adit_smol::provider::serve_provider::<RustCrypto, _>(
+                adit_smol::net::Spawn(&executor),
                 vec![listener],
                 responder,
                 settings,
@@ -242,12 +246,14 @@ fn a_tokio_pool_between_smol_peers() {
             listeners: vec![listener],
             responder: adit_tokio::watch::channel(responder(handle.setup_policy())).1,
             links: Arc::clone(&tokio_links),
+            hasher: Arc::new(Method::fastest()),
             provider: adit_tokio::upstream::Upstream::new(config, tokio_links),
             software: adit_tokio::upstream::Software::default(),
             reconnect: None,
         };
         let (sender, mut shares) = adit_tokio::queue::channel::<adit_tokio::pool::AcceptedShare>(64);
         let pool_task = tokio::spawn(adit_tokio::pool::serve_pool::<RustCrypto, _>(
+            adit_tokio::net::Tokio,
             setup,
             handle.clone(),
             sender,
@@ -288,7 +294,7 @@ fn a_tokio_pool_between_smol_peers() {
         provider_stop.start(GRACE);
         provider_task.await.expect("an orderly end");
         let mut heard = Vec::new();
-        while let Ok(event) = events.try_recv() {
+        while let Some(event) = events.try_recv() {
             heard.push(event);
         }
         all_blocks(heard);

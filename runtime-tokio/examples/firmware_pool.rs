@@ -29,12 +29,15 @@ use adit::{
     },
     time::UnixTime,
 };
+use adit_native::hash::Method;
 use adit_tokio::{
+    broadcast,
     clock::Clock,
     entropy::entropy,
     gate::{Gate, GateConfig},
     link::LinkSettings,
     listen::Listener,
+    net::Tokio,
     pool::{AcceptedShare, PoolHandle, PoolNews, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
     queue,
@@ -42,10 +45,7 @@ use adit_tokio::{
     upstream::{Server, Software, Upstream, UpstreamConfig},
     watch,
 };
-use tokio::{
-    sync::{broadcast, mpsc},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
 /// The authority's secret. Known to everybody, and good for nothing but this example.
 const AUTHORITY: [u8; 32] = [0xAD; 32];
@@ -137,7 +137,8 @@ async fn serve(port: u16, plan: &Plan) -> Result<(), Box<dyn Error>> {
     let mut chain = Chain { node: node.clone(), clock, height: 0, templates: 0 };
     chain.new_tip()?;
     let (_certificates, provider_responder) = watch::channel(Arc::new(responder(clock, SetupPolicy::new(0))?));
-    let provider = serve_provider::<RustCrypto>(
+    let provider = serve_provider::<RustCrypto, _>(
+        Tokio,
         vec![provider_port],
         provider_responder,
         Arc::clone(&links),
@@ -156,12 +157,13 @@ async fn serve(port: u16, plan: &Plan) -> Result<(), Box<dyn Error>> {
         listeners: vec![main, other],
         responder,
         links: Arc::clone(&links),
+        hasher: Arc::new(Method::fastest()),
         provider: Upstream::new(UpstreamConfig::new(provider_server), links),
         software: Software::default(),
         reconnect: None,
     };
     let (queue, shares) = queue::channel(64);
-    let pool = serve_pool::<RustCrypto, AcceptedShare>(setup, handle.clone(), queue, shutdown);
+    let pool = serve_pool::<RustCrypto, AcceptedShare>(Tokio, setup, handle.clone(), queue, shutdown);
 
     tokio::select! {
         served = provider => served.map_err(Into::into),
@@ -244,14 +246,14 @@ async fn refused(mut news: broadcast::Receiver<PoolNews>) {
             Ok(PoolNews::Downstream(PoolEvent::Refused { why, .. })) => {
                 let _closed = say(format_args!("refused {why:?}"));
             }
-            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => return,
+            Ok(_) | Err(broadcast::RecvError::Overflowed(_)) => {}
+            Err(broadcast::RecvError::Closed) => return,
         }
     }
 }
 
 /// No hash meets the chain's target, so nothing has to be done about solutions.
-async fn blocks(events: &mut mpsc::Receiver<ProviderEvent>) {
+async fn blocks(events: &mut queue::Receiver<ProviderEvent>) {
     while events.recv().await.is_some() {}
 }
 

@@ -35,7 +35,6 @@ pub mod upstream;
 pub mod device;
 pub mod pool;
 pub mod provider;
-mod wake;
 
 #[cfg(test)]
 mod testing;

@@ -17,6 +17,7 @@ use adit::{
         coinbase::{Payout, TemplateCoinbase},
     },
 };
+use adit_native::hash::Method;
 
 use super::{
     ends::{WALL, initiator, responder},
@@ -216,6 +217,7 @@ impl Lab {
             listeners: vec![listener],
             responder: responder(handle.setup_policy()),
             links,
+            hasher: Arc::new(Method::fastest()),
             provider: upstream,
             software: Software::default(),
             reconnect: options.reconnect.map(|port| (String::new(), port)),

@@ -9,9 +9,14 @@ pub mod device;
 pub mod entropy;
 pub mod gate;
 pub mod link;
+pub mod listen;
+pub mod pool;
+pub mod provider;
 pub mod queue;
+pub mod serve;
 pub mod shutdown;
 pub mod upstream;
+pub mod wake;
 pub mod watch;
 
 /// News for many, each of whom misses the oldest when it falls behind.

@@ -271,6 +271,29 @@ fn fold_group<const N: usize>(path: &[U256], ids: &mut [[u8; 32]; N]) {
     }
 }
 
+/// What hashes the shares that a server has at hand, with whatever the processor has. All give the same results.
+pub trait Hasher: core::fmt::Debug + Send + Sync {
+    /// Puts the SHA-256d of each header into the place beside it, raw SHA-256 order.
+    fn hash_headers(&self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]);
+
+    /// Folds a merkle path, deepest hash first, onto each of the coinbase ids, which becomes its root (D-ALG-3).
+    fn fold_paths(&self, path: &[U256], ids: &mut [[u8; 32]]);
+}
+
+/// `N` lanes, compiled for whatever the whole program is.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Portable<const N: usize>;
+
+impl<const N: usize> Hasher for Portable<N> {
+    fn hash_headers(&self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]) {
+        hash_headers::<N>(headers, hashes);
+    }
+
+    fn fold_paths(&self, path: &[U256], ids: &mut [[u8; 32]]) {
+        fold_paths::<N>(path, ids);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

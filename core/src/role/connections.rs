@@ -20,6 +20,12 @@ impl ConnectionId {
     pub const fn serial(self) -> u64 {
         self.serial
     }
+
+    /// Its place, which no other connection has as long as it lives.
+    #[cfg(feature = "std")]
+    pub(crate) const fn slot(self) -> usize {
+        self.slot as usize
+    }
 }
 
 impl fmt::Display for ConnectionId {

@@ -26,7 +26,7 @@ use crate::{
     connect::{ConnectError, connect},
     link::LinkSettings,
     listen::{Accepted, Listener},
-    net::Smol,
+    net::{Smol, Spawn},
     pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, serve_provider},
     serve::{ServeError, serve},
@@ -46,7 +46,7 @@ pub(crate) use futures_lite::future::{or, poll_once, yield_now, zip};
 const MOMENT: Duration = Duration::from_millis(30);
 
 /// What a provider's owner hears.
-pub(crate) type Events = async_channel::Receiver<ProviderEvent>;
+pub(crate) type Events = queue::Receiver<ProviderEvent>;
 
 /// What a test has.
 #[derive(Clone)]
@@ -96,10 +96,12 @@ impl Lab {
         &self,
         listener: Listener,
         shutdown: Shutdown,
-        start: impl FnMut(Accepted) -> C + Send + 'static,
+        mut start: impl FnMut(Accepted) -> C + Send + 'static,
     ) -> Task<Result<(), ServeError>> {
         let executor = Arc::clone(&self.executor);
-        self.spawn(async move { serve(&executor, vec![listener], &shutdown, start).await })
+        self.spawn(async move {
+            serve(&Spawn(&executor), vec![listener], &shutdown, move |accepted, _| start(accepted)).await
+        })
     }
 
     pub(crate) fn serve_provider(
@@ -112,7 +114,7 @@ impl Lab {
     ) -> Task<Result<(), ServeError>> {
         let executor = Arc::clone(&self.executor);
         self.spawn(async move {
-            serve_provider::<RustCrypto>(&executor, vec![listener], responder, links, handle, shutdown).await
+            serve_provider::<RustCrypto, _>(Spawn(&executor), vec![listener], responder, links, handle, shutdown).await
         })
     }
 
@@ -124,9 +126,9 @@ impl Lab {
         shutdown: Shutdown,
     ) -> Task<Result<(), PoolServeError>> {
         let executor = Arc::clone(&self.executor);
-        self.spawn(
-            async move { serve_pool::<RustCrypto, AcceptedShare>(&executor, setup, handle, shares, shutdown).await },
-        )
+        self.spawn(async move {
+            serve_pool::<RustCrypto, AcceptedShare>(Spawn(&executor), setup, handle, shares, shutdown).await
+        })
     }
 }
 

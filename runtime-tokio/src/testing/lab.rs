@@ -15,7 +15,6 @@ use adit::{connection::ResponderConfig, crypto::RustCrypto};
 use tokio::{
     net::{TcpListener, TcpSocket, TcpStream},
     runtime::Builder,
-    sync::mpsc,
     task::JoinError,
 };
 
@@ -40,7 +39,7 @@ pub(crate) use crate::{
 pub(crate) use tokio::task::{JoinHandle as Task, yield_now};
 
 /// What a provider's owner hears.
-pub(crate) type Events = mpsc::Receiver<ProviderEvent>;
+pub(crate) type Events = queue::Receiver<ProviderEvent>;
 
 /// What a test has.
 #[derive(Clone)]
@@ -90,9 +89,9 @@ impl Lab {
         &self,
         listener: Listener,
         shutdown: Shutdown,
-        start: impl FnMut(Accepted) -> C + Send + 'static,
+        mut start: impl FnMut(Accepted) -> C + Send + 'static,
     ) -> Task<Result<(), ServeError>> {
-        self.spawn(async move { serve(vec![listener], &shutdown, start).await })
+        self.spawn(async move { serve(&Tokio, vec![listener], &shutdown, move |accepted, _| start(accepted)).await })
     }
 
     pub(crate) fn serve_provider(
@@ -103,7 +102,7 @@ impl Lab {
         handle: ProviderHandle,
         shutdown: Shutdown,
     ) -> Task<Result<(), ServeError>> {
-        self.spawn(serve_provider::<RustCrypto>(vec![listener], responder, links, handle, shutdown))
+        self.spawn(serve_provider::<RustCrypto, _>(Tokio, vec![listener], responder, links, handle, shutdown))
     }
 
     pub(crate) fn serve_pool(
@@ -113,7 +112,7 @@ impl Lab {
         shares: Sender<AcceptedShare>,
         shutdown: Shutdown,
     ) -> Task<Result<(), PoolServeError>> {
-        self.spawn(serve_pool::<RustCrypto, AcceptedShare>(setup, handle, shares, shutdown))
+        self.spawn(serve_pool::<RustCrypto, AcceptedShare>(Tokio, setup, handle, shares, shutdown))
     }
 }
 

@@ -10,9 +10,9 @@ mod miner;
 #[path = "../../../conformance/roles/testing/pipe.rs"]
 mod pipe;
 
-pub(crate) use ends::{CLOSING, GRACE, WALL, initiator, responder, server, setup};
+pub(crate) use ends::{CLOSING, GRACE, WALL, initiator, server, setup};
 pub(crate) use lab::{
-    Lab, Stream, Task, deaf, join, nodelay, or, poll_once, queue, run, run_in_memory, run_on_threads, run_still, tcp,
-    watch, yield_now, zip,
+    Lab, Stream, Task, deaf, join, nodelay, or, poll_once, run, run_in_memory, run_on_threads, run_still, tcp, watch,
+    yield_now, zip,
 };
 pub(crate) use pipe::{Duplex, duplex, read, write_all};

@@ -8,6 +8,7 @@ use adit_smol::{
     gate::Gate,
     link::LinkSettings,
     listen::Listener,
+    net::Spawn,
     pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
     provider::{ProviderHandle, Transactions, serve_provider},
     queue,
@@ -15,6 +16,7 @@ use adit_smol::{
     upstream::{Server, Software, Upstream, UpstreamConfig},
     watch,
 };
+use adit_native::hash::Method;
 use async_executor::Executor;
 use futures_lite::future::{block_on, pending};
 
@@ -47,13 +49,14 @@ async fn start<P: Provider>(executor: &Arc<Executor<'static>>) -> Result<SocketA
         listeners: vec![listener],
         responder: watch::channel(Arc::new(super::responder::<P>(handle.setup_policy())?)).1,
         links: Arc::clone(&settings),
+        hasher: Arc::new(Method::fastest()),
         provider: Upstream::new(UpstreamConfig::new(upstream), Arc::clone(&settings)),
         software: Software::default(),
         reconnect: None,
     };
     let (sender, mut shares) = queue::channel::<AcceptedShare>(QUEUE);
     let (shutdown, on, pool) = (Shutdown::new(settings.clock.clone()), Arc::clone(executor), handle.clone());
-    executor.spawn(async move { serve_pool::<P, _>(&on, setup, pool, sender, shutdown).await }).detach();
+    executor.spawn(async move { serve_pool::<P, _>(Spawn(&on), setup, pool, sender, shutdown).await }).detach();
     while handle.with(|pool| pool.shared().book().prev_hash().is_none()) {
         settings.clock.sleep(Duration::from_millis(1)).await;
     }
@@ -77,14 +80,14 @@ fn template_provider<P: Provider>(
 ) -> Result<SocketAddr, Failure> {
     let listener = listener()?;
     let address = listener.address();
-    let (handle, events) = ProviderHandle::new(settings.clock.clone(), 1, 1_024);
+    let (handle, mut events) = ProviderHandle::new(settings.clock.clone(), 1, 1_024);
     let id = handle.new_template(&super::template(), Transactions::default()).map_err(|error| format!("{error:?}"))?;
     handle.new_tip(id, super::tip(settings.clock.wall())).map_err(|error| format!("{error:?}"))?;
     let responder = watch::channel(Arc::new(super::responder::<P>(SetupPolicy::new(0))?)).1;
-    executor.spawn(async move { while events.recv().await.is_ok() {} }).detach();
+    executor.spawn(async move { while events.recv().await.is_some() {} }).detach();
     let (settings, on) = (Arc::clone(settings), Arc::clone(executor));
     let shutdown = Shutdown::new(settings.clock.clone());
-    let provider = async move { serve_provider::<P>(&on, vec![listener], responder, settings, handle, shutdown).await };
+    let provider = async move { serve_provider::<P, _>(Spawn(&on), vec![listener], responder, settings, handle, shutdown).await };
     executor.spawn(provider).detach();
     Ok(address)
 }

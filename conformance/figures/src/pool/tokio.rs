@@ -3,11 +3,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use adit::{connection::SetupPolicy, crypto::Provider, role::pool::AcceptAll};
+use adit_native::hash::Method;
 use adit_tokio::{
     clock::Clock,
     gate::Gate,
     link::LinkSettings,
     listen::Listener,
+    net::Tokio,
     pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
     provider::{ProviderHandle, Transactions, serve_provider},
     queue,
@@ -41,12 +43,13 @@ async fn start<P: Provider>() -> Result<SocketAddr, Failure> {
         listeners: vec![listener],
         responder: watch::channel(Arc::new(super::responder::<P>(handle.setup_policy())?)).1,
         links: Arc::clone(&settings),
+        hasher: Arc::new(Method::fastest()),
         provider: Upstream::new(UpstreamConfig::new(upstream), settings),
         software: Software::default(),
         reconnect: None,
     };
     let (sender, mut shares) = queue::channel::<AcceptedShare>(QUEUE);
-    tokio::spawn(serve_pool::<P, _>(setup, handle.clone(), sender, Shutdown::new(Clock::start())));
+    tokio::spawn(serve_pool::<P, _>(Tokio, setup, handle.clone(), sender, Shutdown::new(Clock::start())));
     while handle.with(|pool| pool.shared().book().prev_hash().is_none()) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
@@ -73,7 +76,7 @@ fn template_provider<P: Provider>(settings: &Arc<LinkSettings>) -> Result<Socket
     let settings = Arc::clone(settings);
     tokio::spawn(async move { while events.recv().await.is_some() {} });
     tokio::spawn(
-        async move { serve_provider::<P>(vec![listener], responder, settings, handle, Shutdown::new(Clock::start())).await },
+        async move { serve_provider::<P, _>(Tokio, vec![listener], responder, settings, handle, Shutdown::new(Clock::start())).await },
     );
     Ok(address)
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::host::link::LinkError;
 use crate::host::shutdown::Shutdown;
 use crate::host::upstream::{Connected, Ended};
+use crate::host::wake::when;
 use crate::host::{Clock, Runtime, broadcast, queue, sleep_until, watch};
 use crate::link::Turn;
 use crate::mining::client::Solution;
@@ -217,9 +218,4 @@ async fn found(solutions: &mut queue::Receiver<Solution>) -> Solution {
         Some(solution) => solution,
         None => pending().await,
     }
-}
-
-/// What `future` gives if it is wanted; else this never ends.
-async fn when<T>(wanted: bool, future: impl Future<Output = T>) -> T {
-    if wanted { future.await } else { pending().await }
 }

@@ -18,16 +18,17 @@ use adit::template::client::HeldBlock;
 use adit::template::coinbase::Payout;
 use adit::time::{Instant, UnixTime};
 use adit_native::crypto::Fastest;
+use adit_native::hash::Method;
+use adit_tokio::broadcast::{self, RecvError};
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
 use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::listen::{ListenError, Listener};
+use adit_tokio::net::Tokio;
 use adit_tokio::pool::{AcceptedShare, PoolHandle, PoolNews, PoolServeError, PoolSetup, TemplateNews, serve_pool};
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::{Server, Software, Upstream, UpstreamConfig};
-use tokio::sync::broadcast;
-use tokio::sync::broadcast::error::RecvError;
 
 use crate::config::LimitsConfig;
 use crate::identity::{IdentityError, Issuer};
@@ -156,6 +157,7 @@ impl PoolSettings {
             listeners: vec![listener],
             responder,
             links: Arc::new(settings),
+            hasher: Arc::new(Method::fastest()),
             provider,
             software: Software::default(),
             reconnect: None,
@@ -207,7 +209,7 @@ impl ReadyPool {
         let mut whole = Sum::begin(&handle, clock);
         let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events.clone(), clock));
         let served = tokio::select! {
-            served = serve_pool::<Fastest, Queued>(setup, handle.clone(), writer.queue(), shutdown) => served,
+            served = serve_pool::<Fastest, Queued>(Tokio, setup, handle.clone(), writer.queue(), shutdown) => served,
             // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
             ended = writer.ended() => {
                 watching.abort();
@@ -391,7 +393,7 @@ async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, even
         match news {
             Ok(news) if floods.pass(&news, &events) => tell(&news, &handle, &events),
             Ok(_) => {}
-            Err(RecvError::Lagged(missed)) => tracing::debug!(missed, "the log is behind the pool"),
+            Err(RecvError::Overflowed(missed)) => tracing::debug!(missed, "the log is behind the pool"),
             Err(RecvError::Closed) => return,
         }
     }

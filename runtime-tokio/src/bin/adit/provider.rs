@@ -14,10 +14,12 @@ use adit_tokio::clock::Clock;
 use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::listen::{ListenError, Listener};
+use adit_tokio::net::Tokio;
 use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle, Transactions, serve_provider};
+use adit_tokio::queue;
 use adit_tokio::serve::ServeError;
 use adit_tokio::shutdown::Shutdown;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::config::LimitsConfig;
@@ -122,8 +124,14 @@ impl ReadyProvider {
         let publishing =
             run(self.source, handle.clone(), heard, self.events, left, self.shutdown.clone(), self.links.clock);
         let serving = async {
-            let served =
-                serve_provider::<Fastest>(vec![self.listener], self.responder, self.links, handle, self.shutdown);
+            let served = serve_provider::<Fastest, _>(
+                Tokio,
+                vec![self.listener],
+                self.responder,
+                self.links,
+                handle,
+                self.shutdown,
+            );
             let served = served.await.map_err(ProviderError::Serve);
             // What they found last is still to be judged.
             let _gone = all_left.send(());
@@ -149,7 +157,7 @@ struct Publisher {
 async fn run(
     source: TemplateSource,
     handle: ProviderHandle,
-    mut heard: mpsc::Receiver<ProviderEvent>,
+    mut heard: queue::Receiver<ProviderEvent>,
     events: Events,
     mut left: oneshot::Receiver<()>,
     shutdown: Shutdown,

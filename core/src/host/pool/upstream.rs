@@ -1,22 +1,23 @@
 //! The pool's link to its template provider.
 
-use std::sync::Arc;
+use alloc::{borrow::ToOwned, string::ToString, sync::Arc};
 
-use adit::{
+use futures_lite::future::or;
+
+use super::{PoolNews, shared::Shared};
+use crate::{
     connection::{Event, State as Phase, Token, reconnect_target},
     crypto::Provider as Crypto,
     error::Error,
+    host::{
+        Clock, Runtime,
+        link::LinkError,
+        shutdown::Shutdown,
+        upstream::{Connected, Ended, Software, Upstream},
+        wake::when,
+    },
+    link::Turn,
     protocol::{Protocol, TemplateDistribution},
-};
-
-use super::{PoolNews, shared::Shared};
-use futures_lite::future::or;
-
-use crate::{
-    link::{LinkError, Turn},
-    shutdown::Shutdown,
-    upstream::{Connected, Ended, Software, Upstream},
-    wake::when,
 };
 
 /// What the task of the link wakes up to.
@@ -27,14 +28,14 @@ enum Step {
 }
 
 /// Keeps the link until `shutdown` starts; then sends what there is, a found block say, and closes it in order.
-pub(super) async fn follow<P: Crypto>(
-    mut upstream: Upstream,
+pub(super) async fn follow<P: Crypto, R: Runtime>(
+    mut upstream: Upstream<R>,
     shared: &Arc<Shared>,
     software: &Software,
-    shutdown: &Shutdown,
+    shutdown: &Shutdown<R::Clock>,
 ) {
     let mut insisted = false;
-    while let Some(connected) = connect::<P>(&mut upstream, shared, shutdown, &mut insisted).await {
+    while let Some(connected) = connect::<P, R>(&mut upstream, shared, shutdown, &mut insisted).await {
         let mut provider = Provider { connected, shared, software };
         let ended = provider.run(&mut upstream, shutdown).await;
         drop(provider);
@@ -46,37 +47,37 @@ pub(super) async fn follow<P: Crypto>(
 
 /// The next connection. A shutdown ends the search, but not while there is a found block that no connection has taken: then it goes on for
 /// what is left of the grace, beginning with an attempt at once.
-async fn connect<P: Crypto>(
-    upstream: &mut Upstream,
+async fn connect<P: Crypto, R: Runtime>(
+    upstream: &mut Upstream<R>,
     shared: &Arc<Shared>,
-    shutdown: &Shutdown,
+    shutdown: &Shutdown<R::Clock>,
     insisted: &mut bool,
-) -> Option<Connected<TemplateDistribution, P>> {
+) -> Option<Connected<TemplateDistribution, P, R>> {
     let connected = upstream.connect(shutdown).await;
     if connected.is_some() || !shutdown.is_started() || !shared.lock().pool.owes_a_block() {
         return connected;
     }
-    if !std::mem::replace(insisted, true) {
+    if !core::mem::replace(insisted, true) {
         upstream.hurry();
     }
     upstream.insist().await
 }
 
 /// One connection to the provider. Dropping it, however that comes about, tells the pool.
-struct Provider<'a, P: Crypto> {
-    connected: Connected<TemplateDistribution, P>,
+struct Provider<'a, P: Crypto, R: Runtime> {
+    connected: Connected<TemplateDistribution, P, R>,
     shared: &'a Arc<Shared>,
     software: &'a Software,
 }
 
-impl<P: Crypto> Drop for Provider<'_, P> {
+impl<P: Crypto, R: Runtime> Drop for Provider<'_, P, R> {
     fn drop(&mut self) {
         self.shared.provider_lost();
     }
 }
 
-impl<P: Crypto> Provider<'_, P> {
-    async fn run(&mut self, upstream: &mut Upstream, shutdown: &Shutdown) -> Ended {
+impl<P: Crypto, R: Runtime> Provider<'_, P, R> {
+    async fn run(&mut self, upstream: &mut Upstream<R>, shutdown: &Shutdown<R::Clock>) -> Ended {
         let mut closing = false;
         loop {
             if shutdown.is_started() && !closing && !self.is_owed() {
@@ -91,7 +92,7 @@ impl<P: Crypto> Provider<'_, P> {
                 },
                 or(
                     async {
-                        self.shared.provider.notified().await;
+                        self.shared.provider.woken().await;
                         Step::Woken
                     },
                     async { Step::Turn(link.next().await) },
@@ -117,7 +118,7 @@ impl<P: Crypto> Provider<'_, P> {
         state.pool.owes_a_block() || is_open && state.pool.provider_wants_outbound()
     }
 
-    fn take(&mut self, token: Token, upstream: &mut Upstream) -> Result<(), Ended> {
+    fn take(&mut self, token: Token, upstream: &mut Upstream<R>) -> Result<(), Ended> {
         let Connected { link, host, port } = &mut self.connected;
         let now = link.clock().now();
         let (event, mut out) = link.event(token)?;

@@ -1,24 +1,30 @@
 //! One template client's connection.
 
-use std::{collections::VecDeque, sync::Arc};
+use alloc::{
+    collections::VecDeque,
+    string::{String, ToString},
+    sync::Arc,
+};
 
-use adit::{
+use futures_lite::future::or;
+
+use super::{ProviderEvent, Shared, Transactions};
+use crate::{
     connection::{Event, ResponderConfig, Token},
     crypto::Provider as Crypto,
     error::Error,
+    host::{
+        Clock, Runtime,
+        link::{Link, LinkError},
+        listen::Accepted,
+        serve::{log_failure, respond},
+        wake::{Signal, when},
+    },
+    link::{LinkSettings, Turn},
     protocol::{Responder, TemplateDistribution},
     role::ConnectionId,
     template::server::Request,
     wire::Revision,
-};
-
-use super::{ProviderEvent, Shared, Transactions};
-use crate::{
-    link::{Link, LinkError, LinkSettings, Turn},
-    listen::Accepted,
-    serve::{log_failure, respond},
-    shutdown::Shutdown,
-    wake::{Task, woken},
 };
 
 /// Questions for transactions that a client may have open; each answer may be megabytes.
@@ -28,7 +34,6 @@ const MOST_OWED: usize = 8;
 struct Registered {
     shared: Arc<Shared>,
     id: ConnectionId,
-    task: Arc<Task>,
 }
 
 impl Drop for Registered {
@@ -50,38 +55,52 @@ impl From<LinkError> for Broken {
     }
 }
 
-struct Client<P: Crypto> {
-    link: Link<Responder, TemplateDistribution, P>,
+/// What a client's task wakes up to.
+enum Step {
+    Woken,
+    Turn(Result<Turn, LinkError>),
+    /// Nothing else was there to do.
+    Settled,
+}
+
+struct Client<P: Crypto, R: Runtime> {
+    link: Link<Responder, TemplateDistribution, P, R::Stream, R::Clock>,
+    signal: Arc<Signal>,
     registered: Option<Registered>,
     /// Templates whose transactions are still to be sent.
     owed: VecDeque<u64>,
 }
 
-pub(super) async fn run<P: Crypto>(
-    accepted: Accepted,
+pub(super) async fn run<P: Crypto, R: Runtime>(
+    accepted: Accepted<R>,
+    signal: Arc<Signal>,
     config: Arc<ResponderConfig>,
-    settings: Arc<LinkSettings>,
+    settings: Arc<LinkSettings<R::Clock>>,
     shared: Arc<Shared>,
-    shutdown: Shutdown,
 ) {
     let (peer, revision) = (accepted.peer, config.revision);
-    let (link, mut admission) = match respond::<TemplateDistribution, P>(accepted, &config, &settings) {
+    let (link, mut admission) = match respond::<TemplateDistribution, P, R>(accepted, &config, &settings) {
         Ok(joined) => joined,
         Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
     };
     drop(config);
-    let mut client = Client { link, registered: None, owed: VecDeque::new() };
-    let (mut ending, mut closed) = (false, false);
+    let mut client = Client::<P, R> { link, signal, registered: None, owed: VecDeque::new() };
+    let mut closed = false;
     loop {
-        let wake = client.registered.as_ref().map(|registered| &*registered.task);
-        let turn = tokio::select! {
-            biased;
-            () = shutdown.started(), if !ending => {
-                ending = true;
-                Ok(())
-            }
-            () = woken(wake) => client.send(&shared),
-            turn = client.link.next() => match turn {
+        let Client { link, signal, .. } = &mut client;
+        let step = or(
+            async {
+                signal.woken().await;
+                Step::Woken
+            },
+            or(async { Step::Turn(link.next().await) }, async {
+                when(signal.is_shutdown() && !closed, settings.clock.yield_now()).await;
+                Step::Settled
+            }),
+        );
+        let turn = match step.await {
+            Step::Woken => client.send(&shared),
+            Step::Turn(turn) => match turn {
                 Ok(Turn::Event(token)) => match client.handle(token, revision, &shared) {
                     Ok(news) => {
                         if matches!(news, Some(ProviderEvent::Connected(_))) {
@@ -100,7 +119,7 @@ pub(super) async fn run<P: Crypto>(
                 Err(error) => Err(error.into()),
             },
             // What has arrived already is dealt with, a found block say.
-            () = tokio::task::yield_now(), if ending && !closed => {
+            Step::Settled => {
                 closed = true;
                 client.send(&shared).map(|()| client.link.close())
             }
@@ -124,7 +143,7 @@ pub(super) async fn run<P: Crypto>(
     }
 }
 
-impl<P: Crypto> Client<P> {
+impl<P: Crypto, R: Runtime> Client<P, R> {
     /// Takes an event of the link, and says what the owner is to be told.
     fn handle(
         &mut self,
@@ -138,7 +157,8 @@ impl<P: Crypto> Client<P> {
             Event::Opened(_) => {
                 let registered = shared.with(|state| {
                     let id = state.provider.connect(revision).ok()?;
-                    Some(Registered { shared: Arc::clone(shared), id, task: state.tasks.add(id) })
+                    state.tasks.add(id, &self.signal);
+                    Some(Registered { shared: Arc::clone(shared), id })
                 });
                 self.registered = Some(registered.ok_or_else(|| Broken::Rule("too many clients".into()))?);
                 Ok(Some(ProviderEvent::Connected(peer)))

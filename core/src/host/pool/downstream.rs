@@ -1,14 +1,31 @@
 //! One device's or proxy's connection.
 
-use std::{cell::RefCell, net::SocketAddr, pin::pin, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::net::SocketAddr;
 
-use adit::{
+use concurrent_queue::ConcurrentQueue;
+use futures_lite::future::or;
+
+use super::{AcceptedShare, PoolNews, shared::Shared};
+use crate::{
     config::{ANSWER_ROOM, SHARE_BATCH_HEAP},
     connection::{Event, ResponderConfig, State as Phase, Token},
     crypto::Provider as Crypto,
     error::Error,
+    host::{
+        Clock, Runtime,
+        link::{Link, LinkError},
+        listen::Accepted,
+        queue,
+        serve::{log_failure, respond},
+        wake::{Signal, when},
+    },
+    link::{LinkSettings, Turn},
     message::mining::SetupFlags,
-    mining::server::{ANSWER_LEN, ShareBatch, Submitted},
+    mining::{
+        lanes::Hasher,
+        server::{ANSWER_LEN, ShareBatch, Submitted},
+    },
     protocol::{Mining, Responder},
     role::{
         ConnectionId,
@@ -17,32 +34,33 @@ use adit::{
     storage::Heap,
     wire::Revision,
 };
-use adit_native::hash::Method;
-use futures_lite::future::{or, yield_now};
 
-use super::{AcceptedShare, PoolNews, shared::Shared};
-use crate::{
-    link::{Link, LinkError, LinkSettings, Turn},
-    listen::Accepted,
-    queue,
-    serve::{log_failure, respond},
-    shutdown::Shutdown,
-    stream::Stream,
-    wake::{Task, when, woken},
-};
+/// Benches that are kept while nobody is at them. More than there are threads are never in use.
+const BENCHES: usize = 64;
 
 /// What all downstream connections have in common.
-pub(super) struct Port<T> {
-    pub(super) shared: Arc<Shared>,
-    pub(super) shares: queue::Sender<T>,
-    pub(super) links: Arc<LinkSettings>,
-    pub(super) shutdown: Shutdown,
-    pub(super) reconnect: Option<(String, u16)>,
-    /// How shares are hashed.
-    pub(super) method: Method,
+pub(super) struct Port<C, T> {
+    shared: Arc<Shared>,
+    shares: queue::Sender<T>,
+    links: Arc<LinkSettings<C>>,
+    reconnect: Option<(String, u16)>,
+    hasher: Arc<dyn Hasher>,
+    /// Where shares are checked, between two waits only: so each thread has one in use at most.
+    benches: ConcurrentQueue<Box<Bench>>,
 }
 
-/// Where shares are checked: one for each thread, since it is in use between two waits only.
+impl<C, T> Port<C, T> {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        shares: queue::Sender<T>,
+        links: Arc<LinkSettings<C>>,
+        reconnect: Option<(String, u16)>,
+        hasher: Arc<dyn Hasher>,
+    ) -> Self {
+        Self { shared, shares, links, reconnect, hasher, benches: ConcurrentQueue::bounded(BENCHES) }
+    }
+}
+
 #[derive(Default)]
 struct Bench {
     batch: ShareBatch<Heap>,
@@ -50,15 +68,10 @@ struct Bench {
     news: Vec<PoolNews>,
 }
 
-thread_local! {
-    static BENCH: RefCell<Bench> = RefCell::default();
-}
-
 /// A client that has finished its setup. Dropping it, however that comes about, takes it from the pool.
 struct Registered {
     shared: Arc<Shared>,
     id: ConnectionId,
-    task: Arc<Task>,
     peer: SocketAddr,
 }
 
@@ -86,17 +99,17 @@ impl From<LinkError> for Broken {
 
 /// What the task of a connection wakes up to.
 enum Step {
-    Shutdown,
     Woken,
     Turn(Result<Turn, LinkError>),
     /// Nothing else was there to do.
     Settled,
 }
 
-struct Downstream<P: Crypto, T> {
-    link: Link<Responder, Mining, P, Stream>,
+struct Downstream<P: Crypto, R: Runtime, T> {
+    link: Link<Responder, Mining, P, R::Stream, R::Clock>,
     revision: Revision,
-    port: Arc<Port<T>>,
+    port: Arc<Port<R::Clock, T>>,
+    signal: Arc<Signal>,
     registered: Option<Registered>,
     /// Of the last share that was accepted here.
     ticket: u64,
@@ -116,46 +129,41 @@ enum Ending {
     Closing,
 }
 
-pub(super) async fn run<P, T>(accepted: Accepted, responder: Arc<ResponderConfig>, port: Arc<Port<T>>)
-where
+pub(super) async fn run<P, R, T>(
+    accepted: Accepted<R>,
+    signal: Arc<Signal>,
+    responder: Arc<ResponderConfig>,
+    port: Arc<Port<R::Clock, T>>,
+) where
     P: Crypto,
+    R: Runtime,
     T: From<AcceptedShare>,
 {
     let (peer, revision) = (accepted.peer, responder.revision);
-    let (link, mut admission) = match respond::<Mining, P>(accepted, &responder, &port.links) {
+    let (link, mut admission) = match respond::<Mining, P, R>(accepted, &responder, &port.links) {
         Ok(joined) => joined,
         Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
     };
     drop(responder);
-    let mut downstream = Downstream { link, revision, port, registered: None, ticket: 0, ending: Ending::No };
-    // One for all turns, so that turns do not queue for the shutdown.
-    let port = Arc::clone(&downstream.port);
-    let mut started = pin!(port.shutdown.started());
+    let mut downstream =
+        Downstream::<P, R, T> { link, revision, port, signal, registered: None, ticket: 0, ending: Ending::No };
     let broken = loop {
-        let Downstream { link, registered, ending, .. } = &mut downstream;
-        let task = registered.as_ref().map(|registered| &*registered.task);
+        let Downstream { link, port, signal, ending, .. } = &mut downstream;
         let step = or(
             async {
-                when(*ending == Ending::No, &mut started).await;
-                Step::Shutdown
+                signal.woken().await;
+                Step::Woken
             },
-            or(
-                async {
-                    woken(task).await;
-                    Step::Woken
-                },
-                or(async { Step::Turn(link.next().await) }, async {
-                    when(*ending == Ending::Arrived, yield_now()).await;
-                    Step::Settled
-                }),
-            ),
+            or(async { Step::Turn(link.next().await) }, async {
+                when(*ending == Ending::Arrived, port.links.clock.yield_now()).await;
+                Step::Settled
+            }),
         );
         let done = match step.await {
-            Step::Shutdown => {
+            Step::Woken => {
                 downstream.leave();
-                Ok(())
+                downstream.send()
             }
-            Step::Woken => downstream.send(),
             Step::Turn(turn) => match turn {
                 Ok(Turn::Event(token)) => {
                     let done = downstream.take(token).await;
@@ -185,9 +193,12 @@ where
     }
 }
 
-impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
-    /// The shutdown has started.
+impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
+    /// Begins to end when the shutdown has started.
     fn leave(&mut self) {
+        if self.ending != Ending::No || !self.signal.is_shutdown() {
+            return;
+        }
         self.ending = Ending::Arrived;
         if let Some((host, port)) = &self.port.reconnect {
             self.port.shared.leave(host, *port);
@@ -205,8 +216,10 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
         let Some(share) = self.handle(token)? else { return Ok(()) };
         let port = Arc::clone(&self.port);
         let places = port.shares.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
-        let behind = BENCH.with_borrow_mut(|bench| self.check(share, places, bench))?;
-        match behind {
+        let mut bench = port.benches.pop().unwrap_or_default();
+        let behind = self.check(share, places, &mut bench);
+        let _enough = port.benches.push(bench);
+        match behind? {
             Some(token) => self.handle(token).map(drop),
             None => Ok(()),
         }
@@ -221,8 +234,8 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                 let (revision, flags) = (self.revision, SetupFlags::from_bits(setup.flags));
                 let registered = shared.with(|state| {
                     let id = state.pool.connect(now, revision, flags)?;
-                    let task = state.tasks.add(id);
-                    Ok(Registered { shared: Arc::clone(shared), id, task, peer })
+                    state.tasks.add(id, &self.signal);
+                    Ok(Registered { shared: Arc::clone(shared), id, peer })
                 });
                 let registered = self.registered.insert(registered.map_err(Broken::Pool)?);
                 shared.tell(|| PoolNews::Connected { connection: registered.id, peer });
@@ -282,11 +295,11 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
                 }
             }
         }
-        let (shared, method) = (&self.port.shared, self.port.method);
+        let (shared, hasher) = (&self.port.shared, &*self.port.hasher);
         let now = clock.now();
         // Nobody is to be woken by this half.
         let begun = shared.lock().pool.begin_batch(now, id, batch);
-        batch.hash(|path, ids| method.fold_paths(path, ids), |headers, hashes| method.hash_headers(headers, hashes));
+        batch.hash(|path, ids| hasher.fold_paths(path, ids), |headers, hashes| hasher.hash_headers(headers, hashes));
         let mut outcome = Ok(());
         let (mut out, ticket, heard) = (self.link.answer(), &mut self.ticket, shared.is_heard());
         shared.with(|state| {
@@ -324,7 +337,7 @@ impl<P: Crypto, T: From<AcceptedShare>> Downstream<P, T> {
     /// Sends what there is, and goes on with the end when that is due.
     fn send(&mut self) -> Result<(), Broken> {
         let Some(registered) = &self.registered else { return Ok(()) };
-        if registered.task.is_to_close() && self.ending != Ending::Closing {
+        if self.signal.is_to_close() && self.ending != Ending::Closing {
             self.ending = Ending::Closing;
             self.link.close();
         }

@@ -1,4 +1,4 @@
-//! A pool over TCP: many devices and proxies downstream, a template provider upstream, one [`Pool`] of the core behind a mutex.
+//! A pool: many devices and proxies downstream, a template provider upstream, one [`Pool`] of the core behind a mutex.
 //!
 //! The mutex is held for microseconds: handshakes, opening of records and hashing of shares go on outside of it, on as many
 //! cores as there are. Accepted shares leave through a bounded channel in the order of their tickets; the owner stores them and says
@@ -6,35 +6,34 @@
 
 mod downstream;
 mod shared;
-#[cfg(test)]
-#[path = "../../../conformance/roles/pool.rs"]
-mod tests;
 mod upstream;
 
-use std::{fmt, sync::Arc};
+use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
+use core::fmt;
 
-pub use adit::role::{
+pub use crate::role::{
     news::{AcceptedShare, KeptBlock, PoolNews},
     pool::TemplateNews,
 };
-use adit::{
-    connection::{ResponderConfig, SetupPolicy},
-    crypto::Provider as Crypto,
-    role::pool::{Policy, Pool, PoolStatistics},
-    storage::Heap,
-    time::Instant,
-};
-use adit_native::hash::Method;
-use tokio::sync::broadcast;
+use futures_lite::future::{or, zip};
 
-use crate::{
-    link::LinkSettings,
+use super::{
+    Clock, Runtime, Spawn,
     listen::Listener,
     queue,
     serve::{ServeError, serve},
     shutdown::Shutdown,
     upstream::{Software, Upstream},
     watch,
+};
+use crate::{
+    connection::{ResponderConfig, SetupPolicy},
+    crypto::Provider as Crypto,
+    link::LinkSettings,
+    mining::lanes::Hasher,
+    role::pool::{Policy, Pool, PoolStatistics},
+    storage::Heap,
+    time::Instant,
 };
 use shared::{Shared, State};
 
@@ -66,8 +65,8 @@ impl PoolHandle {
     /// What happens from now on, for logs and views. A subscriber that falls behind misses the oldest news and hears how many; shares for
     /// the books come through the store's channel instead.
     #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<PoolNews> {
-        self.shared.news.subscribe()
+    pub fn subscribe(&self) -> async_broadcast::Receiver<PoolNews> {
+        self.shared.news.new_receiver()
     }
 
     /// Counts of this run; `now` is for the hash rate.
@@ -91,16 +90,18 @@ impl PoolHandle {
 }
 
 /// All that [`serve_pool`] joins.
-pub struct PoolSetup {
+pub struct PoolSetup<R: Runtime> {
     /// Where devices connect.
-    pub listeners: Vec<Listener>,
+    pub listeners: Vec<Listener<R>>,
     /// How the pool answers them; its `setup` is [`PoolHandle::setup_policy`]. Each connection takes the newest when it is accepted,
     /// so that certificates are renewed while the pool serves.
     pub responder: watch::Receiver<Arc<ResponderConfig>>,
     /// Clock, buffers and limits of their links.
-    pub links: Arc<LinkSettings>,
+    pub links: Arc<LinkSettings<R::Clock>>,
+    /// How shares are hashed.
+    pub hasher: Arc<dyn Hasher>,
     /// The template provider's link. Its settings take large messages if transactions are asked for.
-    pub provider: Upstream,
+    pub provider: Upstream<R>,
     /// What the pool says about itself to the provider.
     pub software: Software,
     /// Where clients are sent at the shutdown: host and port, either may be empty for "as it is". `None`: nowhere, they find out
@@ -108,7 +109,7 @@ pub struct PoolSetup {
     pub reconnect: Option<(String, u16)>,
 }
 
-impl fmt::Debug for PoolSetup {
+impl<R: Runtime> fmt::Debug for PoolSetup<R> {
     /// Without the responder's configuration, which holds a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PoolSetup")
@@ -138,8 +139,8 @@ impl fmt::Display for PoolServeError {
     }
 }
 
-impl std::error::Error for PoolServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl core::error::Error for PoolServeError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::Serve(error) => Some(error),
             Self::StoreGone => None,
@@ -153,7 +154,7 @@ impl From<ServeError> for PoolServeError {
     }
 }
 
-/// Serves devices and follows the template provider until the shutdown is over.
+/// Serves devices, each in a task of its own, and follows the template provider until the shutdown is over.
 ///
 /// Accepted shares go to `shares` in the order of their tickets. While that channel is full, connections wait, and their peers with
 /// them; when its receiver is gone the pool ends. `T` is what the store's queue holds.
@@ -164,43 +165,39 @@ impl From<ServeError> for PoolServeError {
 ///
 /// Dropping the future drops all connections.
 pub async fn serve_pool<P, T>(
-    setup: PoolSetup,
+    spawn: impl Spawn,
+    setup: PoolSetup<impl Runtime>,
     handle: PoolHandle,
     shares: queue::Sender<T>,
-    shutdown: Shutdown,
+    shutdown: Shutdown<impl Clock>,
 ) -> Result<(), PoolServeError>
 where
     P: Crypto,
     T: From<AcceptedShare> + Send + 'static,
 {
-    let PoolSetup { listeners, responder, links, provider, software, reconnect } = setup;
+    let PoolSetup { listeners, responder, links, hasher, provider, software, reconnect } = setup;
     let shared = &handle.shared;
-    let without_downstreams = Shutdown::new(links.clock);
-    let port = Arc::new(downstream::Port {
-        shared: Arc::clone(shared),
-        shares: shares.clone(),
-        links: Arc::clone(&links),
-        shutdown: shutdown.clone(),
-        reconnect,
-        method: Method::fastest(),
-    });
+    let without_downstreams = Shutdown::new(links.clock.clone());
+    let (store, links) = (shares.clone(), &links);
+    let port = Arc::new(downstream::Port::new(Arc::clone(shared), shares, Arc::clone(links), reconnect, hasher));
     let downstreams = async {
-        let start = |accepted| downstream::run::<P, T>(accepted, Arc::clone(&responder.borrow()), Arc::clone(&port));
-        let served = serve(listeners, &shutdown, start).await;
+        let start = |accepted, signal| {
+            downstream::run::<P, _, T>(accepted, signal, Arc::clone(&responder.borrow()), Arc::clone(&port))
+        };
+        let served = serve(&spawn, listeners, &shutdown, start).await;
         // What is left of the grace is the provider's.
         without_downstreams.start(shutdown.remaining());
         served
     };
     let provider = async {
-        tokio::select! {
-            () = upstream::follow::<P>(provider, shared, &software, &without_downstreams) => {}
-            () = without_downstreams.over() => {}
-        }
+        let follow = upstream::follow::<P, _>(provider, shared, &software, &without_downstreams);
+        or(follow, without_downstreams.over()).await;
     };
-    let both = async { tokio::join!(downstreams, provider).0 };
-    tokio::select! {
-        served = both => Ok(served?),
-        () = shares.closed() => Err(PoolServeError::StoreGone),
-        never = shared.run_timers(links.clock) => match never {},
-    }
+    let both = async { Ok(zip(downstreams, provider).await.0?) };
+    let store = async {
+        store.closed().await;
+        Err(PoolServeError::StoreGone)
+    };
+    let timers = async { match shared.run_timers(&links.clock).await {} };
+    or(or(both, store), timers).await
 }

@@ -1,26 +1,27 @@
 //! The pool behind its mutex, and who is to be woken after each look at it.
 
+use alloc::{boxed::Box, sync::Arc};
+use core::convert::Infallible;
 use std::{
     collections::HashMap,
-    convert::Infallible,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use adit::{
+use async_broadcast::InactiveReceiver;
+use futures_lite::future::or;
+
+use super::{AcceptedShare, PoolNews};
+use crate::{
+    host::{
+        Clock,
+        wake::{Signal, Tasks},
+    },
     role::{
         ConnectionId,
         pool::{Policy, Pool, PoolEvent},
     },
     storage::Heap,
     time::{Instant, UnixTime},
-};
-use async_broadcast::InactiveReceiver;
-use futures_lite::future::or;
-
-use super::{AcceptedShare, PoolNews};
-use crate::{
-    clock::Clock,
-    wake::{Notify, Tasks},
 };
 
 /// What the mutex guards.
@@ -89,9 +90,9 @@ pub(super) struct Shared {
     /// Keeps the news going while nobody listens.
     _no_listener: InactiveReceiver<PoolNews>,
     /// Tells the provider's task that there is something to send.
-    pub(super) provider: Notify,
+    pub(super) provider: Signal,
     /// Tells the task of timers that an earlier deadline has come up.
-    timers: Notify,
+    timers: Signal,
 }
 
 impl Shared {
@@ -103,8 +104,8 @@ impl Shared {
             state: Mutex::new(state),
             news: sender,
             _no_listener: listener.deactivate(),
-            provider: Notify::default(),
-            timers: Notify::default(),
+            provider: Signal::default(),
+            timers: Signal::default(),
         }
     }
 
@@ -129,15 +130,17 @@ impl Shared {
 
     fn wake(&self, state: &mut State) {
         if state.pool.provider_wants_outbound() {
-            self.provider.notify();
+            self.provider.wake();
         }
         while let Some(id) = state.pool.poll_dirty() {
-            state.tasks.wake(id);
+            if let Some(signal) = state.tasks.get(id) {
+                signal.wake();
+            }
         }
         let next = state.pool.poll_timeout();
         if next.is_some_and(|next| state.armed.is_none_or(|armed| next < armed)) {
             state.armed = next;
-            self.timers.notify();
+            self.timers.wake();
         }
     }
 
@@ -163,7 +166,7 @@ impl Shared {
     /// Sends all clients elsewhere, once.
     pub(super) fn leave(&self, host: &str, port: u16) {
         self.with(|state| {
-            if !std::mem::replace(&mut state.left, true) && !state.pool.reconnect_all(host, port) {
+            if !core::mem::replace(&mut state.left, true) && !state.pool.reconnect_all(host, port) {
                 tracing::error!(host, "clients can't be sent to a host with a name of more than 255 bytes");
             }
         });
@@ -183,21 +186,23 @@ impl Shared {
     }
 
     /// Serves the pool's time limits. Cancel-safe.
-    pub(super) async fn run_timers(&self, clock: &Clock) -> Infallible {
+    pub(super) async fn run_timers<C: Clock>(&self, clock: &C) -> Infallible {
         loop {
             let next = {
                 let mut state = self.lock();
                 let now = clock.now();
                 while let Some(idle) = state.pool.handle_timeout(now) {
-                    state.tasks.close(idle);
+                    if let Some(signal) = state.tasks.get(idle) {
+                        signal.close();
+                    }
                 }
                 self.wake(&mut state);
                 state.armed = state.pool.poll_timeout();
                 state.armed
             };
             match next {
-                None => self.timers.notified().await,
-                Some(at) => or(clock.sleep_until(at), self.timers.notified()).await,
+                None => self.timers.woken().await,
+                Some(at) => or(clock.sleep_until(at), self.timers.woken()).await,
             }
         }
     }

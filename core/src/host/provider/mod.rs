@@ -1,20 +1,28 @@
-//! A template provider over TCP: many template clients, one [`Provider`] of the core, an owner who has the node.
+//! A template provider: many template clients, one [`Provider`] of the core, an owner who has the node.
 
 mod client;
-#[cfg(test)]
-#[path = "../../../conformance/roles/provider.rs"]
-mod tests;
 
+use alloc::{sync::Arc, vec::Vec};
+use core::fmt;
 use std::{
     collections::HashMap,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
-pub use adit::role::news::{FoundBlock, ProviderEvent, Transactions};
-use adit::{
+use super::{
+    Clock, Runtime, Spawn,
+    listen::Listener,
+    queue,
+    serve::{ServeError, serve},
+    shutdown::Shutdown,
+    wake::Tasks,
+    watch,
+};
+pub use crate::role::news::{FoundBlock, ProviderEvent, Transactions};
+use crate::{
     connection::ResponderConfig,
     crypto::Provider as Crypto,
+    link::LinkSettings,
     role::{
         ConnectionId,
         provider::{NewTemplate, Provider},
@@ -22,29 +30,18 @@ use adit::{
     storage::Heap,
     template::{Constraints, Tip, book::BookError},
 };
-use tokio::sync::mpsc;
-
-use crate::{
-    clock::Clock,
-    link::LinkSettings,
-    listen::Listener,
-    serve::{ServeError, serve},
-    shutdown::Shutdown,
-    wake::Tasks,
-    watch,
-};
 
 /// The owner's side of a provider: clones are handles on the same one.
 #[derive(Clone)]
-pub struct ProviderHandle {
+pub struct ProviderHandle<C> {
+    clock: C,
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    clock: Clock,
     state: Mutex<State>,
     wanted: watch::Sender<Option<Constraints>>,
-    events: mpsc::Sender<ProviderEvent>,
+    events: queue::Sender<ProviderEvent>,
 }
 
 struct State {
@@ -53,23 +50,23 @@ struct State {
     transactions: HashMap<u64, Arc<Transactions>>,
 }
 
-impl fmt::Debug for ProviderHandle {
+impl<C> fmt::Debug for ProviderHandle<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProviderHandle").field("provider", &self.shared.lock().provider).finish()
+        f.debug_struct("ProviderHandle").field("provider", &self.shared.lock().provider).finish_non_exhaustive()
     }
 }
 
-impl ProviderHandle {
+impl<C: Clock> ProviderHandle<C> {
     /// A provider without clients or templates, and where its events come out. `clock` is the one that its links have. `first_id` is above every template id that
     /// the provider used before, see [`Provider::starting_at`]. `events` is how many events wait at most; while as many
     /// do, the clients that cause them wait too.
     #[must_use]
-    pub fn new(clock: Clock, first_id: u64, events: usize) -> (Self, mpsc::Receiver<ProviderEvent>) {
-        let (events, receiver) = mpsc::channel(events.max(1));
+    pub fn new(clock: C, first_id: u64, events: usize) -> (Self, queue::Receiver<ProviderEvent>) {
+        let (events, receiver) = queue::channel(events);
         let state =
             State { provider: Provider::starting_at(first_id), tasks: Tasks::default(), transactions: HashMap::new() };
-        let shared = Shared { state: Mutex::new(state), wanted: watch::Sender::new(None), events, clock };
-        (Self { shared: Arc::new(shared) }, receiver)
+        let shared = Shared { state: Mutex::new(state), wanted: watch::Sender::new(None), events };
+        (Self { clock, shared: Arc::new(shared) }, receiver)
     }
 
     /// A new template with its transactions; gives its id. All clients that it suits are told.
@@ -85,7 +82,7 @@ impl ProviderHandle {
 
     /// A new best block: all clients are told to go on with `template_id`, a template that was added for a block to come.
     pub fn new_tip(&self, template_id: u64, tip: Tip) -> Result<(), BookError> {
-        let now = self.shared.clock.now();
+        let now = self.clock.now();
         self.shared.with(|state| {
             state.provider.new_tip(now, template_id, tip)?;
             state.transactions.retain(|id, _| state.provider.template(*id).is_some());
@@ -135,11 +132,13 @@ impl Shared {
         let mut state = self.lock();
         let outcome = change(&mut state);
         while let Some(id) = state.provider.poll_dirty() {
-            state.tasks.wake(id);
+            if let Some(signal) = state.tasks.get(id) {
+                signal.wake();
+            }
         }
         let wanted = state.provider.wanted();
         drop(state);
-        self.wanted.send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
+        self.wanted.send_if_modified(|known| core::mem::replace(known, wanted) != wanted);
         outcome
     }
 
@@ -151,29 +150,30 @@ impl Shared {
         // The room that it alone waited for is wanted no more.
         let wanted = state.provider.wanted();
         drop(state);
-        self.wanted.send_if_modified(|known| std::mem::replace(known, wanted) != wanted);
+        self.wanted.send_if_modified(|known| core::mem::replace(known, wanted) != wanted);
     }
 }
 
-/// Serves template clients at all listeners until the shutdown is over. Each connection takes the newest configuration when it is
+/// Serves template clients at all listeners until the shutdown is over, each in a task of its own. Each connection takes the newest configuration when it is
 /// accepted, so that certificates are renewed while it serves.
 ///
 /// When it starts, clients are told what they were not told yet, then each link is closed in order. Dropping the future drops
 /// all connections.
-pub async fn serve_provider<P: Crypto>(
-    listeners: Vec<Listener>,
+pub async fn serve_provider<P: Crypto, R: Runtime>(
+    spawn: impl Spawn,
+    listeners: Vec<Listener<R>>,
     responder: watch::Receiver<Arc<ResponderConfig>>,
-    settings: Arc<LinkSettings>,
-    handle: ProviderHandle,
-    shutdown: Shutdown,
+    settings: Arc<LinkSettings<R::Clock>>,
+    handle: ProviderHandle<impl Clock>,
+    shutdown: Shutdown<impl Clock>,
 ) -> Result<(), ServeError> {
-    serve(listeners, &shutdown, |accepted| {
-        client::run::<P>(
+    serve(&spawn, listeners, &shutdown, |accepted, signal| {
+        client::run::<P, R>(
             accepted,
+            signal,
             Arc::clone(&responder.borrow()),
             Arc::clone(&settings),
             Arc::clone(&handle.shared),
-            shutdown.clone(),
         )
     })
     .await

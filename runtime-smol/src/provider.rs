@@ -1,0 +1,12 @@
+//! A template provider over TCP: [`adit::host::provider`] on smol.
+
+#[cfg(test)]
+#[path = "../../conformance/roles/provider.rs"]
+mod tests;
+
+pub use adit::host::provider::{FoundBlock, ProviderEvent, Transactions, serve_provider};
+
+use crate::clock::Clock;
+
+/// The owner's side of a provider: clones are handles on the same one.
+pub type ProviderHandle = adit::host::provider::ProviderHandle<Clock>;

@@ -1,0 +1,12 @@
+//! A pool over TCP: [`adit::host::pool`] on tokio.
+
+#[cfg(test)]
+#[path = "../../conformance/roles/pool.rs"]
+mod tests;
+
+pub use adit::host::pool::{AcceptedShare, KeptBlock, PoolHandle, PoolNews, PoolServeError, TemplateNews, serve_pool};
+
+use crate::net::Tokio;
+
+/// All that [`serve_pool`] joins.
+pub type PoolSetup = adit::host::pool::PoolSetup<Tokio>;
