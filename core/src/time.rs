@@ -99,6 +99,12 @@ impl UnixTime {
     pub const fn as_secs(self) -> u32 {
         self.0
     }
+
+    /// This time moved later by the whole seconds of `duration`; stays at the last second that fits, in February 2106.
+    #[must_use]
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)))
+    }
 }
 
 /// The earlier of two optional deadlines; what a parent reports that has several children with deadlines.
@@ -122,6 +128,14 @@ mod tests {
         assert_eq!(Instant::ORIGIN.saturating_add(Duration::MAX), Instant::END);
         assert_eq!((Instant::from_micros(u64::MAX), Instant::from_secs(u64::MAX)), (Instant::END, Instant::END));
         assert!(late < Instant::END && Instant::ORIGIN < Instant::from_micros(1));
+    }
+
+    #[test]
+    fn wall_clock_time_moves_by_whole_seconds_and_stops_at_its_end() {
+        let late = UnixTime::from_secs(u32::MAX - 1);
+        assert_eq!(late.saturating_add(Duration::from_millis(1_999)).as_secs(), u32::MAX);
+        assert_eq!(late.saturating_add(Duration::MAX).as_secs(), u32::MAX);
+        assert_eq!(late.saturating_add(Duration::from_millis(999)), late);
     }
 
     #[test]

@@ -29,7 +29,7 @@ use adit_smol::{
     gate::{Gate, GateConfig},
     link::LinkSettings,
     listen::Listener,
-    net::Spawn,
+    net::{Smol, Spawn},
     pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
     queue,
     shutdown::Shutdown,
@@ -116,10 +116,10 @@ async fn store(mut accepted: queue::Receiver<AcceptedShare>, handle: &PoolHandle
 
 /// A new authority, and a certificate of it.
 fn identity(clock: &Clock, handle: &PoolHandle) -> Result<(ResponderConfig, AuthorityKey), Box<dyn Error>> {
-    let authority = Authority::<Fastest>::from_seed(Secret::from_bytes(entropy()?));
+    let authority = Authority::<Fastest>::from_seed(Secret::from_bytes(entropy::<Smol>()?));
     let now = clock.wall();
     let until = UnixTime::from_secs(now.as_secs().saturating_add(VALID));
-    let identity = Identity::issue(Secret::from_bytes(entropy()?), &authority, now, until)
+    let identity = Identity::issue(Secret::from_bytes(entropy::<Smol>()?), &authority, now, until)
         .map_err(|error| format!("no certificate: {error:?}"))?;
     let noise = NoiseServer { identity, policy: x25519::Policy::default() };
     let config = ResponderConfig::new(Security::Noise(noise), handle.setup_policy());

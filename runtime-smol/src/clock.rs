@@ -9,7 +9,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker},
-    time::{Duration, Instant as StdInstant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant as StdInstant, UNIX_EPOCH},
 };
 
 use adit::{
@@ -82,14 +82,8 @@ impl Clock {
     #[must_use]
     pub fn wall(&self) -> UnixTime {
         match self.wall {
-            Wall::System => {
-                let secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                UnixTime::from_secs(u32::try_from(secs).unwrap_or(u32::MAX))
-            }
-            Wall::From(start) => {
-                let passed = self.now().saturating_since(Instant::ORIGIN).as_secs();
-                UnixTime::from_secs(start.as_secs().saturating_add(u32::try_from(passed).unwrap_or(u32::MAX)))
-            }
+            Wall::System => UnixTime::default().saturating_add(UNIX_EPOCH.elapsed().unwrap_or_default()),
+            Wall::From(start) => start.saturating_add(self.now().saturating_since(Instant::ORIGIN)),
         }
     }
 
@@ -109,14 +103,9 @@ impl Clock {
         self.sleep_until(self.now().saturating_add(duration))
     }
 
-    /// What `future` gives, or `None` when it takes longer than until `at`.
-    pub async fn timeout_at<T>(&self, at: Instant, future: impl Future<Output = T>) -> Option<T> {
-        host::timeout_at(self, at, future).await
-    }
-
     /// What `future` gives, or `None` when it takes longer than `limit`.
     pub async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        self.timeout_at(self.now().saturating_add(limit), future).await
+        host::timeout_at(self, self.now().saturating_add(limit), future).await
     }
 
     /// Moves a clock that stands still, and wakes whom that concerns. The system's clock moves by itself.
@@ -155,7 +144,7 @@ impl host::Clock for Clock {
 
     fn bring_forward(&self, sleep: Pin<&mut Sleep>, at: Instant) {
         let sleep = sleep.get_mut();
-        if sleep.is_elapsed() || at < sleep.deadline() {
+        if sleep.elapsed || at < sleep.at {
             sleep.reset(at);
         }
     }
@@ -216,18 +205,6 @@ enum By {
 }
 
 impl Sleep {
-    /// Until when.
-    #[must_use]
-    pub fn deadline(&self) -> Instant {
-        self.at
-    }
-
-    /// Whether the wait was seen to be over; a [`reset`](Self::reset) begins it anew.
-    #[must_use]
-    pub fn is_elapsed(&self) -> bool {
-        self.elapsed
-    }
-
     /// Waits until `at` instead.
     pub fn reset(&mut self, at: Instant) {
         self.leave();
@@ -339,9 +316,9 @@ mod tests {
             // What has fired is over until it is set again.
             let mut sleep = clock.sleep(Duration::ZERO);
             (&mut sleep).await;
-            assert!(sleep.is_elapsed() && poll_once(&mut sleep).await.is_some());
+            assert!(sleep.elapsed && poll_once(&mut sleep).await.is_some());
             sleep.reset(Instant::from_micros(u64::MAX));
-            assert!(!sleep.is_elapsed() && poll_once(&mut sleep).await.is_none());
+            assert!(!sleep.elapsed && poll_once(&mut sleep).await.is_none());
         });
         assert!(clock.now().saturating_since(begin) >= Duration::from_millis(2));
         assert!(!clock.advance_to_next());

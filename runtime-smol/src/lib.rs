@@ -16,7 +16,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
-pub mod entropy;
+pub use adit::host::entropy;
 
 pub use adit::host::{broadcast, queue, watch};
 pub mod shutdown;

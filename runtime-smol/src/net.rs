@@ -81,3 +81,7 @@ impl host::Task for Task {
         self.0.cancel().await;
     }
 }
+
+#[cfg(test)]
+#[path = "../../conformance/roles/entropy.rs"]
+mod tests;

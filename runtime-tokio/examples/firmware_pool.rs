@@ -103,7 +103,7 @@ fn responder(clock: Clock, setup: SetupPolicy) -> Result<ResponderConfig, Box<dy
     let now = clock.wall();
     let from = UnixTime::from_secs(now.as_secs().saturating_sub(600));
     let until = UnixTime::from_secs(now.as_secs().saturating_add(3_600));
-    let identity = Identity::issue(Secret::from_bytes(entropy()?), &authority(), from, until)
+    let identity = Identity::issue(Secret::from_bytes(entropy::<Tokio>()?), &authority(), from, until)
         .map_err(|error| format!("no certificate: {error:?}"))?;
     let noise = NoiseServer { identity, policy: x25519::Policy::default() };
     Ok(ResponderConfig::new(Security::Noise(noise), setup))

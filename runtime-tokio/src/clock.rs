@@ -4,7 +4,7 @@
 
 use std::{
     pin::Pin,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::{Duration, UNIX_EPOCH},
 };
 
 use adit::{
@@ -56,14 +56,8 @@ impl Clock {
     #[must_use]
     pub fn wall(self) -> UnixTime {
         match self.wall {
-            Wall::System => {
-                let secs = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-                UnixTime::from_secs(u32::try_from(secs).unwrap_or(u32::MAX))
-            }
-            Wall::From(start) => {
-                let passed = u32::try_from(self.origin.elapsed().as_secs()).unwrap_or(u32::MAX);
-                UnixTime::from_secs(start.as_secs().saturating_add(passed))
-            }
+            Wall::System => UnixTime::default().saturating_add(UNIX_EPOCH.elapsed().unwrap_or_default()),
+            Wall::From(start) => start.saturating_add(self.origin.elapsed()),
         }
     }
 

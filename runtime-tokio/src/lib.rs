@@ -13,7 +13,7 @@
 #![warn(missing_docs)]
 
 pub mod clock;
-pub mod entropy;
+pub use adit::host::entropy;
 
 pub mod shutdown;
 pub use adit::{

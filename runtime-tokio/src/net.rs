@@ -85,3 +85,7 @@ impl Drop for Task {
         self.0.abort();
     }
 }
+
+#[cfg(test)]
+#[path = "../../conformance/roles/entropy.rs"]
+mod tests;

@@ -11,8 +11,9 @@ use adit::{
     time::{Instant, UnixTime},
 };
 
-use super::lab::{Lab, Stream, tcp, watch};
+use super::lab::{Here, Lab, Stream, tcp, watch};
 use crate::{
+    connect::{ConnectError, connect},
     gate::{Gate, GateConfig},
     link::{Link, LinkSettings},
     listen::Listener,
@@ -91,6 +92,16 @@ impl Lab {
         let gate = Gate::new(config);
         let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], port)), gate.clone(), self.clock());
         (listener.unwrap(), gate)
+    }
+
+    /// As a client does it.
+    pub(crate) async fn dial(
+        &self,
+        host: &str,
+        port: u16,
+        limit: Duration,
+    ) -> Result<(Stream, SocketAddr), ConnectError> {
+        connect::<Here>(&self.clock(), host, port, limit).await
     }
 
     /// A client's link to `address`, with nothing sent yet.

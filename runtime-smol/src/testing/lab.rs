@@ -23,10 +23,9 @@ use socket2::{Domain, Socket, Type};
 use super::ends::WALL;
 use crate::{
     clock::Clock,
-    connect::{ConnectError, connect},
     link::LinkSettings,
     listen::{Accepted, Listener},
-    net::{Smol, Spawn},
+    net::Spawn,
     pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
     provider::{ProviderEvent, ProviderHandle, serve_provider},
     serve::{ServeError, serve},
@@ -34,6 +33,7 @@ use crate::{
 };
 
 pub(crate) use crate::{
+    net::Smol as Here,
     queue::{self, Sender, TrySendError},
     stream::Stream,
     watch,
@@ -81,15 +81,6 @@ impl Lab {
 
     pub(crate) fn shutdown(&self) -> Shutdown {
         Shutdown::new(self.clock())
-    }
-
-    pub(crate) async fn dial(
-        &self,
-        host: &str,
-        port: u16,
-        limit: Duration,
-    ) -> Result<(Stream, SocketAddr), ConnectError> {
-        connect::<Smol>(&self.clock, host, port, limit).await
     }
 
     pub(crate) fn serve<C: Future<Output = ()> + Send + 'static>(

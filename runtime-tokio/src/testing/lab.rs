@@ -21,7 +21,6 @@ use tokio::{
 use super::ends::WALL;
 use crate::{
     clock::Clock,
-    connect::{ConnectError, connect},
     link::LinkSettings,
     listen::{Accepted, Listener},
     net::Tokio,
@@ -32,6 +31,7 @@ use crate::{
 };
 
 pub(crate) use crate::{
+    net::Tokio as Here,
     queue::{self, Sender, TrySendError},
     stream::Stream,
     watch,
@@ -74,15 +74,6 @@ impl Lab {
 
     pub(crate) fn shutdown(&self) -> Shutdown {
         Shutdown::new(self.clock)
-    }
-
-    pub(crate) async fn dial(
-        &self,
-        host: &str,
-        port: u16,
-        limit: Duration,
-    ) -> Result<(Stream, SocketAddr), ConnectError> {
-        connect::<Tokio>(&self.clock, host, port, limit).await
     }
 
     pub(crate) fn serve<C: Future<Output = ()> + Send + 'static>(

@@ -12,7 +12,7 @@ mod pipe;
 
 pub(crate) use ends::{CLOSING, GRACE, WALL, initiator, server, setup};
 pub(crate) use lab::{
-    Lab, Stream, Task, deaf, join, nodelay, or, poll_once, run, run_in_memory, run_on_threads, run_still, tcp, watch,
-    yield_now, zip,
+    Here, Lab, Stream, Task, deaf, join, nodelay, or, poll_once, run, run_in_memory, run_on_threads, run_still, tcp,
+    watch, yield_now, zip,
 };
 pub(crate) use pipe::{Duplex, duplex, read, write_all};

@@ -15,6 +15,7 @@ use adit::mining::target::Target;
 use adit::noise::x25519::{CipherList, Policy};
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
+use adit_tokio::net::Tokio;
 use adit_tokio::shutdown::Shutdown;
 use bitcoin::ScriptBuf;
 use bitcoin::WPubkeyHash;
@@ -255,7 +256,7 @@ fn store(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<tempfile::TempDir>)
 /// An authority of its own for each server.
 fn issuer() -> Result<Issuer, DemoError> {
     Ok(Issuer {
-        authority: keys::authority(Secret::from_bytes(entropy().map_err(DemoError::Entropy)?)),
+        authority: keys::authority(Secret::from_bytes(entropy::<Tokio>().map_err(DemoError::Entropy)?)),
         validity: 3_600,
         profiles: Policy::default(),
         setup: SetupPolicy::new(0),

@@ -14,6 +14,7 @@ use adit::noise::x25519::{Authority, Identity, Policy};
 use adit::time::UnixTime;
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
+use adit_tokio::net::Tokio;
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::watch;
 
@@ -106,7 +107,7 @@ impl Issuer {
         if self.validity < SHORTEST_VALIDITY {
             return Err(IdentityError::Validity(self.validity));
         }
-        let secret = Secret::from_bytes(entropy().map_err(IdentityError::Entropy)?);
+        let secret = Secret::from_bytes(entropy::<Tokio>().map_err(IdentityError::Entropy)?);
         let allowance = u32::try_from(CLOCK_ALLOWANCE.as_secs()).unwrap_or(u32::MAX);
         let from = UnixTime::from_secs(now.as_secs().saturating_sub(allowance));
         let until = UnixTime::from_secs(now.as_secs().saturating_add(self.validity));

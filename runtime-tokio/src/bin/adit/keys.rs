@@ -8,6 +8,7 @@ use adit::address::{AuthorityKey, KeyError, parse_secret, parse_tagged_secret, t
 use adit::crypto::{RustCrypto, Secret};
 use adit::noise::x25519::Authority;
 use adit_tokio::entropy::{EntropyError, entropy};
+use adit_tokio::net::Tokio;
 use ed25519_dalek::VerifyingKey;
 
 use crate::args::KeysArguments;
@@ -157,7 +158,7 @@ pub(crate) fn run(arguments: &KeysArguments) -> Result<(), KeysError> {
     let secret = match (&arguments.from, &arguments.convert) {
         (Some(path), _) => read_secret(path)?,
         (None, Some(path)) => untagged(path)?,
-        (None, None) => Secret::from_bytes(entropy().map_err(KeysError::Entropy)?),
+        (None, None) => Secret::from_bytes(entropy::<Tokio>().map_err(KeysError::Entropy)?),
     };
     if let Some(path) = &arguments.out {
         write_secret(path, &secret)?;

@@ -176,7 +176,7 @@ impl PoolSettings {
     fn pool(&self, store: &Store) -> Result<Pool<Heap>, PoolError> {
         let payouts: Vec<Payout<'_>> =
             self.payouts.iter().map(|(script, weight)| Payout { script_pubkey: script, weight: *weight }).collect();
-        let run = entropy().map_err(PoolError::Entropy)?;
+        let run = entropy::<Tokio>().map_err(PoolError::Entropy)?;
         let mut config = PoolConfig::new(&payouts);
         config.tag = &self.tag;
         config.server_prefix = &run[..RUN_PREFIX];

@@ -9,6 +9,7 @@ use std::time::Duration;
 use adit_tokio::backoff::{Backoff, BackoffConfig};
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::jitter;
+use adit_tokio::net::Tokio;
 use serde_json::json;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -51,7 +52,7 @@ impl Follower {
         let mut backoff = Backoff::new(self.pace.backoff);
         loop {
             let error = self.follow(&mut backoff).await;
-            let wait = backoff.down(self.clock.now(), jitter().unwrap_or(0));
+            let wait = backoff.down(self.clock.now(), jitter::<Tokio>().unwrap_or(0));
             tracing::debug!(%error, ?wait, "lost the node");
             self.shared.is_bad(error);
             sleep(wait).await;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use adit_tokio::backoff::{Backoff, BackoffConfig};
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::jitter;
+use adit_tokio::net::Tokio;
 use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
@@ -74,7 +75,7 @@ impl Submitter {
                 }
                 Err(error) => error,
             };
-            let wait = backoff.down(self.clock.now(), jitter().unwrap_or(0));
+            let wait = backoff.down(self.clock.now(), jitter::<Tokio>().unwrap_or(0));
             if !error.is_passing() || Instant::now() + wait > give_up_at {
                 return Err(error);
             }
