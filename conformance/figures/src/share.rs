@@ -186,7 +186,7 @@ impl Ours {
 
     fn one(&mut self, message: &ToServer<'_>) {
         let prepared = self.prepare(message);
-        let hash = prepared.header.hash();
+        let hash = prepared.hash();
         let accepted = self.server.conclude(self.now, &mut self.shared, &prepared, &hash);
         black_box(accepted.expect("accepted"));
     }
@@ -201,7 +201,7 @@ impl Ours {
         batch.hash(|path, ids| method.fold_paths(path, ids), |headers, hashes| method.hash_headers(headers, hashes));
         while let Some(hashed) = batch.next_hashed() {
             let (prepared, hash) = hashed.expect("a good share");
-            black_box(server.conclude(*now, shared, &prepared, &hash).expect("accepted"));
+            black_box(server.conclude(*now, shared, prepared, hash).expect("accepted"));
         }
     }
 }

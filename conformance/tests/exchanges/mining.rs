@@ -325,7 +325,7 @@ impl Conversation for Talk {
             }
             Received::Custom(request) => server.refuse_custom(&request, "no-custom-jobs", out).expect("room"),
             Received::Share(prepared) => {
-                match server.conclude(NOW, &mut self.shared, &prepared, &prepared.header.hash()) {
+                match server.conclude(NOW, &mut self.shared, &prepared, &prepared.hash()) {
                     Err(rejection) => out.send(&rejection.answer()).expect("room"),
                     Ok(share) => {
                         server.stored(share.ticket);

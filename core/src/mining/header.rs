@@ -73,6 +73,14 @@ impl Header {
     }
 }
 
+/// Changes the merkle root of a header that is laid out already.
+pub(crate) fn put_merkle_root(header: &mut [u8; HEADER_LEN], root: &[u8; 32]) {
+    // Behind version and prevhash; there is always room for it.
+    if let Some(place) = header.get_mut(36..).and_then(<[u8]>::first_chunk_mut) {
+        *place = *root;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +116,10 @@ mod tests {
             let bytes: std::vec::Vec<u8> = [&halves.0[..], &halves.1, &halves.2].concat();
             let bytes: [u8; 80] = bytes.try_into().unwrap();
             prop_assert_eq!(Header::from_bytes(&bytes).to_bytes(), bytes);
+            let mut changed = bytes;
+            put_merkle_root(&mut changed, &halves.1);
+            let expected = Header { merkle_root: halves.1, ..Header::from_bytes(&bytes) };
+            prop_assert_eq!(Header::from_bytes(&changed), expected);
         }
     }
 }

@@ -25,6 +25,9 @@ const SMALLEST_STEP: f64 = 1.2;
 /// Expected shares after which the older half of the window fades, so that it follows slow changes.
 const WINDOW: f64 = 60.0;
 
+/// In microseconds.
+const MINUTE: f64 = 60e6;
+
 /// What variable difficulty aims at.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct VardiffConfig {
@@ -82,7 +85,13 @@ impl Vardiff {
         if self.changed && now <= self.since {
             return None;
         }
-        let expected = now.saturating_since(self.since).as_secs_f64() * config.shares_per_minute / 60.0;
+        // Not by way of a Duration, whose seconds and parts would be put together again by a division.
+        #[allow(
+            clippy::cast_precision_loss,
+            reason = "a few microseconds in the time that takes more than 53 bits of them"
+        )]
+        let passed = now.as_micros().saturating_sub(self.since.as_micros()) as f64;
+        let expected = passed * config.shares_per_minute / MINUTE;
         // In hashes, not in shares: divisions are what each share pays for here.
         let off = self.hashes - expected * unit;
         let variance = self.squares.max(expected * unit * unit);

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use adit::{connection::SetupPolicy, crypto::Provider, role::pool::AcceptAll};
+use adit_native::hash::Method;
 use adit_smol::{
     clock::Clock,
     gate::Gate,
@@ -16,7 +17,6 @@ use adit_smol::{
     upstream::{Server, Software, Upstream, UpstreamConfig},
     watch,
 };
-use adit_native::hash::Method;
 use async_executor::Executor;
 use futures_lite::future::{block_on, pending};
 
@@ -87,7 +87,8 @@ fn template_provider<P: Provider>(
     executor.spawn(async move { while events.recv().await.is_some() {} }).detach();
     let (settings, on) = (Arc::clone(settings), Arc::clone(executor));
     let shutdown = Shutdown::new(settings.clock.clone());
-    let provider = async move { serve_provider::<P, _>(Spawn(&on), vec![listener], responder, settings, handle, shutdown).await };
+    let provider =
+        async move { serve_provider::<P, _>(Spawn(&on), vec![listener], responder, settings, handle, shutdown).await };
     executor.spawn(provider).detach();
     Ok(address)
 }

@@ -75,8 +75,8 @@ fn template_provider<P: Provider>(settings: &Arc<LinkSettings>) -> Result<Socket
     let responder = watch::channel(Arc::new(super::responder::<P>(SetupPolicy::new(0))?)).1;
     let settings = Arc::clone(settings);
     tokio::spawn(async move { while events.recv().await.is_some() {} });
-    tokio::spawn(
-        async move { serve_provider::<P, _>(Tokio, vec![listener], responder, settings, handle, Shutdown::new(Clock::start())).await },
-    );
+    tokio::spawn(async move {
+        serve_provider::<P, _>(Tokio, vec![listener], responder, settings, handle, Shutdown::new(Clock::start())).await
+    });
     Ok(address)
 }

@@ -105,7 +105,7 @@ impl Pool {
                 let opened = self.server.accept(now, &mut self.shared, &request.open, 7, &mut out).unwrap();
                 assert!(matches!(opened, Opened::Channel(_)), "{opened:?}");
             }
-            Received::Share(share) => match self.server.conclude(now, &mut self.shared, &share, &share.header.hash()) {
+            Received::Share(share) => match self.server.conclude(now, &mut self.shared, &share, &share.hash()) {
                 Ok(accepted) => self.accepted.push(accepted),
                 Err(rejection) => {
                     out.send(&rejection.answer()).unwrap();

@@ -107,12 +107,12 @@ impl<S: Storage> ShareBatch<S> {
         }
         let folding = self.prepared.iter_mut().flatten().filter(|share| share.folds);
         for (share, root) in folding.zip(self.roots.iter()) {
-            share.header.merkle_root = *root;
+            share.set_merkle_root(root);
             share.folds = false;
         }
         self.headers.clear();
         for share in self.prepared.iter().flatten() {
-            let _ = self.headers.push(share.header.to_bytes());
+            let _ = self.headers.push(*share.header_bytes());
         }
         // Without memory for it a share goes unhashed, and meets no target.
         while self.hashes.len() < self.headers.len() && self.hashes.push([0; 32]).is_ok() {}
@@ -120,16 +120,16 @@ impl<S: Storage> ShareBatch<S> {
     }
 
     /// The next share with its hash, for [`MiningServer::conclude`]; or why it is bad without one.
-    pub fn next_hashed(&mut self) -> Option<Result<(Prepared, [u8; 32]), Rejection>> {
-        let next = *self.prepared.get(self.taken)?;
+    pub fn next_hashed(&mut self) -> Option<Result<(&Prepared, &[u8; 32]), Rejection>> {
+        let next = self.prepared.get(self.taken)?;
         self.taken += 1;
         Some(match next {
-            Err(rejection) => Err(rejection),
+            Err(rejection) => Err(*rejection),
             Ok(share) => {
-                let hash = self.hashes.get(self.hashed).copied();
+                let hash = self.hashes.get(self.hashed);
                 self.hashed += 1;
                 // A share that nobody hashed meets no target.
-                Ok((share, hash.unwrap_or([0xff; 32])))
+                Ok((share, hash.unwrap_or(&[0xff; 32])))
             }
         })
     }
@@ -198,7 +198,7 @@ mod tests {
             for share in shares {
                 seen.push(match bench.receive(share).unwrap() {
                     Received::Share(share) => {
-                        bench.server.conclude(bench.now, &mut bench.shared, &share, &share.header.hash())
+                        bench.server.conclude(bench.now, &mut bench.shared, &share, &share.hash())
                     }
                     Received::Rejected(rejection) => Err(rejection),
                     other => panic!("{other:?}"),
@@ -216,8 +216,8 @@ mod tests {
             batch.hash(lanes::fold_paths::<4>, lanes::hash_headers::<4>);
             while let Some(next) = batch.next_hashed() {
                 seen.push(next.and_then(|(share, hash)| {
-                    assert_eq!(share.header.hash(), hash);
-                    bench.server.conclude(bench.now, &mut bench.shared, &share, &hash)
+                    assert_eq!(share.hash(), *hash);
+                    bench.server.conclude(bench.now, &mut bench.shared, share, hash)
                 }));
             }
         }
@@ -281,7 +281,7 @@ mod tests {
             let mut seen = Vec::new();
             while let Some(next) = batch.next_hashed() {
                 let concluded =
-                    next.and_then(|(share, hash)| bench.server.conclude(bench.now, &mut bench.shared, &share, &hash));
+                    next.and_then(|(share, hash)| bench.server.conclude(bench.now, &mut bench.shared, share, hash));
                 seen.push(concluded.map(|share| share.ticket).map_err(|rejection| rejection.reason));
             }
             let live = |ticket| if block { Err(Reason::Stale) } else { ticket };

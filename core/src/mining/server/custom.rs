@@ -410,7 +410,7 @@ mod tests {
             for n in 0..5 {
                 let (accepted, share) = bench.submit_and_keep(&extended(channel, id, n, &[1, 2, 3, 4, 5])).unwrap();
                 let Some(block) = accepted.block else { continue };
-                assert_eq!((share.header.merkle_root, block), (root, SolutionSource::Custom(id)));
+                assert_eq!((share.header().merkle_root, block), (root, SolutionSource::Custom(id)));
                 blocks += 1;
             }
             assert!(blocks > 0);
@@ -430,7 +430,7 @@ mod tests {
         let ToServer::SubmitSharesExtended(share) = extended(channel, id, 1, &[9; 5]) else { unreachable!() };
         let prepared = bench.server.prepare_extended(bench.now, &bench.shared, &share).unwrap();
         let txid = sha256d(&[b"head", &[0xab, 0, 0], &[9; 5], b"tail"]);
-        assert_eq!(prepared.header.merkle_root, sha256d(&[&txid, &[7; 32]]));
+        assert_eq!(prepared.header().merkle_root, sha256d(&[&txid, &[7; 32]]));
     }
 
     /// D-FLAG-2, D-CUST-1, D-CUST-5, C-CUST-4: what is wrong whatever the token says.

@@ -11,11 +11,12 @@ use super::custom::CustomJob;
 use super::{MiningServer, Out, Received, Shared};
 use crate::error::Error;
 use crate::frame::Header as FrameHeader;
+use crate::hash::sha256d_header;
 use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, ToServer};
 use crate::message::{ChannelKind, Message as _};
 use crate::mining::duplicates::{Generation, NotTaken};
 use crate::mining::extranonce::ExtranoncePrefix;
-use crate::mining::header::Header;
+use crate::mining::header::{HEADER_LEN, Header, put_merkle_root};
 use crate::mining::job::{Job, JobId};
 use crate::mining::target::{PackedTarget, Target};
 use crate::storage::Storage;
@@ -126,8 +127,8 @@ impl Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Prepared {
-    /// What is to be hashed.
-    pub header: Header,
+    /// What is to be hashed, laid out when it is prepared: moved as fields it would be taken apart and put together on the way to the hash.
+    header: [u8; HEADER_LEN],
     channel_id: u32,
     sequence_number: u32,
     job_id: u32,
@@ -137,6 +138,28 @@ pub struct Prepared {
 }
 
 impl Prepared {
+    /// What is to be hashed.
+    #[must_use]
+    pub const fn header_bytes(&self) -> &[u8; HEADER_LEN] {
+        &self.header
+    }
+
+    /// The same by its fields.
+    #[must_use]
+    pub fn header(&self) -> Header {
+        Header::from_bytes(&self.header)
+    }
+
+    /// SHA-256d of the header, in raw SHA-256 order.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        sha256d_header(&self.header)
+    }
+
+    pub(super) fn set_merkle_root(&mut self, root: &[u8; 32]) {
+        put_merkle_root(&mut self.header, root);
+    }
+
     /// The share's job on this connection.
     #[must_use]
     pub const fn job_id(&self) -> u32 {
@@ -525,7 +548,8 @@ fn check<S: Storage>(
             ntime: share.ntime,
             nbits: ground.nbits,
             nonce: share.nonce,
-        },
+        }
+        .to_bytes(),
         channel_id: share.channel_id,
         sequence_number: share.sequence_number,
         job_id: share.job_id,

@@ -161,7 +161,7 @@ impl Bench {
         self.now = self.now.saturating_add(core::time::Duration::from_millis(1));
         match self.receive(share).unwrap() {
             Received::Share(prepared) => {
-                let outcome = self.server.conclude(self.now, &mut self.shared, &prepared, &prepared.header.hash());
+                let outcome = self.server.conclude(self.now, &mut self.shared, &prepared, &prepared.hash());
                 if let Err(rejection) = &outcome {
                     Out::plain(&mut self.output, self.revision).send(&rejection.answer()).unwrap();
                 }

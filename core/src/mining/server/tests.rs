@@ -550,7 +550,7 @@ fn a_busy_channel_stops_growing() {
         let prepared =
             server.prepare_standard(now, &shared, &SubmitSharesStandard { version: 4, ..share(1, server.last_job, n) });
         let prepared = prepared.unwrap();
-        server.conclude(now, &mut shared, &prepared, &prepared.header.hash()).unwrap();
+        server.conclude(now, &mut shared, &prepared, &prepared.hash()).unwrap();
         if n == 30_000 {
             half = server.memory();
         }

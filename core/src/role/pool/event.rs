@@ -199,8 +199,14 @@ pub struct PendingShare {
 impl PendingShare {
     /// What is to be hashed.
     #[must_use]
-    pub const fn header(&self) -> &Header {
-        &self.prepared.header
+    pub fn header(&self) -> Header {
+        self.prepared.header()
+    }
+
+    /// SHA-256d of the same, in raw order.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        self.prepared.hash()
     }
 
     /// Where the share came from.

@@ -31,7 +31,7 @@ use crate::message::common::Reconnect;
 use crate::message::mining::{SetupFlags, ToServer};
 use crate::mining::extranonce::ExtranonceSpace;
 use crate::mining::server::{
-    ANSWER_LEN, MiningServer, Opened, Out, Received, Refusal, Rejection, ServerConfig, ShareBatch, Shared,
+    ANSWER_LEN, MiningServer, Opened, Out, Prepared, Received, Refusal, Rejection, ServerConfig, ShareBatch, Shared,
 };
 use crate::rate::Pace;
 use crate::storage::{List, Storage};
@@ -180,7 +180,7 @@ impl<S: Storage> Pool<S> {
         match self.begin(now, id, message, policy, out)? {
             Begun::Done(event) => Ok(event),
             Begun::Share(share) => {
-                let hash = share.header().hash();
+                let hash = share.hash();
                 self.conclude(now, &share, &hash, out)
             }
         }
@@ -258,13 +258,23 @@ impl<S: Storage> Pool<S> {
         hash: &[u8; 32],
         out: &mut Out<'_>,
     ) -> Result<PoolEvent, PoolError> {
-        let id = share.connection;
+        self.conclude_prepared(now, share.connection, &share.prepared, hash, out)
+    }
+
+    fn conclude_prepared(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        share: &Prepared,
+        hash: &[u8; 32],
+        out: &mut Out<'_>,
+    ) -> Result<PoolEvent, PoolError> {
         let link = self.links.get_mut(id).ok_or(PoolError::UnknownConnection)?;
         if out.room() < ANSWER_LEN {
             // Nothing may happen when the answer to a bad share would not fit.
             return Err(Error::Full.into());
         }
-        let event = match link.server.conclude(now, &mut self.shared, &share.prepared, hash) {
+        let event = match link.server.conclude(now, &mut self.shared, share, hash) {
             Err(rejection) => {
                 out.send(&rejection.answer())?;
                 self.rejected(id, rejection)
@@ -282,17 +292,17 @@ impl<S: Storage> Pool<S> {
                 self.totals.difficulty += accepted.difficulty;
                 let block = accepted.block.map(|source| {
                     self.totals.blocks = self.totals.blocks.saturating_add(1);
-                    Block { submitted: self.submit(source, &share.prepared) }
+                    Block { submitted: self.submit(source, share) }
                 });
                 PoolEvent::Share(Share {
                     connection: id,
                     channel_id: accepted.channel_id,
-                    job_id: share.prepared.job_id(),
+                    job_id: share.job_id(),
                     account: accepted.account,
                     sequence_number: accepted.sequence_number,
                     ticket: accepted.ticket,
-                    header: share.prepared.header,
-                    extranonce: *share.prepared.extranonce(),
+                    header: share.header(),
+                    extranonce: *share.extranonce(),
                     hash: accepted.hash,
                     target: accepted.target,
                     difficulty: accepted.difficulty,
@@ -328,7 +338,7 @@ impl<S: Storage> Pool<S> {
         out: &mut Out<'_>,
     ) -> Option<Result<PoolEvent, PoolError>> {
         Some(match batch.next_hashed()? {
-            Ok((prepared, hash)) => self.conclude(now, &PendingShare { connection: id, prepared }, &hash, out),
+            Ok((share, hash)) => self.conclude_prepared(now, id, share, hash, out),
             Err(rejection) => {
                 let event = self.rejected(id, rejection);
                 out.send(&rejection.answer()).map(|()| event).map_err(PoolError::Send)

@@ -142,7 +142,7 @@ fn shares_can_be_hashed_by_the_owner() {
     let (first, second, third) = (begin(1), begin(2), begin(3));
     assert_eq!(first.connection(), id);
     let mut small = Wire::<Mining>::new(ANSWER_LEN - 1, Revision::Draft);
-    let hash = first.header().hash();
+    let hash = first.hash();
     let full = bench.pool.conclude(bench.now, &first, &hash, &mut small.out());
     assert_eq!(full, Err(PoolError::Send(Error::Full)), "a bad share's answer would not fit");
     let event = bench.pool.conclude(bench.now, &first, &hash, &mut bench.down.out()).unwrap();
@@ -150,12 +150,12 @@ fn shares_can_be_hashed_by_the_owner() {
 
     bench.new_block(2, Target::MAX);
     bench.sync();
-    let event = bench.pool.conclude(bench.now, &second, &second.header().hash(), &mut bench.down.out()).unwrap();
+    let event = bench.pool.conclude(bench.now, &second, &second.hash(), &mut bench.down.out()).unwrap();
     assert!(matches!(event, PoolEvent::Rejected { .. }), "{event:?}");
     assert_eq!(bench.pool.statistics(bench.now).rejected, 1);
 
     bench.pool.disconnect(id);
-    let late = bench.pool.conclude(bench.now, &third, &third.header().hash(), &mut bench.down.out());
+    let late = bench.pool.conclude(bench.now, &third, &third.hash(), &mut bench.down.out());
     assert_eq!(late, Err(PoolError::UnknownConnection));
 }
 

@@ -269,13 +269,14 @@ impl<S: Storage> Pool<S> {
     pub(super) fn submit(&mut self, source: SolutionSource, share: &Prepared) -> bool {
         let SolutionSource::Template { template_id, job } = source else { return false };
         let Some(job) = self.shared.book().live(job) else { return false };
+        let header = share.header();
         self.templates
             .submit(&Found {
                 template_id,
-                prev_hash: share.header.prev_hash,
-                version: share.header.version,
-                header_timestamp: share.header.ntime,
-                header_nonce: share.header.nonce,
+                prev_hash: header.prev_hash,
+                version: header.version,
+                header_timestamp: header.ntime,
+                header_nonce: header.nonce,
                 coinbase_prefix: job.coinbase_prefix(),
                 extranonce: [share.extranonce().as_slice(), &[]],
                 coinbase_suffix: job.coinbase_suffix(),

@@ -149,7 +149,7 @@ fn what_happens_between_the_halves_counts() {
     };
     let (a, b) = (prepare(&mut bench, 1), prepare(&mut bench, 1));
     let conclude = |bench: &mut Bench, share: &Prepared| {
-        reason(bench.server.conclude(bench.now, &mut bench.shared, share, &share.header.hash()))
+        reason(bench.server.conclude(bench.now, &mut bench.shared, share, &share.hash()))
     };
     assert_eq!(conclude(&mut bench, &a), None);
     assert_eq!(conclude(&mut bench, &b), Some(Reason::Duplicate), "the same share twice in one batch");
@@ -178,8 +178,8 @@ fn blocks_are_recognised() {
         blocks += 1;
         assert!(matches!(block, SolutionSource::Template { template_id: 2, .. }));
         assert_eq!(share.extranonce().as_slice(), [0xab, 0, 0, 9, 8, 7, 6, 5]);
-        assert_eq!(share.header.hash(), accepted.hash);
-        assert_eq!(share.header.prev_hash, [2; 32]);
+        assert_eq!(share.hash(), accepted.hash);
+        assert_eq!(share.header().prev_hash, [2; 32]);
     }
     assert!(blocks > 5 && shares > blocks, "{blocks} of {shares}");
 }
@@ -299,7 +299,7 @@ fn a_flood_makes_shares_harder() {
     for n in 100..300 {
         let share = share(channel, new.job_id, n);
         let prepared = bench.server.prepare_standard(bench.now, &bench.shared, &share).unwrap();
-        let hash = prepared.header.hash();
+        let hash = prepared.hash();
         let outcome = reason(bench.server.conclude(bench.now, &mut bench.shared, &prepared, &hash));
         assert_eq!(outcome, (!target.is_met_by(&hash)).then_some(Reason::Difficulty));
         good += u32::from(outcome.is_none());
