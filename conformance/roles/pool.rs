@@ -403,6 +403,7 @@ fn a_block_that_nobody_takes_is_left_to_the_owner() {
             |pool: &mut Pool<Heap>| pool.unsent_blocks().map(|block| (block.template_id, block.prev_hash)).collect();
         let unsent: Vec<_> = house.handle.with(told);
         assert_eq!(unsent, [(1, [1; 32])]);
+        assert_eq!(*house.provider.borrow(), UpstreamState::Stopped);
     });
 }
 

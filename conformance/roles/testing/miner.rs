@@ -118,11 +118,7 @@ impl Miner {
             self.stop(Duration::from_secs(10));
         }
         join(self.task).await;
-        let statistics = self.handle.statistics();
-        // Cut off at the end of its grace, a device leaves all as it was.
-        if statistics.unanswered() == 0 {
-            assert_eq!(*self.handle.link().borrow(), UpstreamState::Stopped);
-        }
-        statistics
+        assert_eq!(*self.handle.link().borrow(), UpstreamState::Stopped);
+        self.handle.statistics()
     }
 }

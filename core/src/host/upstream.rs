@@ -155,6 +155,13 @@ impl<R: Runtime> Upstream<R> {
     }
 }
 
+impl<R: Runtime> Drop for Upstream<R> {
+    /// Nobody keeps the connection any more, however that came about: who watches hears it.
+    fn drop(&mut self) {
+        self.state.send_replace(UpstreamState::Stopped);
+    }
+}
+
 /// Without entropy the wait is the shortest of its range, which is still a wait.
 fn spread<R: Runtime>() -> u64 {
     jitter::<R>().unwrap_or(0)

@@ -121,6 +121,8 @@ impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
     /// Dropping the future drops the connection, and the device with it.
     pub async fn run<P: Crypto>(mut self, shutdown: Shutdown<R::Clock>) {
         or(self.connections::<P>(&shutdown), shutdown.over()).await;
-        self.work.send_replace(None);
+        // If that was cut off in a connection, what was not answered is lost.
+        self.device.reset();
+        self.publish(true);
     }
 }

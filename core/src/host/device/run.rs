@@ -181,7 +181,7 @@ impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
     }
 
     /// Hands out new work and counts; no work to a device that is leaving.
-    fn publish(&mut self, leaving: bool) {
+    pub(super) fn publish(&mut self, leaving: bool) {
         let changes = self.device.changes();
         if leaving {
             self.work.send_if_modified(|work| work.take().is_some());
