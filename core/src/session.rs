@@ -3,12 +3,53 @@
 //! A shell. Every call goes to [`Connection`] or to a buffer; there is no second logic, and whoever wants buffers only while
 //! bytes are in flight exchanges their storage through [`Session::buffers`], or holds the parts apart.
 
+use core::fmt;
+
 use crate::buffer::{Input, Output};
 use crate::connection::{Answerable, Connection, Deadline, Endpoint, Outbound, Progress, Token};
 use crate::crypto::{Provider, RustCrypto};
 use crate::error::{Error, Misuse};
 use crate::protocol::Protocol;
 use crate::time::{Instant, UnixTime};
+
+/// What [`Session::until_event`] asks of a link.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Io<'b> {
+    /// Wait for bytes and put them here; say how many. 0 is the end of the link.
+    Read(&'b mut [u8]),
+    /// Take of these bytes as many as there is room for, at least one; say how many.
+    Write(&'b [u8]),
+}
+
+/// Why no further event comes from [`Session::until_event`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum Stopped<E> {
+    /// The link failed.
+    Link(E),
+    /// The connection failed.
+    Connection(Error),
+    /// It is closed, or wants another buffer, which only owners of growable ones hear.
+    At(Progress),
+}
+
+impl<E: fmt::Display> fmt::Display for Stopped<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link(error) => error.fmt(f),
+            Self::Connection(error) => error.fmt(f),
+            Self::At(Progress::Closed) => f.write_str("the connection is closed"),
+            Self::At(progress) => write!(f, "the connection stops at {progress:?}"),
+        }
+    }
+}
+
+impl<E: fmt::Debug + fmt::Display> core::error::Error for Stopped<E> {}
+
+impl<E> From<Misuse> for Stopped<E> {
+    fn from(error: Misuse) -> Self {
+        Self::Connection(error.into())
+    }
+}
 
 /// [`Connection`] over input storage `I` and output storage `O`. The order of calls is that of [`connection`](crate::connection).
 pub struct Session<S: Endpoint, Pr: Protocol, I, O = I, P: Provider = RustCrypto> {
@@ -53,6 +94,35 @@ where
     /// See [`Connection::advance`].
     pub fn advance(&mut self, now: Instant, wall: UnixTime) -> Result<Progress, Error> {
         self.connection.advance(now, wall, &mut self.input, &mut self.output)
+    }
+
+    /// Reads and writes until something has happened: the loop of a link that blocks. What there is to write goes out before more is read. Nothing
+    /// serves time limits meanwhile ([`Self::poll_timeout`]): give the link its own.
+    ///
+    /// `io` does what it is asked and says how many bytes that were; `clock` says what time it is whenever bytes have moved.
+    pub fn until_event<E>(
+        &mut self,
+        mut clock: impl FnMut() -> (Instant, UnixTime),
+        mut io: impl FnMut(Io<'_>) -> Result<usize, E>,
+    ) -> Result<Token, Stopped<E>> {
+        loop {
+            let (now, wall) = clock();
+            let progress = self.advance(now, wall).map_err(Stopped::Connection)?;
+            if let Progress::Event(token) = progress {
+                return Ok(token);
+            }
+            if !self.output().is_empty() {
+                let written = io(Io::Write(self.output())).map_err(Stopped::Link)?;
+                self.consume_output(written)?;
+            } else if progress == Progress::NeedInput {
+                match io(Io::Read(self.input_space())).map_err(Stopped::Link)? {
+                    0 => self.handle_eof(),
+                    read => self.commit_input(read)?,
+                }
+            } else {
+                return Err(Stopped::At(progress));
+            }
+        }
     }
 
     /// The event of a token, and the way to answer while its message still points into the buffer.

@@ -86,6 +86,10 @@ impl Read for Pool {
 }
 
 fn run(trusted: &Authority<RustCrypto>, pool: &Authority<RustCrypto>, flags: u32) -> Result<u32, String> {
+    over(Pool::new(pool), trusted, flags)
+}
+
+fn over(link: impl Read + Write, trusted: &Authority<RustCrypto>, flags: u32) -> Result<u32, String> {
     let noise = x25519::InitiatorConfig::new(Authentication::Authority(*trusted.public_key()));
     let hello = SetupConnection {
         protocol: 0,
@@ -106,14 +110,38 @@ fn run(trusted: &Authority<RustCrypto>, pool: &Authority<RustCrypto>, flags: u32
         max_target: U256([0xff; 32]),
     };
     let config = InitiatorConfig::new(Security::Noise(noise));
-    open_channel(Pool::new(pool), &config, &hello, &wish, [4; 32], || (Instant::ORIGIN, WALL))
-        .map_err(|error| error.to_string())
+    let connection = Connection::initiator(&config, [4; 32], Instant::ORIGIN);
+    let mut session = Session::new(connection, Input::new([0; 1024]), Output::new([0; 1024]));
+    open_channel(link, &mut session, &hello, &wish, || (Instant::ORIGIN, WALL)).map_err(|error| error.to_string())
 }
 
 #[test]
 fn the_example_opens_a_channel() {
     let authority = Authority::from_seed(Secret::from_bytes([1; 32]));
     assert_eq!(run(&authority, &authority, 0), Ok(7));
+}
+
+/// A link that fails, or ends without a word.
+#[test]
+fn the_example_reports_a_broken_link() {
+    struct Broken(bool);
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Ok(0)
+        }
+    }
+    impl Write for Broken {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            if self.0 { Err(io::Error::other("cable cut")) } else { Ok(bytes.len()) }
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let authority = Authority::from_seed(Secret::from_bytes([1; 32]));
+    assert_eq!(over(Broken(true), &authority, 0), Err("cable cut".into()));
+    let ended = over(Broken(false), &authority, 0).unwrap_err();
+    assert!(ended.contains("end"), "{ended}");
 }
 
 #[test]
