@@ -110,13 +110,13 @@ impl Play {
     }
 
     fn mine_to(&mut self, height: u32) {
-        self.provider.event("block_found", |event| event["height"].as_u64() >= Some(u64::from(height)));
+        self.provider.event("block_accepted", |event| event["height"].as_u64() >= Some(u64::from(height)));
     }
 
     /// Blocks that the provider told the node took; with bcoin, which says yes to every valid block, also some beside its chain.
     fn told(&mut self) -> BTreeSet<BlockHash> {
         self.provider.catch_up();
-        let found = self.provider.events().filter(|event| event["event"] == "block_found");
+        let found = self.provider.events().filter(|event| event["event"] == "block_accepted");
         found.map(|event| event["hash"].as_str().unwrap().parse().unwrap()).collect()
     }
 
@@ -133,7 +133,7 @@ impl Play {
         self.start_miner();
         let mut block = None;
         for _ in 0..100 {
-            let found = self.provider.event("block_found", |_| true);
+            let found = self.provider.event("block_accepted", |_| true);
             if found["transactions"] == 4 {
                 block = Some(found["hash"].as_str().unwrap().parse().unwrap());
                 break;
@@ -183,7 +183,7 @@ impl Play {
             let (hash, height, at) = mine_one(node);
             self.others.push(hash);
             self.is_seen(height, at);
-            let found = self.provider.event("block_found", |event| event["height"] == height + 1);
+            let found = self.provider.event("block_accepted", |event| event["height"] == height + 1);
             let block = node.block(found["hash"].as_str().unwrap().parse().unwrap());
             assert_eq!(block.header.prev_blockhash, hash);
         }
@@ -194,7 +194,7 @@ impl Play {
     fn restart(&mut self, node: &mut Node) -> u32 {
         let refused = |play: &mut Self| {
             play.provider.catch_up();
-            play.provider.events().filter(|event| event["event"] == "block_refused").collect::<Vec<_>>()
+            play.provider.events().filter(|event| event["event"] == "block_rejected").collect::<Vec<_>>()
         };
         assert_eq!(refused(self), [Value::Null; 0]);
         node.end();
@@ -208,7 +208,7 @@ impl Play {
         self.provider.catch_up();
         node.start();
         if node.keeps_chain() {
-            let found = self.provider.event("block_found", |_| true);
+            let found = self.provider.event("block_accepted", |_| true);
             let height = u32::try_from(found["height"].as_u64().unwrap()).unwrap();
             assert_eq!(found["hash"], node.hash_at(height).to_string(), "found while the node was away");
         } else {
@@ -217,7 +217,7 @@ impl Play {
         self.start_miner();
         self.provider.catch_up();
         let before = node.height();
-        self.provider.event("block_found", |event| event["height"].as_u64() >= Some(u64::from(before) + 3));
+        self.provider.event("block_accepted", |event| event["height"].as_u64() >= Some(u64::from(before) + 3));
         self.end_miner();
         if node.keeps_chain() {
             assert_eq!(refused(self), [Value::Null; 0]);

@@ -48,10 +48,10 @@ fn a_demo_ends_with_its_blocks_on_a_chain_and_a_summary_that_adds_up() {
     let (events, summary) = (ended.events(), summary(&ended.lines));
     let count = |name: &str| summary[name].as_u64().unwrap();
 
-    let found = named(&events, "block_found");
+    let found = named(&events, "block_accepted");
     assert!(count("blocks") >= 2, "{summary}");
     assert_eq!(found.len() as u64, count("blocks"));
-    assert!(named(&events, "block_refused").is_empty());
+    assert!(named(&events, "block_rejected").is_empty());
 
     let blocks = blocks(&directory.path().join("blocks"));
     assert!(blocks.keys().copied().eq(1..=count("tip_height")), "{:?}", blocks.keys());
@@ -80,7 +80,7 @@ fn a_demo_ends_with_its_blocks_on_a_chain_and_a_summary_that_adds_up() {
     assert!(count("shares_rejected") <= 2 * count("blocks"), "{summary}");
     let stored = run(directory.path(), &["shares", "shares.redb", "--json"]).well().events();
     let total = stored.last().unwrap();
-    assert_eq!((&total["kind"], &total["shares"]), (&"total".into(), &summary["shares_accepted"]));
+    assert_eq!((&total["event"], &total["shares"]), (&"total".into(), &summary["shares_accepted"]));
     assert!(total["blocks"].as_u64().unwrap() >= count("blocks"), "each found block was a share: {total}");
 }
 
@@ -93,7 +93,7 @@ fn without_a_block_in_time_a_demo_fails_and_still_sums_up() {
     assert!(complaint.contains("within 1 s") && complaint.contains("--hashes-per-block"), "{complaint}");
     let summary = summary(&ended.lines);
     assert_eq!(summary["blocks"], 0);
-    assert!(named(&ended.events(), "block_found").is_empty());
+    assert!(named(&ended.events(), "block_accepted").is_empty());
 }
 
 /// Asked to end, it does so in order, but without its blocks it has not done what it was started for.

@@ -39,7 +39,7 @@ impl House {
     pub(crate) fn with_provider(changes: &[(&str, &str)]) -> Self {
         let pool = [
             ("per_minute = 6.0", "per_minute = 6000.0"),
-            ("minimum_difficulty = 0.0001", "minimum_difficulty = 0.000001"),
+            ("# minimum_difficulty = 0.0001", "minimum_difficulty = 0.000001"),
         ];
         Self::with(changes, &pool)
     }

@@ -172,7 +172,7 @@ fn killing_the_pool_loses_no_acknowledged_share_and_counts_none_twice() {
     provider.end().well();
 
     let lines = house.shares();
-    let of_kind = |kind: &'static str| lines.iter().filter(move |line| line["kind"] == kind);
+    let of_kind = |kind: &'static str| lines.iter().filter(move |line| line["event"] == kind);
     let mut journal = BTreeMap::<&str, u64>::new();
     let (mut hashes, mut ticket, mut difficulty) = (BTreeSet::new(), 0, 0.0);
     for share in of_kind("share") {

@@ -53,7 +53,7 @@ fn three_processes_find_a_block_and_keep_it() {
     let pool = pool.end().well();
     let provider = provider.end().well();
     let found = provider.lines.iter().filter(|line| line.starts_with("BLOCK")).count();
-    assert!(!provider.lines.iter().any(|line| line.contains("refused")), "{:?}", provider.lines);
+    assert!(!provider.lines.iter().any(|line| line.contains("rejected")), "{:?}", provider.lines);
     // Every share that the pool told of is in its books, and the block among them.
     let shares = house.shares();
     let total = shares.last().unwrap();
@@ -78,7 +78,7 @@ fn the_examples_find_a_block() {
     let mut provider = house.provider();
     let pool = house.pool();
     let miner = miner(&house);
-    provider.event("block_found", |_| true);
+    provider.event("block_accepted", |_| true);
     miner.end().well();
     let pool = pool.end().well();
     assert!(!pool.events().iter().any(|event| event["event"] == "warning"), "{:?}", pool.lines);
@@ -89,7 +89,7 @@ fn the_examples_find_a_block() {
 fn a_pool_whose_shares_are_harder_than_blocks_says_that_blocks_are_lost() {
     let house = House::as_shown();
     let provider = house.provider();
-    house.vary("pool", "hard", "minimum_difficulty = 0.0001", "minimum_difficulty = 1.0");
+    house.vary("pool", "hard", "# minimum_difficulty = 0.0001", "minimum_difficulty = 1.0");
     let mut pool = house.start("pool", "hard");
     let warning = pool.event("warning", |_| true);
     let message = warning["message"].as_str().unwrap();
@@ -130,7 +130,7 @@ fn a_pool_keeps_its_devices_through_a_restart_of_the_provider() {
     let mut provider = house.provider();
     let mut pool = house.pool();
     let miner = miner(&house);
-    provider.event("block_found", |_| true);
+    provider.event("block_accepted", |_| true);
     share(&mut pool);
     for orderly in [true, false] {
         if orderly {
@@ -143,7 +143,7 @@ fn a_pool_keeps_its_devices_through_a_restart_of_the_provider() {
         pool.event("link_up", to_provider);
         pool.event("job", |event| event["new_tip"] == true);
         share(&mut pool);
-        provider.event("block_found", |_| true);
+        provider.event("block_accepted", |_| true);
     }
     let lost = |event: &Value| event["event"] == "link_down" && event["to"] == "pool";
     assert!(!pool.events().any(|event| lost(&event)), "a device was dropped");
@@ -160,7 +160,7 @@ fn a_pool_sums_shares_up_for_people() {
     let mut pool = Program::start(house.path(), &["pool", "--config", "pool.toml"]);
     pool.line_that("where it listens", |line| line.starts_with("pool listens at ").then_some(()));
     let miner = miner(&house);
-    provider.event("block_found", |_| true);
+    provider.event("block_accepted", |_| true);
     let number = |text: &str| text.split(' ').next().unwrap().parse::<u64>().unwrap();
     let sum = |line: &str| line.strip_prefix("shares     ").map(number);
     assert!(pool.line_that("a sum of shares", sum) > 0);
@@ -207,14 +207,13 @@ fn a_block_that_was_found_without_a_provider_outlives_the_pool() {
     wire.cut();
     pool.event("link_down", to_provider);
     let miner = miner(&house);
-    let is_away = |event: &Value| event["message"].as_str().unwrap().contains("the provider is away");
-    let found = pool.event("warning", is_away)["message"].as_str().unwrap().to_owned();
+    let found = pool.event("block_found", |event| event["handed_over"] == "waits");
     miner.end().well();
     let unsent: Vec<Value> =
         pool.end().well().events().into_iter().filter(|event| event["event"] == "block_unsent").collect();
     assert!(!unsent.is_empty() && unsent[0]["coinbase_tx"].as_str().unwrap().len() > 100, "{unsent:?}");
     let shares = house.shares();
-    let kept: Vec<_> = shares.iter().filter(|line| line["kind"] == "unsent").collect();
+    let kept: Vec<_> = shares.iter().filter(|line| line["event"] == "block_unsent").collect();
     assert_eq!(kept.len(), unsent.len());
     assert!(kept.iter().zip(&unsent).all(|(kept, told)| kept["nonce"] == told["nonce"]), "{kept:?} {unsent:?}");
 
@@ -222,11 +221,92 @@ fn a_block_that_was_found_without_a_provider_outlives_the_pool() {
     let pool = house.pool();
     let told = |event: &Value| event["message"].as_str().is_some_and(|text| text.contains("is handed over"));
     assert_eq!(pool.events().filter(told).count(), unsent.len());
-    let block = provider.event("block_found", |_| true);
-    assert!(found.contains(block["hash"].as_str().unwrap()), "{found}: {block}");
+    let block = provider.event("block_accepted", |_| true);
+    assert_eq!((&block["hash"], &block["height"]), (&found["hash"], &found["height"]));
     pool.end().well();
     provider.end().well();
-    assert!(!house.shares().iter().any(|line| line["kind"] == "unsent"), "it has been handed over");
+    assert!(!house.shares().iter().any(|line| line["event"] == "block_unsent"), "it has been handed over");
+}
+
+/// D-TDP-17: the same when the pool is killed: whatever it has told of is on disk.
+#[test]
+fn a_block_that_was_found_without_a_provider_outlives_a_kill() {
+    let house = House::new(65_536);
+    let wire = Wire::to(house.provider_port);
+    let port = |port: u16| format!("127.0.0.1:{port}/");
+    house.vary("pool", "pool", &port(house.provider_port), &port(wire.port));
+    let mut provider = house.provider();
+    let mut pool = house.pool();
+    pool.event("job", |event| event["new_tip"] == true);
+    wire.cut();
+    pool.event("link_down", to_provider);
+    let miner = miner(&house);
+    let found = pool.event("block_found", |event| event["handed_over"] == "waits");
+    assert_eq!((&found["user"], &found["height"]), (&USER.into(), &121.into()));
+    let told = pool.kill().events().into_iter().filter(|event| event["event"] == "block_found").count();
+    miner.end().well();
+    let kept = house.shares().into_iter().filter(|line| line["event"] == "block_unsent").count();
+    assert!(kept >= told, "{told} were told, {kept} are kept");
+
+    wire.mend();
+    let mut pool = house.pool();
+    let block = provider.event("block_accepted", |_| true);
+    assert_eq!(block["hash"], found["hash"]);
+    pool.event("job", |event| event["new_tip"] == true);
+    pool.end().well();
+    provider.end().well();
+    assert!(!house.shares().iter().any(|line| line["event"] == "block_unsent"), "it has been handed over");
+}
+
+/// Who found which block, and that the provider builds on it.
+#[test]
+fn a_pool_tells_of_its_blocks() {
+    let house = House::new(65_536);
+    let mut provider = house.provider();
+    let mut pool = house.pool();
+    let miner = miner(&house);
+    let accepted = provider.event("block_accepted", |_| true);
+    let found = pool.event("block_found", |event| event["hash"] == accepted["hash"]);
+    assert_eq!((&found["height"], &found["user"]), (&accepted["height"], &USER.into()));
+    assert_eq!(found["handed_over"], "yes");
+    let confirmed = pool.event("block_confirmed", |event| event["hash"] == found["hash"]);
+    assert_eq!((&confirmed["height"], &confirmed["user"]), (&found["height"], &found["user"]));
+    for role in [miner, pool, provider] {
+        role.end().well();
+    }
+}
+
+/// What became of a miner's shares, at its end and under way, as JSON and for people.
+#[test]
+fn a_miner_sums_its_shares_up() {
+    let house = House::new(NEVER);
+    let provider = house.provider();
+    let mut pool = house.pool();
+    let mut miner = miner(&house);
+    share(&mut pool);
+    let sum = miner.event("shares", |event| event["accepted"].as_u64() > Some(0));
+    assert_eq!((&sum["role"], &sum["whole_run"]), (&"miner".into(), &false.into()));
+    assert!(
+        sum["hashes_per_second"].as_f64() > Some(0.0) && sum["submitted"].as_u64() >= sum["accepted"].as_u64(),
+        "{sum}"
+    );
+    let events = miner.end().well().events();
+    let whole = events.iter().rfind(|event| event["event"] == "shares").unwrap();
+    assert_eq!(whole["whole_run"], true);
+    let count = |name: &str| whole[name].as_u64().unwrap();
+    assert_eq!(count("submitted"), count("accepted") + count("rejected") + count("unanswered"));
+    let rejected = events.iter().filter(|event| event["event"] == "share_rejected").count() as u64;
+    assert_eq!(count("rejected"), rejected, "each rejected one was told with its reason");
+
+    let mut miner = Program::start(house.path(), &["miner", "--config", "miner.toml"]);
+    miner.line_that("its link", |line| line.starts_with("link up").then_some(()));
+    share(&mut pool);
+    let miner = miner.end().well();
+    let last = miner.lines.iter().rfind(|line| line.starts_with("shares     ")).unwrap();
+    assert!(last.contains(" submitted, ") && last.ends_with("; the whole run"), "{last}");
+    for role in [pool, provider] {
+        role.end().well();
+    }
 }
 
 /// In whatever order they go, each ends well when it is asked to, also while its server is away.

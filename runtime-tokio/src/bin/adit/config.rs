@@ -144,7 +144,19 @@ pub(crate) struct PayoutOutput {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct SharesConfig {
     pub(crate) per_minute: f64,
-    pub(crate) minimum_difficulty: f64,
+    /// Left out, see [`PoolConfig::minimum_difficulty`].
+    pub(crate) minimum_difficulty: Option<f64>,
+}
+
+impl PoolConfig {
+    /// What is asked for, else what suits the network: on the main one miners are ASICs, to which variable difficulty gives far more; elsewhere
+    /// processors mine too, and blocks may be as easy as the easiest share of an ASIC.
+    pub(crate) fn minimum_difficulty(&self) -> f64 {
+        self.shares.minimum_difficulty.unwrap_or(match self.payout.network {
+            bitcoin::Network::Bitcoin => 1.0,
+            _ => 0.0001,
+        })
+    }
 }
 
 /// `[limits]`: what one process takes on.
@@ -232,6 +244,9 @@ pub(crate) struct NodeConfig {
     pub(crate) cookie_file: Option<PathBuf>,
     pub(crate) user: Option<String>,
     pub(crate) password: Option<String>,
+    /// Where found blocks are until the node has answered; none keeps them nowhere.
+    #[serde(default = "default_blocks_directory")]
+    pub(crate) blocks_directory: Option<PathBuf>,
 }
 
 impl fmt::Debug for NodeConfig {
@@ -264,13 +279,18 @@ const fn default_refresh() -> u64 {
     30
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "what serde asks for")]
+fn default_blocks_directory() -> Option<PathBuf> {
+    Some("unanswered-blocks".into())
+}
+
 fn default_ciphers() -> Vec<CipherName> {
     vec![CipherName::ChaChaPoly, CipherName::AesGcm]
 }
 
 impl Default for SharesConfig {
     fn default() -> Self {
-        Self { per_minute: 6.0, minimum_difficulty: 1.0 }
+        Self { per_minute: 6.0, minimum_difficulty: None }
     }
 }
 
@@ -307,6 +327,23 @@ mod tests {
         assert_eq!(miner.ciphers, default_ciphers());
         let provider: ProviderConfig = toml::from_str(example::PROVIDER).unwrap();
         assert!(provider.chain.is_some() && provider.node.is_none());
+    }
+
+    #[test]
+    fn the_easiest_share_suits_the_network_unless_it_is_said() {
+        let of = |changes: &[(&str, &str)]| {
+            let text = changes.iter().fold(example::POOL.to_owned(), |text, (from, to)| {
+                assert!(text.contains(from), "{from}");
+                text.replace(from, to)
+            });
+            let config: PoolConfig = toml::from_str(&text).unwrap();
+            config.minimum_difficulty().to_string()
+        };
+        assert_eq!(of(&[]), "0.0001");
+        let mainnet = ("network = \"regtest\"", "network = \"bitcoin\"");
+        assert_eq!(of(&[mainnet]), "1");
+        let said = ("# minimum_difficulty = 0.0001", "minimum_difficulty = 0.5");
+        assert_eq!([of(&[said]), of(&[said, mainnet])], ["0.5", "0.5"]);
     }
 
     #[test]
@@ -355,6 +392,7 @@ mod tests {
             cookie_file: None,
             user: Some("u".into()),
             password: Some("hunter2".into()),
+            blocks_directory: None,
         };
         assert!(!format!("{node:?}").contains("hunter2"));
     }

@@ -78,8 +78,8 @@ pub(crate) enum DemoError {
     Panicked(tokio::task::JoinError),
     /// The time limit came first.
     TimeLimit(u64),
-    /// A block was refused, which must not happen.
-    Refused(String),
+    /// A block was rejected, which must not happen.
+    Rejected(String),
     /// The person ended it.
     Interrupted,
 }
@@ -102,7 +102,7 @@ impl fmt::Display for DemoError {
                     "not all blocks were found within {seconds} s; try fewer --hashes-per-block or a longer --time-limit"
                 )
             }
-            Self::Refused(reason) => write!(f, "a found block was refused: {reason}"),
+            Self::Rejected(reason) => write!(f, "a found block was rejected: {reason}"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }
@@ -155,7 +155,7 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<(), DemoError> {
     };
     reporter.tell(&Event::Summary(summary)).map_err(|error| DemoError::Io("standard output", error))?;
     ended.and(stopped)?;
-    stage.refused.map_or(Ok(()), |reason| Err(DemoError::Refused(reason)))
+    stage.rejected.map_or(Ok(()), |reason| Err(DemoError::Rejected(reason)))
 }
 
 /// Starts all roles; each knows the others by their URL only.
@@ -226,6 +226,7 @@ fn start(arguments: &DemoArguments, clock: Clock, events: &Events) -> Result<Rol
             threads,
             method,
             nominal_hash_rate,
+            sums: false,
         };
         let (events, total, stop) = (events.clone(), Arc::clone(&total), stop_miners.clone());
         roles.miners.spawn(async move { miner.run(clock, events, total, stop).await.map_err(DemoError::Miner) });
@@ -305,17 +306,17 @@ struct Stage {
     interrupts: Interrupts,
     view: Option<View>,
     blocks: u32,
-    refused: Option<String>,
+    rejected: Option<String>,
 }
 
 impl Stage {
     fn new(told: Told, interrupts: Interrupts, form: Form) -> Result<Self, DemoError> {
         let view = (form == Form::View).then(View::open).transpose();
         let view = view.map_err(|error| DemoError::Io("can't draw in this terminal; try --plain", error))?;
-        Ok(Self { told, interrupts, view, blocks: 0, refused: None })
+        Ok(Self { told, interrupts, view, blocks: 0, rejected: None })
     }
 
-    /// Shows events until all blocks are found, a block is refused, a role ends, the time is over or the person has enough.
+    /// Shows events until all blocks are found, a block is rejected, a role ends, the time is over or the person has enough.
     async fn watch(
         &mut self,
         arguments: &DemoArguments,
@@ -325,7 +326,7 @@ impl Stage {
         let limit = tokio::time::sleep(Duration::from_secs(arguments.time_limit));
         tokio::pin!(limit);
         let mut frames = tokio::time::interval(FRAME);
-        while self.blocks < arguments.blocks && self.refused.is_none() {
+        while self.blocks < arguments.blocks && self.rejected.is_none() {
             tokio::select! {
                 Some(event) = self.told.next() => self.tell(&event, reporter)?,
                 _ = frames.tick(), if self.view.is_some() => {
@@ -343,8 +344,8 @@ impl Stage {
 
     fn tell(&mut self, event: &Event, reporter: &mut Reporter) -> Result<(), DemoError> {
         match event {
-            Event::BlockFound { .. } => self.blocks += 1,
-            Event::BlockRefused { reason } => self.refused = Some(reason.clone()),
+            Event::BlockAccepted { .. } => self.blocks += 1,
+            Event::BlockRejected { reason } | Event::BlockUnanswered { reason } => self.rejected = Some(reason.clone()),
             _ => {}
         }
         reporter.tell(event).map_err(|error| DemoError::Io("standard output", error))

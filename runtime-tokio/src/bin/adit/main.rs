@@ -1,6 +1,7 @@
 //! The `adit` program: template provider, pool and miner, each alone or all together as a demo.
 
 mod args;
+mod blocks;
 mod chain;
 mod config;
 mod demo;
@@ -20,6 +21,7 @@ mod rolling;
 mod shares;
 mod source;
 mod store;
+mod sums;
 mod view;
 
 use std::error::Error;

@@ -9,21 +9,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use adit::mining::client::Statistics;
 use adit::mining::lanes::Midstate;
 use adit::role::device::DeviceConfig;
 use adit_native::crypto::Fastest;
 use adit_tokio::broadcast::{self, RecvError};
 use adit_tokio::clock::Clock;
-use adit_tokio::device::{DeviceNews, DeviceTask};
+use adit_tokio::device::{DeviceHandle, DeviceNews, DeviceTask};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::{Server, Upstream, UpstreamConfig};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::hash::{Engine, Method};
 use crate::links;
 use crate::report::{Event, Events};
 use crate::rolling::Rolling;
+use crate::sums::{Reasons, Shares};
 
 /// How long a miner measures itself when it is not told its hash rate.
 const MEASURE: Duration = Duration::from_millis(200);
@@ -36,6 +38,9 @@ const NEWS: usize = 256;
 
 /// The most hashing threads: more than any machine has cores, and few enough to be started.
 pub(crate) const MOST_THREADS: usize = 1_024;
+
+/// How often shares are summed up.
+const SUM_EVERY: Duration = Duration::from_secs(10);
 
 /// How often the hash rate is told.
 const RATE_EVERY: Duration = Duration::from_secs(1);
@@ -54,6 +59,8 @@ pub(crate) struct MinerSettings {
     pub(crate) method: Method,
     /// Hashes a second to announce.
     pub(crate) nominal_hash_rate: f32,
+    /// Whether it sums its shares up. Where several miners count their hashes together, somebody else does.
+    pub(crate) sums: bool,
 }
 
 /// Why a miner ended before its shutdown.
@@ -119,32 +126,132 @@ impl MinerSettings {
         let upstream = Upstream::new(UpstreamConfig::new(self.server), Arc::new(LinkSettings::new(clock, 2)));
         let (device, handle) = DeviceTask::new(config, upstream, SOLUTIONS, NEWS);
         tokio::spawn(links::watch(self.name.clone(), "pool".into(), handle.link(), events.clone(), shutdown.clone()));
-        let telling = tokio::spawn(tell(self.name, handle.subscribe(), events));
+        let mut teller = Teller {
+            name: self.name,
+            events,
+            device: handle.clone(),
+            hashes: Arc::clone(&hashes),
+            reasons: Reasons::default(),
+            begin: Mark::default(),
+            last: Mark::default(),
+            sums: self.sums,
+        };
+        let (news, end) = (handle.subscribe(), Arc::new(Notify::new()));
+        let ending = Arc::clone(&end);
+        let telling = tokio::spawn(async move {
+            teller.tell(news, &ending).await;
+            teller
+        });
         let rolling = Rolling::new(engine, clock, hashes);
         let hashing = tokio::spawn(rolling.run(handle.work(), results, handle.solutions()));
         device.run::<Fastest>(shutdown).await;
-        telling.abort();
+        end.notify_one();
         // It ends by itself, for nobody gives it work any more; its threads with it.
-        hashing.await.map_err(MinerError::Hashing)
+        let hashed = hashing.await.map_err(MinerError::Hashing);
+        // All hashes are counted now.
+        if let Ok(mut teller) = telling.await {
+            teller.sum(true);
+        }
+        hashed
     }
 }
 
-/// Turns the device's news into warnings; its shares are the pool's to count.
-async fn tell(name: String, mut news: broadcast::Receiver<DeviceNews>, events: Events) {
-    loop {
-        let message = match news.recv().await {
-            Ok(DeviceNews::OpenRefused { code }) => format!("{name}: the pool opens no channel: {code}"),
-            Ok(DeviceNews::ChannelClosed { code }) => {
-                format!("{name}: the pool closed the channel: {code}")
+/// Where a stretch of time began.
+#[derive(Clone, Copy)]
+struct Mark {
+    at: Instant,
+    counts: Statistics,
+    hashes: u64,
+}
+
+impl Default for Mark {
+    /// The start: nothing has been counted.
+    fn default() -> Self {
+        Self { at: Instant::now(), counts: Statistics::default(), hashes: 0 }
+    }
+}
+
+/// Turns the device's news into warnings and sums of shares.
+struct Teller {
+    name: String,
+    events: Events,
+    device: DeviceHandle,
+    hashes: Arc<AtomicU64>,
+    reasons: Reasons,
+    begin: Mark,
+    last: Mark,
+    sums: bool,
+}
+
+impl Teller {
+    /// Tells until it is to end and has heard all that was told before.
+    async fn tell(&mut self, mut news: broadcast::Receiver<DeviceNews>, end: &Notify) {
+        let mut ticks = tokio::time::interval(SUM_EVERY);
+        // The first is at once.
+        ticks.tick().await;
+        loop {
+            let news = tokio::select! {
+                biased;
+                _ = ticks.tick() => {
+                    self.sum(false);
+                    continue;
+                }
+                news = news.recv() => news,
+                () = end.notified() => return,
+            };
+            match news {
+                Ok(news) => self.hear(&news),
+                // The reasons of what was missed are counted as others.
+                Err(RecvError::Overflowed(_)) => {}
+                Err(RecvError::Closed) => return,
             }
-            Ok(news) => {
-                tracing::debug!(%name, ?news, "device");
-                continue;
+        }
+    }
+
+    fn hear(&mut self, news: &DeviceNews) {
+        let name = &self.name;
+        let message = match news {
+            DeviceNews::OpenRefused { code } => format!("{name}: the pool refuses to open a channel: {code}"),
+            DeviceNews::ChannelClosed { code } => format!("{name}: the pool closed the channel: {code}"),
+            DeviceNews::Rejected { code, .. } => {
+                self.reasons.add(code);
+                return self.events.tell(Event::ShareRejected { user: name.clone(), reason: code.clone() });
             }
-            Err(RecvError::Overflowed(_)) => continue,
-            Err(RecvError::Closed) => return,
+            _ => return tracing::debug!(%name, ?news, "device"),
         };
-        events.tell(Event::Warning { message });
+        self.events.tell(Event::Warning { message });
+    }
+
+    /// Sums up what there was since the last time, if there was anything, or the whole run.
+    fn sum(&mut self, whole_run: bool) {
+        let now =
+            Mark { at: Instant::now(), counts: self.device.statistics(), hashes: self.hashes.load(Ordering::Relaxed) };
+        let before = if whole_run { self.begin } else { std::mem::replace(&mut self.last, now) };
+        let since = |count: fn(&Statistics) -> u64| count(&now.counts).saturating_sub(count(&before.counts));
+        let rejected = since(|counts| counts.rejected);
+        let unanswered = since(|counts| counts.lost);
+        let (submitted, accepted) = (since(|counts| counts.submitted), since(|counts| counts.accepted));
+        if !self.sums || !whole_run && submitted + accepted + rejected + unanswered == 0 {
+            return;
+        }
+        let seconds = (now.at - before.at).as_secs_f64().max(0.001);
+        // Fewer than 2^53 hashes, and difficulties, in any run of which somebody looks at the last digit.
+        #[allow(clippy::cast_precision_loss, reason = "sums for the eye")]
+        let (hashes, difficulty) =
+            (now.hashes.wrapping_sub(before.hashes) as f64, since(|counts| counts.difficulty) as f64);
+        self.events.tell(Event::Shares(Shares {
+            role: "miner",
+            whole_run,
+            submitted: Some(submitted),
+            accepted,
+            rejected,
+            reasons: if whole_run { self.reasons.whole(rejected) } else { self.reasons.take(rejected) },
+            unanswered: Some(unanswered),
+            difficulty,
+            hashes_per_second: hashes / seconds,
+            channels: None,
+            seconds,
+        }));
     }
 }
 

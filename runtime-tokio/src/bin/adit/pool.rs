@@ -1,7 +1,7 @@
 //! The pool: the runtime's pool joined with the share store and the events.
 //!
 //! A share's way: accepted by the core, queued here in ticket order, committed by the store's thread, acknowledged. Nothing is
-//! acknowledged that is not on disk.
+//! acknowledged that is not on disk, and a found block is written with its share.
 
 use std::fmt;
 use std::io;
@@ -14,9 +14,8 @@ use std::time::Duration;
 use adit::mining::target::Target;
 use adit::role::pool::{AcceptAll, Pool, PoolConfig, PoolEvent, PoolStatistics};
 use adit::storage::Heap;
-use adit::template::client::HeldBlock;
 use adit::template::coinbase::Payout;
-use adit::time::{Instant, UnixTime};
+use adit::time::Instant;
 use adit_native::crypto::Fastest;
 use adit_native::hash::Method;
 use adit_tokio::broadcast::{self, RecvError};
@@ -29,12 +28,15 @@ use adit_tokio::net::Tokio;
 use adit_tokio::pool::{AcceptedShare, PoolHandle, PoolNews, PoolServeError, PoolSetup, TemplateNews, serve_pool};
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::{Server, Software, Upstream, UpstreamConfig};
+use tokio::sync::oneshot;
 
+use crate::blocks::{self, Blocks, Keeper};
 use crate::config::LimitsConfig;
 use crate::identity::{IdentityError, Issuer};
 use crate::links;
 use crate::report::{Difficulty, Event, Events, Flood};
-use crate::store::{Queued, Retention, Share, Store, StoreError, Unsent, Writer};
+use crate::store::{Queued, Retention, Share, Store, StoreError, Writer};
+use crate::sums::{Reasons, Shares};
 
 /// Shares that may wait for the store; while as many do, their connections wait too.
 const STORE_QUEUE: usize = 4_096;
@@ -44,9 +46,6 @@ const NEWS: usize = 4_096;
 
 /// How often shares are summed up.
 const SUM_EVERY: Duration = Duration::from_secs(10);
-
-/// Seconds after which a block that was not handed over can be nothing but stale, and its template long forgotten.
-const WORTHLESS_AFTER: u32 = 86_400;
 
 /// Bytes at the start of every extranonce that are drawn anew at each start, so that work of before a restart is never given out again.
 const RUN_PREFIX: usize = 4;
@@ -119,6 +118,8 @@ pub(crate) struct ReadyPool {
     pub(crate) handle: PoolHandle,
     setup: PoolSetup,
     writer: Writer,
+    blocks: Blocks,
+    keeper: Keeper,
     events: Events,
     shutdown: Shutdown,
 }
@@ -126,9 +127,11 @@ pub(crate) struct ReadyPool {
 impl PoolSettings {
     /// Opens the store, restores the books, listens. Needs a tokio runtime.
     pub(crate) fn start(self, clock: Clock, events: Events, shutdown: Shutdown) -> Result<ReadyPool, PoolError> {
-        let store = Store::open(&self.store, Retention::default()).map_err(PoolError::Store)?;
+        let mut store = Store::open(&self.store, Retention::default()).map_err(PoolError::Store)?;
         let mut pool = self.pool(&store)?;
-        restore(&mut pool, store.unsent().map_err(PoolError::Store)?, clock.wall(), &events);
+        let left = store.held().map_err(PoolError::Store)?;
+        let held = blocks::restore(&mut pool, left, clock.wall(), &events);
+        store.hold(&held).map_err(PoolError::Store)?;
         let handle = PoolHandle::new(pool, AcceptAll, NEWS);
         let mut issuer = self.issuer;
         issuer.setup = handle.setup_policy();
@@ -162,15 +165,20 @@ impl PoolSettings {
             software: Software::default(),
             reconnect: None,
         };
-        let stored = handle.clone();
+        let (stored, blocks) = (handle.clone(), Blocks::new(events.clone()));
+        let telling = blocks.clone();
         let writer = Writer::start(store, STORE_QUEUE, move |commit| {
             for ticket in commit.duplicates {
                 tracing::warn!(ticket, "a share was in the store before and is not counted again");
             }
             stored.stored(commit.ticket);
+            for (share, block) in commit.blocks() {
+                telling.found(share, block, stored.with(|pool| !pool.has_provider()));
+            }
         })
         .map_err(PoolError::Thread)?;
-        Ok(ReadyPool { url, handle, setup, writer, events, shutdown })
+        let keeper = Keeper::new(writer.queue(), held);
+        Ok(ReadyPool { url, handle, setup, writer, blocks, keeper, events, shutdown })
     }
 
     fn pool(&self, store: &Store) -> Result<Pool<Heap>, PoolError> {
@@ -204,90 +212,43 @@ impl PoolSettings {
 impl ReadyPool {
     /// Serves until the shutdown is over and everything accepted is on disk.
     pub(crate) async fn serve(self) -> Result<(), PoolError> {
-        let Self { handle, setup, mut writer, events, shutdown, .. } = self;
+        let Self { handle, setup, mut writer, blocks, keeper, events, shutdown, .. } = self;
         let clock = setup.links.clock;
         let mut whole = Sum::begin(&handle, clock);
-        let watching = tokio::spawn(watch(handle.subscribe(), handle.clone(), events.clone(), clock));
+        let (news, told) = (handle.subscribe(), events.clone());
+        let watcher =
+            Watcher { handle: handle.clone(), events: told, clock, blocks, keeper, reasons: Reasons::default() };
+        let (end_watch, ending) = oneshot::channel();
+        let mut watching = tokio::spawn(watcher.run(news, ending));
         let served = tokio::select! {
             served = serve_pool::<Fastest, Queued>(Tokio, setup, handle.clone(), writer.queue(), shutdown) => served,
             // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
             ended = writer.ended() => {
                 watching.abort();
-                tell_unsent(&unsent(&handle), &events);
+                blocks::tell_unsent(&blocks::unsent(&handle), &events);
                 return ended.map(drop).map_err(PoolError::Store);
             }
         };
-        watching.abort();
-        whole.tell(&handle, &events);
-        let unsent = unsent(&handle);
-        tell_unsent(&unsent, &events);
+        let _gone = end_watch.send(());
+        let mut reasons = (&mut watching).await.unwrap_or_default();
+        let unsent = blocks::unsent(&handle);
         let mut store = writer.finish().await.map_err(PoolError::Store)?;
-        if store.unsent().map_err(PoolError::Store)? != unsent {
-            store.keep_unsent(&unsent).map_err(PoolError::Store)?;
-        }
+        // What was written to an orderly end of the link has arrived.
+        store.hold(&unsent).map_err(PoolError::Store)?;
+        whole.tell(&handle, &events, &mut reasons, true);
+        blocks::tell_unsent(&unsent, &events);
         served.map_err(PoolError::Serve)
-    }
-}
-
-/// Found blocks that no connection to the provider has taken.
-fn unsent(handle: &PoolHandle) -> Vec<Unsent> {
-    let owned = |block: HeldBlock<'_>| Unsent {
-        template_id: block.template_id,
-        prev_hash: block.prev_hash,
-        version: block.version,
-        ntime: block.header_timestamp,
-        nonce: block.header_nonce,
-        coinbase_tx: block.coinbase_tx.to_vec(),
-    };
-    handle.with(|pool| pool.unsent_blocks().map(owned).collect())
-}
-
-fn tell_unsent(blocks: &[Unsent], events: &Events) {
-    for block in blocks {
-        let mut prev_hash = block.prev_hash;
-        prev_hash.reverse();
-        events.tell(Event::BlockUnsent {
-            template_id: block.template_id,
-            prev_hash: hex::encode(prev_hash),
-            version: block.version,
-            ntime: block.ntime,
-            nonce: block.nonce,
-            coinbase_tx: hex::encode(&block.coinbase_tx),
-        });
-    }
-}
-
-/// Queues what the last run could not hand over. What is older than [`WORTHLESS_AFTER`] is told and left out.
-fn restore(pool: &mut Pool<Heap>, blocks: Vec<Unsent>, now: UnixTime, events: &Events) {
-    for block in blocks {
-        let held = HeldBlock {
-            template_id: block.template_id,
-            prev_hash: block.prev_hash,
-            version: block.version,
-            header_timestamp: block.ntime,
-            header_nonce: block.nonce,
-            coinbase_tx: &block.coinbase_tx,
-            told: false,
-        };
-        let is_old = now.as_secs().saturating_sub(block.ntime) > WORTHLESS_AFTER;
-        let queued = !is_old && pool.restore_block(&held);
-        let fate = match (queued, is_old) {
-            (true, _) => "is handed over when the provider can be reached",
-            (false, true) => "is given up: it is too old",
-            (false, false) => "is given up: there is no room for it",
-        };
-        let (template, nonce) = (block.template_id, block.nonce);
-        let message = format!(
-            "a block of template {template}, nonce {nonce}, that the last run found and could not hand over {fate}"
-        );
-        events.tell(Event::Warning { message });
     }
 }
 
 /// The share's place in the store's queue.
 impl From<AcceptedShare> for Queued {
     fn from(accepted: AcceptedShare) -> Self {
-        record(&accepted).into()
+        let share = record(&accepted);
+        match accepted.block {
+            Some(block) => Self::found(share, block),
+            None => share.into(),
+        }
     }
 }
 
@@ -323,7 +284,7 @@ struct Floods {
 impl Floods {
     fn new(clock: Clock) -> Self {
         Self {
-            shares: Flood::new("refused shares", clock),
+            shares: Flood::new("rejected shares", clock),
             channels: Flood::new("refused channels", clock),
             links: Flood::new("connections and disconnections", clock),
         }
@@ -352,49 +313,95 @@ impl Sum {
         Self { clock, at, before: handle.statistics(at) }
     }
 
-    /// Tells what there was, if there was anything, and begins anew.
-    fn tell(&mut self, handle: &PoolHandle, events: &Events) {
+    /// Tells what there was and begins anew; of a stretch of time only if there was anything.
+    fn tell(&mut self, handle: &PoolHandle, events: &Events, reasons: &mut Reasons, whole_run: bool) {
         let Self { at, before, .. } = std::mem::replace(self, Self::begin(handle, self.clock));
         let (accepted, rejected) = (self.before.accepted - before.accepted, self.before.rejected - before.rejected);
-        if accepted + rejected == 0 {
+        if accepted + rejected == 0 && !whole_run {
             return;
         }
         let (difficulty, seconds) =
             (self.before.difficulty - before.difficulty, self.at.saturating_since(at).as_secs_f64().max(0.001));
         let hashes_per_second = difficulty * 4_294_967_296.0 / seconds;
-        let channels = self.before.channels;
-        events.tell(Event::Shares { accepted, rejected, difficulty, hashes_per_second, channels, seconds });
+        events.tell(Event::Shares(Shares {
+            role: "pool",
+            whole_run,
+            submitted: None,
+            accepted,
+            rejected,
+            reasons: if whole_run { reasons.whole(rejected) } else { reasons.take(rejected) },
+            unanswered: None,
+            difficulty,
+            hashes_per_second,
+            channels: Some(self.before.channels),
+            seconds,
+        }));
     }
 }
 
-/// Turns the pool's news into events, for as long as somebody runs it.
-async fn watch(mut news: broadcast::Receiver<PoolNews>, handle: PoolHandle, events: Events, clock: Clock) {
-    let mut floods = Floods::new(clock);
-    let mut sum = Sum::begin(&handle, clock);
-    let mut lossy = false;
-    let mut ticks = tokio::time::interval(SUM_EVERY);
-    // The first is at once.
-    ticks.tick().await;
-    loop {
-        let news = tokio::select! {
-            news = news.recv() => news,
-            _ = ticks.tick() => {
-                sum.tell(&handle, &events);
-                continue;
+/// Turns the pool's news into events.
+struct Watcher {
+    handle: PoolHandle,
+    events: Events,
+    clock: Clock,
+    blocks: Blocks,
+    keeper: Keeper,
+    reasons: Reasons,
+}
+
+impl Watcher {
+    /// Watches until it is to end and has heard all that was told before; gives why shares were rejected.
+    async fn run(mut self, mut news: broadcast::Receiver<PoolNews>, mut end: oneshot::Receiver<()>) -> Reasons {
+        let mut floods = Floods::new(self.clock);
+        let mut sum = Sum::begin(&self.handle, self.clock);
+        let mut lossy = false;
+        let mut ticks = tokio::time::interval(SUM_EVERY);
+        // The first is at once.
+        ticks.tick().await;
+        loop {
+            let news = tokio::select! {
+                biased;
+                _ = ticks.tick() => {
+                    sum.tell(&self.handle, &self.events, &mut self.reasons, false);
+                    self.keeper.settle(&self.handle);
+                    continue;
+                }
+                news = news.recv() => news,
+                _ = &mut end => return self.reasons,
+            };
+            if matches!(news, Ok(PoolNews::Template(TemplateNews::Tip { .. }))) && !lossy {
+                let message = self.handle.with(|pool| lost_blocks(pool));
+                lossy = message.is_some();
+                if let Some(message) = message {
+                    self.events.tell(Event::Warning { message });
+                }
             }
-        };
-        if matches!(news, Ok(PoolNews::Template(TemplateNews::Tip { .. }))) && !lossy {
-            let message = handle.with(|pool| lost_blocks(pool));
-            lossy = message.is_some();
-            if let Some(message) = message {
-                events.tell(Event::Warning { message });
+            match news {
+                Ok(news) => {
+                    self.note(&news);
+                    if floods.pass(&news, &self.events) {
+                        tell(&news, &self.events);
+                    }
+                }
+                Err(RecvError::Overflowed(missed)) => {
+                    tracing::debug!(missed, "the log is behind the pool");
+                    self.keeper.found();
+                }
+                Err(RecvError::Closed) => return self.reasons,
             }
         }
+    }
+
+    /// What is not for the eyes alone.
+    fn note(&mut self, news: &PoolNews) {
         match news {
-            Ok(news) if floods.pass(&news, &events) => tell(&news, &handle, &events),
-            Ok(_) => {}
-            Err(RecvError::Overflowed(missed)) => tracing::debug!(missed, "the log is behind the pool"),
-            Err(RecvError::Closed) => return,
+            PoolNews::Share(accepted) if accepted.block.is_some() => self.keeper.found(),
+            PoolNews::Rejected { rejection, .. } => self.reasons.add(&rejection.reason.to_string()),
+            PoolNews::Template(TemplateNews::Tip { prev_hash, .. } | TemplateNews::TipWithoutJob { prev_hash }) => {
+                self.blocks.tip(*prev_hash);
+                self.keeper.settle(&self.handle);
+            }
+            _ => {}
         }
     }
 }
@@ -415,23 +422,11 @@ fn lost_blocks(pool: &Pool<Heap>) -> Option<String> {
     })
 }
 
-fn tell(news: &PoolNews, handle: &PoolHandle, events: &Events) {
+fn tell(news: &PoolNews, events: &Events) {
     match news {
         PoolNews::Share(AcceptedShare { share, user, .. }) => {
             let user = String::from_utf8_lossy(user).into_owned();
             events.tell(Event::ShareAccepted { user, difficulty: share.difficulty });
-            if let Some(block) = share.block {
-                let away = || handle.with(|pool| !pool.has_provider());
-                let why = match block.submitted {
-                    false => "too many blocks wait already, so it is lost to this pool; the share store has its header",
-                    true if away() => {
-                        "the provider is away: it is handed over as soon as it comes back, also by the next run"
-                    }
-                    true => return,
-                };
-                let hash = hex::encode(share.hash.iter().rev().copied().collect::<Vec<_>>());
-                events.tell(Event::Warning { message: format!("block {hash} is found, but {why}") });
-            }
         }
         PoolNews::Rejected { rejection, user, .. } => {
             let user = String::from_utf8_lossy(user).into_owned();

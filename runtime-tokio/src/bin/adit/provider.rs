@@ -176,6 +176,7 @@ async fn run(
     };
     // A node that restarts is asked again for minutes; nothing else waits for that.
     let mut submissions = JoinSet::new();
+    publisher.resubmit(&mut submissions).await;
     loop {
         tokio::select! {
             biased;
@@ -218,8 +219,8 @@ async fn run(
                 None => return Ok(()),
             },
             () = shutdown.over() => {
-                let reason = "the program ended before the node answered".into();
-                publisher.events.tell(Event::BlockRefused { reason });
+                let reason = "the program ended before the node answered; its next run asks again".into();
+                publisher.events.tell(Event::BlockUnanswered { reason });
                 return Ok(());
             }
         }
@@ -278,7 +279,7 @@ impl Publisher {
         }
         let Some(template) = self.given.get(&template_id) else {
             let reason = format!("template {template_id} is not known any more");
-            return self.events.tell(Event::BlockRefused { reason });
+            return self.events.tell(Event::BlockRejected { reason });
         };
         let header = Header::from_bytes(&header);
         let solution = Solution {
@@ -293,23 +294,37 @@ impl Publisher {
         submissions.spawn(async move { Judged { transactions, stale, verdict: source.submit(solution).await } });
     }
 
+    /// Hands in what an earlier run has left. Most likely the network has moved on since.
+    async fn resubmit(&self, submissions: &mut JoinSet<Judged>) {
+        for block in self.source.left().await {
+            let message = format!(
+                "block {} at height {} was found by an earlier run, which did not hear what became of it; it is handed over again",
+                block.hash_hex(),
+                block.height
+            );
+            self.events.tell(Event::Warning { message });
+            let (source, transactions) = (self.source.clone(), block.transactions());
+            submissions
+                .spawn(async move { Judged { transactions, stale: true, verdict: source.resubmit(block).await } });
+        }
+    }
+
     fn judged(&self, judged: Result<Judged, JoinError>) {
         self.events.tell(match judged {
             Ok(Judged { verdict: Verdict::Accepted(block), transactions, .. }) => {
                 let hash = block.hash_hex();
-                Event::BlockFound { height: block.height, hash, transactions }
+                Event::BlockAccepted { height: block.height, hash, transactions }
             }
             Ok(Judged { verdict: Verdict::NotBest(block), .. }) => Event::BlockStale {
                 reason: format!("{} at height {} is valid, but another is the tip", block.hash_hex(), block.height),
             },
             Ok(
                 Judged { verdict: Verdict::Stale(reason), .. }
-                | Judged { verdict: Verdict::Refused(reason), stale: true, .. },
+                | Judged { verdict: Verdict::Rejected(reason), stale: true, .. },
             ) => Event::BlockStale { reason },
-            Ok(Judged { verdict: Verdict::Refused(reason) | Verdict::Lost(reason), .. }) => {
-                Event::BlockRefused { reason }
-            }
-            Err(error) => Event::BlockRefused { reason: format!("the block was not handed over: {error}") },
+            Ok(Judged { verdict: Verdict::Rejected(reason), .. }) => Event::BlockRejected { reason },
+            Ok(Judged { verdict: Verdict::Lost(reason), .. }) => Event::BlockUnanswered { reason },
+            Err(error) => Event::BlockUnanswered { reason: format!("the block was not handed over: {error}") },
         });
     }
 

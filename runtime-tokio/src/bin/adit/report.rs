@@ -14,6 +14,8 @@ use adit_tokio::rate::{self, Throttle};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use crate::sums::Shares;
+
 /// Something worth telling.
 #[derive(Clone, Debug, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -68,35 +70,42 @@ pub(crate) enum Event {
         /// Difficulty of the target that it met; 1 is 2^32 hashes on average.
         difficulty: f64,
     },
-    /// The pool refused a share.
+    /// The pool rejected a share.
     ShareRejected {
         /// Account and worker.
         user: String,
         /// The error code of SubmitShares.Error.
         reason: String,
     },
-    /// What became of a pool's shares in a stretch of time: every few seconds in which there were some, and of the whole run at its end.
-    Shares {
-        /// Accepted ones.
-        accepted: u64,
-        /// Refused ones.
-        rejected: u64,
-        /// Sum of the difficulties of accepted ones.
-        difficulty: f64,
-        /// Hashes a second that these stand for.
-        hashes_per_second: f64,
-        /// Channels at the end of that time.
-        channels: usize,
-        /// How long it was.
-        seconds: f64,
-    },
+    /// What became of shares in a stretch of time.
+    Shares(Shares),
     /// Hashes a second, measured over the last while, all devices together.
     HashRate {
         /// Hashes a second.
         hashes_per_second: f64,
     },
-    /// A block was found and accepted.
+    /// The pool accepted a share that is a block. Told when it is on disk.
     BlockFound {
+        /// Its height, where it is to be handed over.
+        height: Option<u32>,
+        /// Its hash as block explorers print it.
+        hash: String,
+        /// Account and worker that found it.
+        user: String,
+        /// `yes`; `waits` for the provider, who is away; `no`: it is a custom job's, whose maker hands it over, or too many wait already.
+        handed_over: &'static str,
+    },
+    /// The provider builds on a block that the pool has found: the node has taken it.
+    BlockConfirmed {
+        /// Its height.
+        height: Option<u32>,
+        /// Its hash as block explorers print it.
+        hash: String,
+        /// Account and worker that found it.
+        user: String,
+    },
+    /// The chain or node accepted a block that a provider's client has found.
+    BlockAccepted {
         /// Its height.
         height: u32,
         /// Its hash as block explorers print it.
@@ -104,14 +113,19 @@ pub(crate) enum Event {
         /// Transactions in it, the coinbase included.
         transactions: usize,
     },
-    /// A block was found a moment after another one of the same height: nobody's fault.
+    /// A block came a moment after another one of the same height: nobody's fault.
     BlockStale {
         /// What the chain or node said of it.
         reason: String,
     },
-    /// A block was found and refused: something is wrong.
-    BlockRefused {
+    /// A block was rejected by the chain or node: something is wrong.
+    BlockRejected {
         /// Why.
+        reason: String,
+    },
+    /// Nobody knows yet what the node thinks of a block.
+    BlockUnanswered {
+        /// Why, and where the block is.
         reason: String,
     },
     /// A block was found, and the pool ends before the provider could be told. This is all that there is of it beside the template's
@@ -142,13 +156,13 @@ pub(crate) enum Event {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Summary {
-    /// Blocks found and accepted.
+    /// Blocks that the chain accepted.
     pub(crate) blocks: u32,
     /// Height of the chain's tip.
     pub(crate) tip_height: u32,
     /// Shares acknowledged.
     pub(crate) shares_accepted: u64,
-    /// Shares refused.
+    /// Shares rejected.
     pub(crate) shares_rejected: u64,
     /// Seconds since the start.
     pub(crate) seconds: f64,
@@ -173,20 +187,34 @@ impl fmt::Display for Event {
             Self::ShareAccepted { user, difficulty } => {
                 write!(f, "share      accepted, difficulty {}, {user}", Difficulty(*difficulty))
             }
-            Self::ShareRejected { user, reason } => write!(f, "share      refused, {reason}, {user}"),
-            Self::Shares { accepted, rejected, hashes_per_second, channels, seconds, .. } => write!(
-                f,
-                "shares     {accepted} accepted, {rejected} refused in {seconds:.0} s: {}, {channels} channel(s)",
-                Rate(*hashes_per_second)
-            ),
+            Self::ShareRejected { user, reason } => write!(f, "share      rejected, {reason}, {user}"),
+            Self::Shares(shares) => shares.fmt(f),
             // Exactly none: there is no work.
             Self::HashRate { hashes_per_second: 0.0 } => f.write_str("hash rate  idle"),
             Self::HashRate { hashes_per_second } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
-            Self::BlockFound { height, hash, transactions } => {
-                write!(f, "BLOCK      height {height}, {transactions} transactions, {hash}")
+            Self::BlockFound { height, hash, user, handed_over } => {
+                let height = height.map_or_else(String::new, |height| format!("height {height}, "));
+                let fate = match *handed_over {
+                    "yes" => "",
+                    "waits" => {
+                        "; the provider is away: it is handed over as soon as it comes back, also by the next run"
+                    }
+                    _ => {
+                        "; it is not handed over: its job was a miner's own, or too many blocks wait already. The share store has its header"
+                    }
+                };
+                write!(f, "BLOCK      found by {user}: {height}{hash}{fate}")
+            }
+            Self::BlockConfirmed { height, hash, user } => {
+                let height = height.map_or_else(String::new, |height| format!("height {height}, "));
+                write!(f, "BLOCK      of {user} is the tip: {height}{hash}")
+            }
+            Self::BlockAccepted { height, hash, transactions } => {
+                write!(f, "BLOCK      accepted: height {height}, {transactions} transactions, {hash}")
             }
             Self::BlockStale { reason } => write!(f, "block      too late: {reason}"),
-            Self::BlockRefused { reason } => write!(f, "BLOCK      refused: {reason}"),
+            Self::BlockRejected { reason } => write!(f, "BLOCK      rejected: {reason}"),
+            Self::BlockUnanswered { reason } => write!(f, "BLOCK      UNANSWERED: {reason}"),
             Self::BlockUnsent { template_id, prev_hash, version, ntime, nonce, coinbase_tx } => write!(
                 f,
                 "BLOCK      NOT HANDED OVER, for the provider can't be reached; the next run of this pool tries again: template {template_id}, \
@@ -202,7 +230,7 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} blocks, tip at height {}, {} shares accepted, {} refused, in {:.1} s",
+            "{} blocks, tip at height {}, {} shares accepted, {} rejected, in {:.1} s",
             self.blocks, self.tip_height, self.shares_accepted, self.shares_rejected, self.seconds
         )
     }
@@ -253,11 +281,11 @@ pub(crate) struct State {
     pub(crate) template_id: u64,
     /// The difficulty of each user's last share.
     pub(crate) difficulty: BTreeMap<String, f64>,
-    /// Each user's accepted and refused shares.
+    /// Each user's accepted and rejected shares.
     pub(crate) shares: BTreeMap<String, (u64, u64)>,
     /// Hashes a second, the last measurements, oldest first.
     pub(crate) hash_rate: VecDeque<f64>,
-    /// Found blocks: height and hash, newest last.
+    /// Accepted blocks: height and hash, newest last.
     pub(crate) blocks: Vec<(u32, String)>,
     /// The last lines, oldest first.
     pub(crate) lines: VecDeque<String>,
@@ -286,7 +314,7 @@ impl State {
         }
     }
 
-    /// Shares accepted and refused, all users together.
+    /// Shares accepted and rejected, all users together.
     pub(crate) fn share_totals(&self) -> (u64, u64) {
         self.shares.values().fold((0, 0), |sum, user| (sum.0 + user.0, sum.1 + user.1))
     }
@@ -311,10 +339,13 @@ impl State {
             }
             Event::ShareRejected { user, .. } => self.shares.entry(user.clone()).or_default().1 += 1,
             Event::HashRate { hashes_per_second } => push_bounded(&mut self.hash_rate, *hashes_per_second, HASH_RATES),
-            Event::BlockFound { height, hash, .. } => self.blocks.push((*height, hash.clone())),
-            Event::Shares { .. }
+            Event::BlockAccepted { height, hash, .. } => self.blocks.push((*height, hash.clone())),
+            Event::Shares(_)
+            | Event::BlockFound { .. }
+            | Event::BlockConfirmed { .. }
             | Event::BlockStale { .. }
-            | Event::BlockRefused { .. }
+            | Event::BlockRejected { .. }
+            | Event::BlockUnanswered { .. }
             | Event::BlockUnsent { .. }
             | Event::Warning { .. }
             | Event::Summary(_) => {}
@@ -534,14 +565,14 @@ mod tests {
         for _ in 0..2 * MOST_CHATTER {
             events.tell(Event::ShareAccepted { user: "a.b".into(), difficulty: 1.0 });
         }
-        events.tell(Event::BlockFound { height: 1, hash: "00".into(), transactions: 1 });
+        events.tell(Event::BlockAccepted { height: 1, hash: "00".into(), transactions: 1 });
         drop(events);
         let mut seen = Vec::new();
         while let Some(event) = told.next().await {
             seen.push(event);
         }
         assert_eq!(seen.len(), MOST_CHATTER + 1);
-        assert!(matches!(seen.last(), Some(Event::BlockFound { .. })));
+        assert!(matches!(seen.last(), Some(Event::BlockAccepted { .. })));
     }
 
     #[tokio::test(start_paused = true)]
@@ -571,17 +602,12 @@ mod tests {
     }
 
     #[test]
-    fn a_share_has_no_line_of_its_own_but_its_sum_has() {
+    fn a_share_has_no_line_of_its_own_what_happens_seldom_has() {
         let mut reporter = Reporter::new(Form::Lines);
         let share = Event::ShareAccepted { user: "a.b".into(), difficulty: 1.0 };
         assert!((0..3).all(|_| !reporter.is_worth_a_line(&share)));
-        let (difficulty, hashes_per_second) = (30.0, 30.0 * 4_294_967_296.0 / 10.0);
-        let sum =
-            Event::Shares { accepted: 30, rejected: 1, difficulty, hashes_per_second, channels: 2, seconds: 10.0 };
-        assert!(reporter.is_worth_a_line(&sum));
-        assert_eq!(sum.to_string(), "shares     30 accepted, 1 refused in 10 s: 12.88 GH/s, 2 channel(s)");
         for event in [
-            Event::BlockFound { height: 1, hash: "00".into(), transactions: 1 },
+            Event::BlockAccepted { height: 1, hash: "00".into(), transactions: 1 },
             Event::LinkUp { from: "a".into(), to: "pool".into() },
             Event::ShareRejected { user: "a.b".into(), reason: "stale-share".into() },
         ] {

@@ -136,7 +136,7 @@ fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
              shares a second, and closed for it; raise the one or lower the other"
         );
     }
-    let easiest_target = Target::from_difficulty(config.shares.minimum_difficulty)
+    let easiest_target = Target::from_difficulty(config.minimum_difficulty())
         .ok_or_else(|| bad("shares.minimum_difficulty", "take a number above 0; 1.0 is 2^32 hashes a share"))?;
     Ok(PoolSettings {
         listen: config.listen,
@@ -205,7 +205,8 @@ fn miner_settings(config: MinerConfig) -> Result<MinerSettings, ConfigError> {
         )]
         None => (miner::measure(method) * threads.get() as f64) as f32,
     };
-    Ok(MinerSettings { server, name: config.user.clone(), user: config.user, threads, method, nominal_hash_rate })
+    let name = config.user.clone();
+    Ok(MinerSettings { server, name, user: config.user, threads, method, nominal_hash_rate, sums: true })
 }
 
 /// `adit provider`.
@@ -324,7 +325,7 @@ mod tests {
         );
         assert!(bad("weight = 1", "weight = 0").contains("payout.outputs"));
         assert!(bad("per_minute = 6.0", "per_minute = -1.0").contains("shares.per_minute"));
-        assert!(bad("minimum_difficulty = 0.0001", "minimum_difficulty = 0.0").contains("minimum_difficulty"));
+        assert!(bad("# minimum_difficulty = 0.0001", "minimum_difficulty = 0.0").contains("minimum_difficulty"));
         assert!(bad("provider = \"stratum2+tcp://", "provider = \"http://").contains("provider"));
     }
 

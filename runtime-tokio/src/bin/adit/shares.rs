@@ -3,10 +3,11 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use adit_tokio::pool::KeptBlock;
 use serde::Serialize;
 
 use crate::args::SharesArguments;
-use crate::store::{Retention, Share, Store, StoreError, Unsent};
+use crate::store::{Retention, Share, Store, StoreError};
 
 /// Why the store can't be shown.
 #[derive(Debug)]
@@ -54,24 +55,41 @@ impl From<io::Error> for SharesError {
 
 /// A line of the report.
 #[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "event", rename_all = "snake_case")]
 enum Line {
     /// All shares of one account.
     Account { account: String, shares: u64, difficulty: f64 },
     /// One share of the journal.
     Share { ticket: u64, account: String, time: u32, difficulty: f64, hash: String, block: bool },
-    /// A found block that the provider has not taken; the pool hands it over when it runs.
-    Unsent { template_id: u64, prev_hash: String, version: u32, ntime: u32, nonce: u32, coinbase_tx: String },
+    /// A found block that the provider has not taken, or (`told`) perhaps not; the pool hands it over when it runs.
+    BlockUnsent {
+        template_id: u64,
+        prev_hash: String,
+        version: u32,
+        ntime: u32,
+        nonce: u32,
+        told: bool,
+        coinbase_tx: String,
+    },
     /// Everything together.
     Total { accounts: usize, shares: u64, difficulty: f64, blocks: usize },
 }
 
 impl Line {
-    fn unsent(block: Unsent) -> Self {
-        let Unsent { template_id, mut prev_hash, version, ntime, nonce, coinbase_tx } = block;
+    fn unsent(block: KeptBlock) -> Self {
+        let KeptBlock { template_id, mut prev_hash, version, header_timestamp, header_nonce, coinbase_tx, told } =
+            block;
         prev_hash.reverse();
         let (prev_hash, coinbase_tx) = (hex::encode(prev_hash), hex::encode(coinbase_tx));
-        Self::Unsent { template_id, prev_hash, version, ntime, nonce, coinbase_tx }
+        Self::BlockUnsent {
+            template_id,
+            prev_hash,
+            version,
+            ntime: header_timestamp,
+            nonce: header_nonce,
+            told,
+            coinbase_tx,
+        }
     }
 
     fn share(share: &Share) -> Self {
@@ -99,10 +117,11 @@ impl fmt::Display for Line {
                 let block = if *block { ", a block" } else { "" };
                 write!(f, "#{ticket} {time} {account} difficulty {} {hash}{block}", Difficulty(*difficulty))
             }
-            Self::Unsent { template_id, prev_hash, version, ntime, nonce, coinbase_tx } => write!(
+            Self::BlockUnsent { template_id, prev_hash, version, ntime, nonce, told, coinbase_tx } => write!(
                 f,
-                "block not handed over: template {template_id}, on {prev_hash}, version {version:#x}, time {ntime}, nonce {nonce}, coinbase \
-                 {coinbase_tx}"
+                "block {}handed over: template {template_id}, on {prev_hash}, version {version:#x}, time {ntime}, nonce {nonce}, coinbase \
+                 {coinbase_tx}",
+                if *told { "perhaps not " } else { "not " }
             ),
             Self::Total { accounts, shares, difficulty, blocks } => {
                 let difficulty = Difficulty(*difficulty);
@@ -140,7 +159,7 @@ pub(crate) fn run(arguments: &SharesArguments) -> Result<(), SharesError> {
         let account = String::from_utf8_lossy(&account).into_owned();
         print(Line::Account { account, shares: total.shares, difficulty: total.difficulty() })?;
     }
-    for block in store.unsent()? {
+    for block in store.held()? {
         print(Line::unsent(block))?;
     }
     print(Line::Total { accounts, shares, difficulty, blocks: reader.blocks(usize::MAX)?.len() })

@@ -68,12 +68,12 @@ fn draw(frame: &mut Frame<'_>, state: &State) {
 }
 
 fn draw_head(frame: &mut Frame<'_>, area: Rect, state: &State) {
-    let (accepted, refused) = state.share_totals();
+    let (accepted, rejected) = state.share_totals();
     let height = state.height.map_or_else(|| "-".to_owned(), |height| height.to_string());
     let block = state.blocks.last().map_or_else(|| "none yet".to_owned(), |(height, hash)| format!("{height} {hash}"));
     let lines = vec![
         Line::from(format!(
-            "mining height {height}, template {}   jobs {}   shares {accepted} accepted, {refused} refused   {:.0} s",
+            "mining height {height}, template {}   jobs {}   shares {accepted} accepted, {rejected} rejected   {:.0} s",
             state.template_id,
             state.jobs,
             state.started.elapsed().as_secs_f64()
@@ -100,13 +100,13 @@ fn draw_users(frame: &mut Frame<'_>, area: Rect, state: &State) {
     users.sort_unstable();
     users.dedup();
     let rows = users.into_iter().map(|user| {
-        let (accepted, refused) = state.shares.get(user).copied().unwrap_or_default();
+        let (accepted, rejected) = state.shares.get(user).copied().unwrap_or_default();
         let difficulty = state.difficulty.get(user).map_or_else(String::new, |value| Difficulty(*value).to_string());
-        Row::new([user.clone(), difficulty, accepted.to_string(), refused.to_string()])
+        Row::new([user.clone(), difficulty, accepted.to_string(), rejected.to_string()])
     });
     let widths = [Constraint::Fill(2), Constraint::Length(12), Constraint::Length(9), Constraint::Length(8)];
     let table = Table::new(rows, widths)
-        .header(Row::new(["worker", "difficulty", "accepted", "refused"]).bold())
+        .header(Row::new(["worker", "difficulty", "accepted", "rejected"]).bold())
         .block(Block::bordered().title(" shares "));
     frame.render_widget(table, area);
 }
@@ -146,7 +146,7 @@ mod tests {
             report::Event::Job { template_id: 7, new_tip: true },
             report::Event::ShareAccepted { user: "demo.1".into(), difficulty: 0.001 },
             report::Event::HashRate { hashes_per_second: 6_400_000.0 },
-            report::Event::BlockFound { height: 102, hash: "00ff".into(), transactions: 5 },
+            report::Event::BlockAccepted { height: 102, hash: "00ff".into(), transactions: 5 },
         ] {
             reporter.tell(&event).unwrap();
         }

@@ -128,10 +128,12 @@ impl Embedded {
                     shared.publish_or_tell(&mut inner);
                     Verdict::Accepted(block)
                 }
-                // Two devices find one at nearly the same time: nobody's fault.
-                Err(error @ SubmitError::Block(BlockError::NotOnTip { .. })) => Verdict::Stale(error.to_string()),
+                // Two devices find one at nearly the same time, or a pool that was killed tells of one again: nobody's fault.
+                Err(error @ SubmitError::Block(BlockError::NotOnTip { .. } | BlockError::Known)) => {
+                    Verdict::Stale(error.to_string())
+                }
                 Err(error @ SubmitError::File(_)) => Verdict::Lost(error.to_string()),
-                Err(error) => Verdict::Refused(error.to_string()),
+                Err(error) => Verdict::Rejected(error.to_string()),
             }
         });
         work.await.unwrap_or_else(|error| Verdict::Lost(format!("the embedded chain failed: {error}")))
@@ -189,13 +191,13 @@ mod tests {
         let next = templates.borrow_and_update().clone();
         assert_eq!((next.parts.prev_hash, next.parts.height), (block.hash, PREMINED + 2));
         assert_eq!(before.elapsed(), Duration::ZERO);
-        let Verdict::Refused(reason) = source.submit(solution).await else { panic!("a block twice") };
+        let Verdict::Stale(reason) = source.submit(solution).await else { panic!("a block twice") };
         assert!(reason.starts_with("duplicate: "), "{reason}");
         let (rival, _) = solve(&template, coinbase_of(&template, &[0x52], 1), NOW);
         let Verdict::Stale(reason) = source.submit(rival).await else { panic!("a second block of one height") };
         assert!(reason.starts_with("stale-prevblk: "), "{reason}");
         let unknown = Solution { template_id: 99, version: 4, time: NOW, nonce: 0, coinbase: vec![] };
-        let Verdict::Refused(reason) = source.submit(unknown).await else { panic!("no such template") };
+        let Verdict::Rejected(reason) = source.submit(unknown).await else { panic!("no such template") };
         assert!(reason.contains("template 99"), "{reason}");
         let TemplateSource::Chain(chain) = &source else { panic!("another source") };
         assert_eq!(chain.height().await, Some(PREMINED + 1));

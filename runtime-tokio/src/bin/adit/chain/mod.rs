@@ -355,5 +355,5 @@ impl Chain {
 
 fn export(directory: &Path, height: u32, block: &Block) -> io::Result<()> {
     let solved = SolvedBlock { height, hash: block.block_hash().to_byte_array(), bytes: consensus::serialize(block) };
-    solved.write_hex(directory).map(drop)
+    solved.write_hex(directory, &format!("{}.hex", solved.height)).map(drop)
 }

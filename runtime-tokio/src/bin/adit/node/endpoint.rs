@@ -176,7 +176,13 @@ mod tests {
     use super::*;
 
     fn config(url: &str) -> NodeConfig {
-        NodeConfig { url: url.into(), cookie_file: None, user: Some("u".into()), password: Some("p".into()) }
+        NodeConfig {
+            url: url.into(),
+            cookie_file: None,
+            user: Some("u".into()),
+            password: Some("p".into()),
+            blocks_directory: None,
+        }
     }
 
     #[test]

@@ -8,15 +8,19 @@
 //! | `follow` | the task that keeps up with the node |
 //! | `shared` | the newest templates, and those that may still be solved |
 //! | `submit` | solutions made blocks, and the node's verdict on them |
+//! | `lanes` | the connections for that, side by side |
+//! | `folder` | blocks on disk until the node has answered |
 //! | `error` | what goes wrong, and what to do about it |
 //!
-//! No Stratum lives here. Three connections to the node: a long poll occupies one for minutes, a template of megabytes another for a
-//! while, and a found block must not wait for either.
+//! No Stratum lives here. Connections to the node: a long poll occupies one for minutes, a template of megabytes another for a while, and a found
+//! block must wait for neither, nor for one that the node is slow to judge.
 
 mod block_template;
 mod endpoint;
 mod error;
+mod folder;
 mod follow;
+mod lanes;
 mod rpc;
 #[cfg(test)]
 mod script;
@@ -37,13 +41,15 @@ use tokio::task::{self, JoinHandle};
 
 use self::endpoint::Endpoint;
 pub(crate) use self::error::NodeError;
+use self::folder::Folder;
 use self::follow::{Follower, Pace};
+use self::lanes::Lanes;
 use self::rpc::{Connection, Limits};
 pub(crate) use self::shared::Health;
 use self::shared::Shared;
 use self::submit::{Patience, Submitter};
 use crate::config::{ConfigError, NodeConfig};
-use crate::source::{Solution, Template, Verdict};
+use crate::source::{Solution, SolvedBlock, Template, Verdict};
 
 /// All time limits and bounds.
 #[derive(Clone, Copy, Debug)]
@@ -126,7 +132,7 @@ impl Node {
 
     fn follow_with(config: &NodeConfig, clock: Clock, settings: Settings) -> Result<Starting, ConfigError> {
         let endpoint = Arc::new(Endpoint::new(config)?);
-        let connection = || Connection::new(Arc::clone(&endpoint), settings.limits);
+        let connection = move || Connection::new(Arc::clone(&endpoint), settings.limits);
         // D-TDP-7: above what an earlier run used, which gave out fewer than a million templates a second.
         let shared = Arc::new(Shared::new(u64::from(clock.wall().as_secs()) * 1_000_000));
         let follower = Follower {
@@ -136,7 +142,8 @@ impl Node {
             clock,
             shared: Arc::clone(&shared),
         };
-        let submitter = Submitter::new(connection(), clock, settings.patience);
+        let folder = config.blocks_directory.clone().map(Folder::new);
+        let submitter = Submitter::new(Lanes::new(connection), clock, settings.patience, folder);
         // Before the task could change it.
         let health = shared.health();
         let task = Some(tokio::spawn(follower.run()));
@@ -161,10 +168,22 @@ impl Node {
     /// block that was found is not given up because the node restarts. So other work must not wait for this.
     pub(crate) async fn submit(&self, solution: Solution) -> Verdict {
         let Some(template) = self.0.shared.template(solution.template_id) else {
-            return Verdict::Refused(format!("template {} is unknown or too old", solution.template_id));
+            return Verdict::Rejected(format!("template {} is unknown or too old", solution.template_id));
         };
         let submitter = self.0.submitter.clone();
         let work = tokio::spawn(async move { submitter.submit(&template, &solution).await });
+        work.await.unwrap_or_else(|error| Verdict::Lost(format!("the block was not handed over: {error}")))
+    }
+
+    /// See [`TemplateSource::left`](crate::source::TemplateSource::left).
+    pub(crate) async fn left(&self) -> Vec<SolvedBlock> {
+        self.0.submitter.left().await
+    }
+
+    /// See [`TemplateSource::resubmit`](crate::source::TemplateSource::resubmit).
+    pub(crate) async fn resubmit(&self, block: SolvedBlock) -> Verdict {
+        let submitter = self.0.submitter.clone();
+        let work = tokio::spawn(async move { submitter.submit_block(block).await });
         work.await.unwrap_or_else(|error| Verdict::Lost(format!("the block was not handed over: {error}")))
     }
 

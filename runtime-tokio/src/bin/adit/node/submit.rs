@@ -1,6 +1,6 @@
 //! From a solution to the node's verdict on its block.
 
-use std::sync::Arc;
+use std::io;
 use std::time::Duration;
 
 use adit_tokio::backoff::{Backoff, BackoffConfig};
@@ -8,11 +8,12 @@ use adit_tokio::clock::Clock;
 use adit_tokio::entropy::jitter;
 use adit_tokio::net::Tokio;
 use serde_json::json;
-use tokio::sync::Mutex;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use super::error::{RpcError, code, said};
-use super::rpc::Connection;
+use super::folder::Folder;
+use super::lanes::Lanes;
 use crate::source::{Solution, SolvedBlock, Template, Verdict};
 
 /// How long a block is tried to be handed over.
@@ -26,32 +27,78 @@ pub(super) struct Patience {
     pub(super) backoff: BackoffConfig,
 }
 
-/// Where solutions go: makes blocks of them and hands these to the node, on a connection of its own.
+/// Where solutions go: makes blocks of them and hands these to the node, on connections of their own.
 #[derive(Clone)]
 pub(super) struct Submitter {
-    connection: Arc<Mutex<Connection>>,
+    lanes: Lanes,
     clock: Clock,
     patience: Patience,
+    /// Where blocks are until the node has answered.
+    folder: Option<Folder>,
 }
 
 impl Submitter {
-    pub(super) fn new(connection: Connection, clock: Clock, patience: Patience) -> Self {
-        Self { connection: Arc::new(Mutex::new(connection)), clock, patience }
+    pub(super) fn new(lanes: Lanes, clock: Clock, patience: Patience, folder: Option<Folder>) -> Self {
+        Self { lanes, clock, patience, folder }
+    }
+
+    /// Blocks of an earlier run that the node has not answered.
+    pub(super) async fn left(&self) -> Vec<SolvedBlock> {
+        let Some(folder) = self.folder.clone() else { return Vec::new() };
+        spawn_blocking(move || folder.left()).await.unwrap_or_default()
     }
 
     /// Makes a block of a solution and hands it to the node.
     pub(super) async fn submit(&self, template: &Template, solution: &Solution) -> Verdict {
-        let block = match SolvedBlock::new(template, solution) {
-            Ok(block) => block,
-            Err(why) => return Verdict::Refused(why.to_string()),
-        };
-        match self.hand_over(&block).await {
-            Ok(Word::Accepted) => Verdict::Accepted(block),
-            Ok(Word::NotBest) => Verdict::NotBest(block),
-            Ok(Word::Refused(reason)) => Verdict::Refused(reason),
+        match SolvedBlock::new(template, solution) {
+            Ok(block) => self.submit_block(block).await,
+            Err(why) => Verdict::Rejected(why.to_string()),
+        }
+    }
+
+    /// Hands a block to the node. It goes to the disk at the same time: neither waits for the other, and it leaves the disk when the node has answered.
+    pub(super) async fn submit_block(&self, block: SolvedBlock) -> Verdict {
+        let kept = self.with_folder(&block, Folder::keep);
+        let word = self.hand_over(&block).await;
+        if let Some(Err(error)) = kept.await {
+            tracing::error!(block = %block.hash_hex(), %error, "a found block can't be written to disk, so it would not outlive this program");
+        }
+        let word = match word {
+            Ok(word) => word,
             Err(error) => {
                 let (hash, height) = (block.hash_hex(), block.height);
-                Verdict::Lost(format!("block {hash} at height {height} could not be handed to the node: {error}"))
+                let kept = self.folder.as_ref().map_or_else(String::new, |folder| {
+                    format!(". It is in {} and tried again when the provider starts", folder.path(&block).display())
+                });
+                return Verdict::Lost(format!(
+                    "block {hash} at height {height} could not be handed to the node: {error}{kept}"
+                ));
+            }
+        };
+        if let Some(Err(error)) = self.with_folder(&block, Folder::forget).await {
+            tracing::warn!(block = %block.hash_hex(), %error, "the file of a block that the node has answered can't be removed");
+        }
+        match word {
+            Word::Accepted => Verdict::Accepted(block),
+            Word::NotBest => Verdict::NotBest(block),
+            Word::Rejected(reason) => Verdict::Rejected(reason),
+        }
+    }
+
+    /// Does something with the block's file, beginning at once, on a thread that may wait; `None` without a folder.
+    fn with_folder(
+        &self,
+        block: &SolvedBlock,
+        work: fn(&Folder, &SolvedBlock) -> io::Result<()>,
+    ) -> impl Future<Output = Option<io::Result<()>>> + use<> {
+        let working = self.folder.clone().map(|folder| {
+            let block = block.clone();
+            spawn_blocking(move || work(&folder, &block))
+        });
+        async move {
+            match working {
+                Some(working) => Some(working.await.unwrap_or_else(|error| Err(io::Error::other(error)))),
+                None => None,
             }
         }
     }
@@ -62,8 +109,8 @@ impl Submitter {
         let mut backoff = Backoff::new(self.patience.backoff);
         loop {
             let answer = {
-                let mut connection = self.connection.lock().await;
-                connection.call("submitblock", &params, Some(self.patience.answer)).await
+                let mut lane = self.lanes.take(block.height).await;
+                lane.connection().call("submitblock", &params, Some(self.patience.answer)).await
             };
             let error = match answer.and_then(|answer| answer.result::<String>()) {
                 Ok(answer) => return Ok(Word::of(answer.as_deref())),
@@ -71,7 +118,7 @@ impl Submitter {
                     code: code::DESERIALIZATION | code::VERIFY_ERROR | code::VERIFY_REJECTED,
                     message,
                 }) => {
-                    return Ok(Word::Refused(message));
+                    return Ok(Word::Rejected(message));
                 }
                 Err(error) => error,
             };
@@ -93,7 +140,7 @@ enum Word {
     /// It is kept but not checked in full, for it does not extend the best chain.
     NotBest,
     /// It is invalid; why.
-    Refused(String),
+    Rejected(String),
 }
 
 impl Word {
@@ -103,7 +150,7 @@ impl Word {
         match answer.map(|answer| answer.strip_prefix("rejected: ").unwrap_or(answer)) {
             None | Some("duplicate") => Self::Accepted,
             Some("inconclusive" | "duplicate-inconclusive") => Self::NotBest,
-            Some(reason) => Self::Refused(said(reason)),
+            Some(reason) => Self::Rejected(said(reason)),
         }
     }
 }
@@ -118,8 +165,8 @@ mod tests {
         assert_eq!(Word::of(Some("duplicate")), Word::Accepted);
         assert_eq!(Word::of(Some("rejected: duplicate")), Word::Accepted);
         assert_eq!(Word::of(Some("inconclusive")), Word::NotBest);
-        assert_eq!(Word::of(Some("duplicate-invalid")), Word::Refused("duplicate-invalid".into()));
-        assert_eq!(Word::of(Some("rejected: high-hash")), Word::Refused("high-hash".into()));
-        assert_eq!(Word::of(Some("")), Word::Refused(String::new()));
+        assert_eq!(Word::of(Some("duplicate-invalid")), Word::Rejected("duplicate-invalid".into()));
+        assert_eq!(Word::of(Some("rejected: high-hash")), Word::Rejected("high-hash".into()));
+        assert_eq!(Word::of(Some("")), Word::Rejected(String::new()));
     }
 }

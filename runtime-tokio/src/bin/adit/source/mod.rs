@@ -28,8 +28,8 @@ pub(crate) enum Verdict {
     NotBest(SolvedBlock),
     /// It came after another block of its height, and nobody looked further at it; in the words of who said so.
     Stale(String),
-    /// There is no such block, or it breaks a rule; in the words of who refused it.
-    Refused(String),
+    /// There is no such block, or it breaks a rule; in the words of who rejected it.
+    Rejected(String),
     /// Nobody could judge or keep it: a full disk, a node that does not answer.
     Lost(String),
 }
@@ -58,6 +58,23 @@ impl TemplateSource {
         match self {
             Self::Chain(chain) => chain.set_room(room),
             Self::Node(node) => node.set_room(room),
+        }
+    }
+
+    /// Blocks that an earlier run found and of which it was not heard what became: to be handed in again ([`Self::resubmit`]). The embedded chain judges
+    /// at once, so there are none.
+    pub(crate) async fn left(&self) -> Vec<SolvedBlock> {
+        match self {
+            Self::Chain(_) => Vec::new(),
+            Self::Node(node) => node.left().await,
+        }
+    }
+
+    /// Hands one of them in.
+    pub(crate) async fn resubmit(&self, block: SolvedBlock) -> Verdict {
+        match self {
+            Self::Chain(_) => Verdict::Stale("the embedded chain keeps no blocks that were not judged".into()),
+            Self::Node(node) => node.resubmit(block).await,
         }
     }
 

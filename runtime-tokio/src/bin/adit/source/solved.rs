@@ -9,7 +9,7 @@ use adit::mining::header::Header;
 use adit::mining::merkle::merkle_root;
 use adit::template::transaction::{self, CoinbaseTx};
 use bitcoin::VarInt;
-use bitcoin::consensus::Encodable;
+use bitcoin::consensus::{Decodable, Encodable};
 
 use super::Template;
 
@@ -94,16 +94,26 @@ impl SolvedBlock {
         hex::encode(hash)
     }
 
-    /// Writes the block as `HEIGHT.hex` into `folder`, which is made where it is missing. The file is there whole or not at all.
-    pub(crate) fn write_hex(&self, folder: &Path) -> io::Result<PathBuf> {
+    /// How many transactions its bytes say that it has, the coinbase included.
+    pub(crate) fn transactions(&self) -> usize {
+        let count = self.bytes.get(80..).and_then(|rest| VarInt::consensus_decode(&mut &*rest).ok());
+        count.and_then(|VarInt(count)| count.try_into().ok()).unwrap_or_default()
+    }
+
+    /// Writes the block to the file `name` in `folder`, which is made where it is missing. The file is there whole or not at all, and once this has
+    /// returned it stays.
+    pub(crate) fn write_hex(&self, folder: &Path, name: &str) -> io::Result<PathBuf> {
         fs::create_dir_all(folder)?;
-        let path = folder.join(format!("{}.hex", self.height));
+        let path = folder.join(name);
         let unfinished = path.with_extension("hex.part");
         let mut file = File::create(&unfinished)?;
         file.write_all(hex::encode(&self.bytes).as_bytes())?;
         file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&unfinished, &path)?;
+        if cfg!(unix) {
+            File::open(folder)?.sync_all()?;
+        }
         Ok(path)
     }
 }
@@ -155,6 +165,7 @@ pub(crate) mod tests {
             assert_eq!(consensus::serialize(&block.txdata[0]), solution.coinbase);
             assert_eq!(block.txdata[0].output[0].value.to_sat(), 10_000);
             assert_eq!(block.header.time, 1_800_000_001);
+            assert_eq!(solved.transactions(), block.txdata.len());
         }
     }
 
@@ -174,10 +185,10 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn blocks_are_written_as_hexadecimal_under_their_height() {
+    fn blocks_are_written_as_hexadecimal() {
         let folder = tempfile::tempdir().expect("a folder");
         let block = SolvedBlock { height: 123, hash: [0; 32], bytes: vec![0xab, 0x01] };
-        let path = block.write_hex(&folder.path().join("new")).expect("written");
+        let path = block.write_hex(&folder.path().join("new"), "123.hex").expect("written");
         assert_eq!(path.file_name().and_then(|name| name.to_str()), Some("123.hex"));
         assert_eq!(fs::read_to_string(path).expect("read"), "ab01\n");
         assert_eq!(fs::read_dir(folder.path().join("new")).expect("read").count(), 1);

@@ -7,9 +7,11 @@ use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use adit_tokio::pool::KeptBlock;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
 
 use super::error::{Problem, StoreError};
+use super::held::{self, Settled};
 use super::reader::{Reader, Total};
 use super::share::Share;
 
@@ -60,6 +62,23 @@ pub(crate) struct Appended {
     pub(crate) duplicates: Vec<u64>,
 }
 
+/// What one transaction writes. Shares alone are one, too.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Batch<'a> {
+    /// Accepted shares, their tickets rising.
+    pub(crate) shares: &'a [Share],
+    /// Those of them that are blocks to be handed over, by ticket.
+    pub(crate) found: &'a [(u64, Arc<KeptBlock>)],
+    /// Which blocks are held still.
+    pub(crate) settled: Option<&'a Settled>,
+}
+
+impl<'a, T: AsRef<[Share]> + ?Sized> From<&'a T> for Batch<'a> {
+    fn from(shares: &'a T) -> Self {
+        Self { shares: shares.as_ref(), ..Self::default() }
+    }
+}
+
 /// The store, open for writing. One process at a time can have it.
 #[derive(Debug)]
 pub(crate) struct Store {
@@ -99,11 +118,13 @@ impl Store {
         self.last.map_or(0, |last| last.saturating_add(1))
     }
 
-    /// Stores `shares` in one transaction. When this returns, they survive a power cut.
+    /// Stores a batch in one transaction. When this returns, it survives a power cut.
     ///
     /// Tickets have to rise. A share whose header hash is in the journal is left out and reported. After an error nothing
     /// of the call is counted as stored, though it may be; open the file again to know.
-    pub(crate) fn append(&mut self, shares: &[Share]) -> Result<Appended, StoreError> {
+    #[allow(single_use_lifetimes, reason = "it can't be left out there")]
+    pub(crate) fn append<'a>(&mut self, batch: impl Into<Batch<'a>>) -> Result<Appended, StoreError> {
+        let batch @ Batch { shares, .. } = batch.into();
         let inner = || -> Result<Appended, Problem> {
             let mut last = self.last;
             for share in shares {
@@ -114,10 +135,10 @@ impl Store {
                     _ => last = Some(share.ticket),
                 }
             }
-            let Some(newest) = last.filter(|_| !shares.is_empty()) else {
+            if shares.is_empty() && batch.settled.is_none() {
                 return Ok(Appended { last, duplicates: Vec::new() });
-            };
-            let duplicates = self.commit(shares, newest)?;
+            }
+            let duplicates = self.commit(&batch, last)?;
             Ok(Appended { last, duplicates })
         };
         let appended = inner().map_err(|problem| problem.at(&self.reader.path))?;
@@ -126,7 +147,8 @@ impl Store {
     }
 
     /// The transaction of [`Self::append`]; returns the duplicates' tickets.
-    fn commit(&self, shares: &[Share], newest: u64) -> Result<Vec<u64>, Problem> {
+    fn commit(&self, batch: &Batch<'_>, newest: Option<u64>) -> Result<Vec<u64>, Problem> {
+        let shares = batch.shares;
         let mut duplicates = Vec::new();
         let mut earned = BTreeMap::<&[u8], Total>::new();
         let mut transaction = self.reader.database.begin_write()?;
@@ -163,8 +185,11 @@ impl Store {
                 let share = Share::decode(ticket.value(), bytes.value())?;
                 index.remove((share.ntime, &share.hash))?;
             }
-            transaction.open_table(META)?.insert(LAST_TICKET, newest)?;
+            if let Some(newest) = newest {
+                transaction.open_table(META)?.insert(LAST_TICKET, newest)?;
+            }
         }
+        held::write(&transaction, batch.found, batch.settled)?;
         transaction.commit()?;
         Ok(duplicates)
     }

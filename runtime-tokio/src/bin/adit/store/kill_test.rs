@@ -1,5 +1,6 @@
 //! The store under SIGKILL: a child process appends and prints each ticket that it would acknowledge, and is killed at
-//! whatever point it has reached. What it printed has to be there, once.
+//! whatever point it has reached. What it printed has to be there, once; and of a share that was a block, the block, until the child has said that it is
+//! of no use any more.
 #![cfg(unix)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,14 +8,16 @@ use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 
-use adit_tokio::queue::TrySendError;
+use adit_tokio::pool::KeptBlock;
 
 use super::Share;
 use super::file::{Retention, Store};
+use super::held::{self, Settled};
 use super::reader::Total;
 use super::share::tests::sample;
-use super::writer::Writer;
+use super::writer::{Queued, Writer};
 
 /// Tells the child which file to write, and that it is the child.
 const CHILD: &str = "ADIT_STORE_KILL_TEST";
@@ -76,6 +79,20 @@ fn share(ticket: u64) -> Share {
     Share { ticket, ..sample(seed) }
 }
 
+/// Every fifth share is a block that is to be handed over.
+fn is_block(ticket: u64) -> bool {
+    ticket % 5 == 1
+}
+
+/// After every tenth share the child says which blocks are held: those of its last twenty shares.
+fn settled_by(ticket: u64) -> Option<u64> {
+    (ticket % 10 == 9).then(|| ticket.saturating_sub(19))
+}
+
+fn block(ticket: u64) -> KeptBlock {
+    held::tests::held(u32::try_from(ticket).unwrap(), false)
+}
+
 fn is_repeat(ticket: u64) -> bool {
     ticket % 7 == 6
 }
@@ -90,12 +107,28 @@ fn append_until_killed(path: &Path) -> ! {
     })
     .unwrap();
     let queue = writer.queue();
-    loop {
-        match queue.try_send(share(next).into()) {
-            Ok(()) => next += 1,
-            Err(TrySendError::Full(_)) => std::thread::yield_now(),
-            Err(TrySendError::Closed(_)) => std::process::exit(3),
+    let settle = |put: &dyn Fn(Queued), last: u64| {
+        if let Some(first) = settled_by(last) {
+            let held = (first..=last).filter(|&ticket| is_block(ticket)).map(block).collect();
+            put(Settled { upto: last, held }.into());
         }
+    };
+    let put = |queued: Queued| match queue.send_blocking(queued) {
+        Ok(()) => {}
+        Err(_) => std::process::exit(3),
+    };
+    // What the kill may have cut off.
+    if let Some(last) = next.checked_sub(1) {
+        settle(&put, last);
+    }
+    loop {
+        if is_block(next) {
+            put(Queued::found(share(next), Arc::new(block(next))));
+        } else {
+            put(share(next).into());
+        }
+        settle(&put, next);
+        next += 1;
     }
 }
 
@@ -122,4 +155,12 @@ fn verify(path: &Path, acknowledged: Option<u64>) {
     assert_eq!(recent, expected, "the journal ends with exactly the newest shares");
     let hashes: BTreeSet<_> = recent.iter().map(|share| share.hash).collect();
     assert_eq!(hashes.len(), recent.len(), "no share stands there twice");
+
+    // What was said after the very last share may be there or not.
+    let blocks_from = |said: u64| {
+        let first = (0..said).rev().find_map(settled_by).unwrap_or(0);
+        (first..next).filter(|&ticket| is_block(ticket)).map(block).collect::<Vec<_>>()
+    };
+    let there = store.held().unwrap();
+    assert!([next, next.saturating_sub(1)].into_iter().any(|said| blocks_from(said) == there), "{next}: {there:?}");
 }

@@ -8,16 +8,16 @@
 //!   blocks. One [`Store::append`] is one durable transaction.
 //! - [`Writer`] is the thread that owns the store and commits whatever has queued up since its last commit, so that many
 //!   shares share one flush of the disk.
-//! - [`Unsent`] is a found block that the provider has not taken yet; the store keeps it between two runs.
+//! - `held` has the found blocks on their way to the provider, each in the transaction of its share; [`Settled`] says which of them are of use still.
 //! - [`reader`] reads a consistent snapshot beside the writer.
 //!
 //! Nothing here knows a message, a connection or a clock: the pool's driver fills in shares and passes tickets back.
 
 mod error;
 mod file;
+mod held;
 mod reader;
 mod share;
-mod unsent;
 mod writer;
 
 #[cfg(test)]
@@ -27,6 +27,12 @@ mod power_cut_test;
 
 pub(crate) use error::StoreError;
 pub(crate) use file::{Retention, Store};
+pub(crate) use held::Settled;
 pub(crate) use share::Share;
-pub(crate) use unsent::Unsent;
 pub(crate) use writer::{Queued, Writer};
+
+/// What tests of the store's users need.
+#[cfg(test)]
+pub(crate) mod tests {
+    pub(crate) use super::share::tests::sample;
+}

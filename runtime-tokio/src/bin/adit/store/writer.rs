@@ -4,40 +4,70 @@
 //! waits for one flush, a flood shares it.
 
 use std::io;
+use std::sync::Arc;
 use std::thread;
 
+use adit_tokio::pool::KeptBlock;
 use adit_tokio::queue;
 use tokio::sync::oneshot;
 
 use super::error::{Problem, StoreError};
-use super::file::Store;
+use super::file::{Batch, Store};
+use super::held::Settled;
 use super::share::Share;
 
 /// Shares in one commit at most; bounds the memory of a transaction and the time until the first of them is acknowledged.
 const BATCH: usize = 4_096;
 
 /// Told after each commit, on the writer's thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Commit<'a> {
     /// Every share with this ticket or a lower one is on disk, or was a duplicate.
     pub(crate) ticket: u64,
     /// Tickets of this commit that were not counted, since their share was stored before under another ticket.
     pub(crate) duplicates: &'a [u64],
+    /// What was committed.
+    pub(crate) batch: Batch<'a>,
 }
 
-/// What the queue in front of the store holds: a share.
+impl<'a> Commit<'a> {
+    /// The blocks among its shares that were not stored before, each with what there is to hand over.
+    pub(crate) fn blocks(self) -> impl Iterator<Item = (&'a Share, Option<&'a KeptBlock>)> {
+        let new = self.batch.shares.iter().filter(move |share| share.block && !self.duplicates.contains(&share.ticket));
+        new.map(move |share| {
+            let found = self.batch.found.iter().find(|(ticket, _)| *ticket == share.ticket);
+            (share, found.map(|(_, block)| &**block))
+        })
+    }
+}
+
+/// What the queue in front of the store holds: a share mostly.
 #[derive(Debug)]
 pub(crate) struct Queued(Command);
 
 #[derive(Debug)]
 enum Command {
-    Append(Share),
+    Append(Share, Option<Arc<KeptBlock>>),
+    Settle(Settled),
     Close,
 }
 
 impl From<Share> for Queued {
     fn from(share: Share) -> Self {
-        Self(Command::Append(share))
+        Self(Command::Append(share, None))
+    }
+}
+
+impl From<Settled> for Queued {
+    fn from(settled: Settled) -> Self {
+        Self(Command::Settle(settled))
+    }
+}
+
+impl Queued {
+    /// A share with the block that it is.
+    pub(crate) fn found(share: Share, block: Arc<KeptBlock>) -> Self {
+        Self(Command::Append(share, Some(block)))
     }
 }
 
@@ -46,7 +76,7 @@ impl From<Share> for Queued {
 pub(crate) struct Writer {
     sender: queue::Sender<Queued>,
     outcome: oneshot::Receiver<Result<Store, StoreError>>,
-    path: std::sync::Arc<std::path::Path>,
+    path: Arc<std::path::Path>,
 }
 
 impl Writer {
@@ -99,20 +129,28 @@ fn write(
     mut on_commit: impl FnMut(Commit<'_>),
 ) -> Result<Store, StoreError> {
     let mut commands = Vec::new();
-    let mut shares = Vec::new();
+    let (mut shares, mut found) = (Vec::new(), Vec::new());
     while receiver.recv_many_blocking(&mut commands, BATCH) > 0 {
+        // Each knows all that the one before it knew.
+        let mut settled = None;
         for Queued(command) in commands.drain(..) {
             match command {
-                Command::Append(share) => shares.push(share),
+                Command::Append(share, block) => {
+                    found.extend(block.map(|block| (share.ticket, block)));
+                    shares.push(share);
+                }
+                Command::Settle(newest) => settled = Some(newest),
                 // What was queued before this is still received; `recv_many` returns 0 after it.
                 Command::Close => receiver.close(),
             }
         }
-        let appended = store.append(&shares)?;
+        let batch = Batch { shares: &shares, found: &found, settled: settled.as_ref() };
+        let appended = store.append(batch)?;
         if let (Some(ticket), false) = (appended.last, shares.is_empty()) {
-            on_commit(Commit { ticket, duplicates: &appended.duplicates });
+            on_commit(Commit { ticket, duplicates: &appended.duplicates, batch });
         }
         shares.clear();
+        found.clear();
     }
     Ok(store)
 }
