@@ -70,6 +70,12 @@ fn a_role_without_a_usable_file_says_what_is_wrong() {
     assert!(error.contains("authority_secret_key") && error.contains("adit keys"), "{error}");
     let error = inline(&house.pool_key);
     assert!(error.contains("authority_secret_key") && error.contains("may be a public key"), "{error}");
+    let error = refused("pool", "pool", "\nchannels_per_connection = 100", "\nchannels_per_connection = 0");
+    assert!(error.contains("changed.toml, line ") && error.contains("limits.channels_per_connection"), "{error}");
+    let error = refused("pool", "pool", "tag = \"/adit/\"", &format!("tag = \"{}\"", "x".repeat(100)));
+    assert!(error.contains("changed.toml, line ") && error.contains("payout.tag") && error.contains("54"), "{error}");
+    let error = refused("provider", "provider", &format!("hashes_per_block = {NEVER}"), "hashes_per_block = 0");
+    assert!(error.contains("changed.toml, line ") && error.contains("chain.hashes_per_block"), "{error}");
     let error = refused("pool", "pool", "pool.key", "missing.key");
     assert!(error.contains("authority_secret_key_file") && error.contains("adit keys --out missing.key"), "{error}");
     let error = refused("provider", "provider", "[chain]", "[chains]");

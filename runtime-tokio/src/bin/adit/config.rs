@@ -4,10 +4,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use adit_tokio::rate::Rate;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+
+use crate::place::Place;
 
 /// The commented example of each role's file.
 pub(crate) mod example {
@@ -24,8 +27,13 @@ pub(crate) mod example {
 pub(crate) enum ConfigError {
     /// The file can't be read.
     Read(PathBuf, std::io::Error),
-    /// It is not the TOML that the role takes; the text names line and column.
-    Parse(PathBuf, toml::de::Error),
+    /// It is not the TOML that the role takes.
+    Parse {
+        /// Where.
+        place: String,
+        /// What is wrong there.
+        problem: String,
+    },
     /// A placeholder of the example was left in.
     Placeholder {
         /// The file.
@@ -37,6 +45,8 @@ pub(crate) enum ConfigError {
     },
     /// A setting has a value that can't be used: which setting, what is wrong, what to do.
     Value {
+        /// File and line, once they are known: [`Place::of`].
+        place: Option<String>,
         /// The setting, as a dotted path.
         setting: &'static str,
         /// What is wrong with it and what to do.
@@ -50,8 +60,8 @@ impl fmt::Display for ConfigError {
             Self::Read(path, error) => {
                 write!(f, "can't read {}: {error}. `--example` prints a file to start from", path.display())
             }
-            Self::Parse(path, error) => {
-                write!(f, "{}: {error}`--example` prints every setting with what it means", path.display())
+            Self::Parse { place, problem } => {
+                write!(f, "{place}: {problem}. `--example` prints every setting with what it means")
             }
             Self::Placeholder { path, line, setting } => write!(
                 f,
@@ -59,7 +69,10 @@ impl fmt::Display for ConfigError {
                  half is for the server, the public half for the URL that its clients have",
                 path.display()
             ),
-            Self::Value { setting, problem } => write!(f, "setting `{setting}`: {problem}"),
+            Self::Value { place: Some(place), setting, problem } => {
+                write!(f, "{place}: setting `{setting}`: {problem}")
+            }
+            Self::Value { place: None, setting, problem } => write!(f, "setting `{setting}`: {problem}"),
         }
     }
 }
@@ -68,16 +81,20 @@ impl std::error::Error for ConfigError {}
 
 /// Shorthand for a [`ConfigError::Value`].
 pub(crate) fn bad(setting: &'static str, problem: impl Into<String>) -> ConfigError {
-    ConfigError::Value { setting, problem: problem.into() }
+    ConfigError::Value { place: None, setting, problem: problem.into() }
 }
 
 /// Reads and parses a role's file. Unknown settings are errors: a misspelt one must not be passed over.
-pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<T, ConfigError> {
+pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<(T, Place), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
     if let Some((line, setting)) = placeholder(&text) {
         return Err(ConfigError::Placeholder { path: path.to_owned(), line, setting });
     }
-    toml::from_str(&text).map_err(|error| ConfigError::Parse(path.to_owned(), error))
+    let place = Place { path: path.to_owned(), text };
+    match toml::from_str(&place.text) {
+        Ok(config) => Ok((config, place)),
+        Err(error) => Err(place.unparsed(&error)),
+    }
 }
 
 /// The first line, counted from 1, whose value the example leaves to the person, and its setting.
@@ -94,6 +111,16 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::E
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
         D::Error::custom(format_args!("`listen` is {text:?}: take an address and port such as 127.0.0.1:34254"))
+    })
+}
+
+/// Whom a coinbase pays.
+fn address<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<bitcoin::Address<bitcoin::address::NetworkUnchecked>, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|error| {
+        D::Error::custom(format_args!("{text:?} is no Bitcoin address ({error}); was it copied whole?"))
     })
 }
 
@@ -134,6 +161,7 @@ pub(crate) struct PayoutConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PayoutOutput {
+    #[serde(deserialize_with = "address")]
     pub(crate) address: bitcoin::Address<bitcoin::address::NetworkUnchecked>,
     #[serde(default = "default_weight")]
     pub(crate) weight: u32,
@@ -169,6 +197,7 @@ pub(crate) struct LimitsConfig {
     pub(crate) channels_per_connection: usize,
     /// 0: as many as are asked for.
     pub(crate) channel_opens_per_second: u32,
+    /// 0: no limit.
     pub(crate) idle_secs: u32,
     /// 0: no limit.
     pub(crate) messages_per_second: u32,
@@ -179,6 +208,33 @@ pub(crate) struct LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// Limits under which nobody could do anything.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let burst = |rate: u32, burst: u32| usize::from(rate == 0 || burst > 0);
+        for (setting, value, without) in [
+            ("limits.connections", self.connections, "nobody could connect"),
+            ("limits.connections_per_address", self.connections_per_address, "nobody could connect"),
+            ("limits.handshakes", self.handshakes, "nobody could connect"),
+            ("limits.channels_per_connection", self.channels_per_connection, "nobody could mine"),
+            ("limits.message_burst", burst(self.messages_per_second, self.message_burst), "nobody could say anything"),
+            (
+                "limits.share_burst",
+                burst(self.shares_per_second, self.share_burst),
+                "the first share would close its connection",
+            ),
+        ] {
+            if value == 0 {
+                return Err(bad(setting, format!("{without}; take 1 or more, or leave it out")));
+            }
+        }
+        Ok(())
+    }
+
+    /// How long a connection may be silent.
+    pub(crate) fn idle(&self) -> Option<Duration> {
+        (self.idle_secs > 0).then(|| Duration::from_secs(u64::from(self.idle_secs)))
+    }
+
     /// What a link takes of its peer.
     pub(crate) fn frames(&self) -> Option<Rate> {
         let rate = Rate { per_second: self.messages_per_second, burst: self.message_burst.max(1) };
@@ -222,7 +278,35 @@ pub(crate) struct ProviderConfig {
     pub(crate) chain: Option<ChainConfig>,
     pub(crate) node: Option<NodeConfig>,
     #[serde(default)]
-    pub(crate) limits: LimitsConfig,
+    pub(crate) limits: ProviderLimits,
+}
+
+/// `[limits]` of a provider: nobody has channels or shares there.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct ProviderLimits {
+    connections: usize,
+    connections_per_address: usize,
+    handshakes: usize,
+    messages_per_second: u32,
+    message_burst: u32,
+}
+
+impl Default for ProviderLimits {
+    fn default() -> Self {
+        let LimitsConfig {
+            connections, connections_per_address, handshakes, messages_per_second, message_burst, ..
+        } = LimitsConfig::default();
+        Self { connections, connections_per_address, handshakes, messages_per_second, message_burst }
+    }
+}
+
+impl From<ProviderLimits> for LimitsConfig {
+    fn from(limits: ProviderLimits) -> Self {
+        let ProviderLimits { connections, connections_per_address, handshakes, messages_per_second, message_burst } =
+            limits;
+        Self { connections, connections_per_address, handshakes, messages_per_second, message_burst, ..Self::default() }
+    }
 }
 
 /// `[chain]`: the embedded regtest chain.
@@ -321,6 +405,8 @@ mod tests {
     fn every_example_parses_and_names_all_settings() {
         let pool: PoolConfig = toml::from_str(example::POOL).unwrap();
         assert_eq!(pool.limits, LimitsConfig::default(), "the example shows the defaults");
+        pool.limits.check().unwrap();
+        LimitsConfig::from(ProviderLimits::default()).check().unwrap();
         assert_eq!(pool.payout.outputs.len(), 1);
         pool.payout.outputs[0].address.clone().require_network(pool.payout.network).unwrap();
         let miner: MinerConfig = toml::from_str(example::MINER).unwrap();
@@ -376,6 +462,26 @@ mod tests {
         let lifted: LimitsConfig = toml::from_str("messages_per_second = 0\nshares_per_second = 0").unwrap();
         assert_eq!((lifted.frames(), lifted.shares_per_second), (None, 0));
         assert_eq!(LimitsConfig::default().frames(), Some(Rate { per_second: 4_000, burst: 8_000 }));
+    }
+
+    #[test]
+    fn limits_that_let_nobody_do_anything_are_named() {
+        for setting in [
+            "connections",
+            "connections_per_address",
+            "handshakes",
+            "channels_per_connection",
+            "message_burst",
+            "share_burst",
+        ] {
+            let limits: LimitsConfig = toml::from_str(&format!("{setting} = 0")).unwrap();
+            let error = limits.check().unwrap_err().to_string();
+            assert!(error.contains(&format!("`limits.{setting}`")) && error.contains("take 1 or more"), "{error}");
+        }
+        let lifted: LimitsConfig = toml::from_str("idle_secs = 0\nmessages_per_second = 0\nmessage_burst = 0").unwrap();
+        assert_eq!((lifted.check().is_ok(), lifted.idle()), (true, None));
+        let error = toml::from_str::<ProviderLimits>("shares_per_second = 1").unwrap_err().to_string();
+        assert!(error.contains("shares_per_second"), "a provider has none: {error}");
     }
 
     #[test]

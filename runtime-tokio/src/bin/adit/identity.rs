@@ -18,7 +18,8 @@ use adit_tokio::net::Tokio;
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::watch;
 
-use crate::keys::{self, KeysError, SecretError};
+use crate::config::{ConfigError, bad};
+use crate::keys;
 
 /// A certificate begins to hold this long before it is signed, for clients whose clock is a little late.
 const CLOCK_ALLOWANCE: Duration = Duration::from_secs(300);
@@ -29,12 +30,6 @@ pub(crate) const SHORTEST_VALIDITY: u32 = 60;
 /// Why a server has no identity.
 #[derive(Debug)]
 pub(crate) enum IdentityError {
-    /// Neither setting names a key, or both do.
-    Setting(&'static str),
-    /// The key in the file can't be used.
-    File(KeysError),
-    /// The key in the setting can't be used.
-    Key(SecretError),
     /// The system gave no entropy for the static key.
     Entropy(EntropyError),
     /// The certificate's period is none.
@@ -46,9 +41,6 @@ pub(crate) enum IdentityError {
 impl fmt::Display for IdentityError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Setting(problem) => f.write_str(problem),
-            Self::File(error) => write!(f, "setting `authority_secret_key_file`: {error}"),
-            Self::Key(error) => write!(f, "setting `authority_secret_key`: {error}"),
             Self::Entropy(error) => error.fmt(f),
             Self::Certificate(error) => write!(f, "can't sign the server's certificate: {error}"),
             Self::Validity(seconds) => {
@@ -78,16 +70,19 @@ pub(crate) struct Issuer {
 }
 
 /// The authority's secret key: exactly one of the two settings must give it.
-pub(crate) fn authority_secret(inline: Option<&str>, file: Option<&Path>) -> Result<Secret, IdentityError> {
+pub(crate) fn authority_secret(inline: Option<&str>, file: Option<&Path>) -> Result<Secret, ConfigError> {
     match (inline, file) {
-        (Some(text), None) => keys::secret(text).map_err(IdentityError::Key),
-        (None, Some(path)) => keys::read_secret(path).map_err(IdentityError::File),
-        (None, None) => Err(IdentityError::Setting(
-            "settings `authority_secret_key` and `authority_secret_key_file`: one of them is needed; `adit keys --out FILE` makes a pair",
+        (Some(text), None) => keys::secret(text).map_err(|error| bad("authority_secret_key", error.to_string())),
+        (None, Some(path)) => {
+            keys::read_secret(path).map_err(|error| bad("authority_secret_key_file", error.to_string()))
+        }
+        (None, None) => Err(bad(
+            "authority_secret_key, authority_secret_key_file",
+            "one of them is needed; `adit keys --out FILE` makes a pair",
         )),
-        (Some(_), Some(_)) => Err(IdentityError::Setting(
-            "settings `authority_secret_key` and `authority_secret_key_file`: both are there; leave one of them out",
-        )),
+        (Some(_), Some(_)) => {
+            Err(bad("authority_secret_key, authority_secret_key_file", "both are there; leave one of them out"))
+        }
     }
 }
 

@@ -12,6 +12,7 @@ mod keys;
 mod links;
 mod miner;
 mod node;
+mod place;
 mod pool;
 mod provider;
 mod remote;

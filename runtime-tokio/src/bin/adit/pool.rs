@@ -135,7 +135,7 @@ impl PoolSettings {
         let handle = PoolHandle::new(pool, AcceptAll, NEWS);
         let mut issuer = self.issuer;
         issuer.setup = handle.setup_policy();
-        issuer.idle = Some(Duration::from_secs(u64::from(self.limits.idle_secs)));
+        issuer.idle = self.limits.idle();
         let gate = Gate::new(GateConfig {
             connections: self.limits.connections,
             handshakes: self.limits.handshakes,

@@ -11,22 +11,24 @@ use adit::connection::SetupPolicy;
 use adit::crypto::Secret;
 use adit::mining::target::Target;
 use adit::noise::x25519::{CipherList, Policy};
+use adit::role::pool::ConfigError as RewardError;
+use adit::template::coinbase::CoinbaseError;
 use adit_tokio::clock::Clock;
 use adit_tokio::shutdown::Shutdown;
 
 use crate::args::RoleArguments;
 use crate::chain::{Chain, Embedded, Settings};
 use crate::config::{
-    self, ChainConfig, ConfigError, MinerConfig, NodeConfig, PoolConfig, ProviderConfig, bad, example,
+    self, ChainConfig, ConfigError, LimitsConfig, MinerConfig, NodeConfig, PoolConfig, ProviderConfig, bad, example,
 };
 use crate::hash::Method;
-use crate::identity::{Issuer, authority_secret};
+use crate::identity::{Issuer, SHORTEST_VALIDITY, authority_secret};
 use crate::interrupts::Interrupts;
 use crate::keys;
 use crate::miner::{self, MinerSettings};
 use crate::node::{Health, Node};
-use crate::pool::PoolSettings;
-use crate::provider::ProviderSettings;
+use crate::pool::{PoolError, PoolSettings};
+use crate::provider::{ProviderError, ProviderSettings};
 use crate::remote;
 use crate::report::{Event, Events, Form, Reporter, Told};
 use crate::source::TemplateSource;
@@ -101,18 +103,25 @@ fn file<'a>(arguments: &'a RoleArguments, example: &str) -> std::io::Result<Opti
 /// `adit pool`.
 pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::POOL)? else { return Ok(()) };
-    let config: PoolConfig = config::load(path)?;
+    let (config, place) = config::load::<PoolConfig>(path)?;
     warn_of_secret(config.authority_secret_key.as_deref(), path);
-    let settings = pool_settings(config)?;
+    let settings = pool_settings(config).map_err(|error| place.of(error))?;
     let frame = Frame::new(arguments)?;
-    let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
-    // A public key in the place of the secret one is taken for a secret: only this URL tells.
-    tracing::info!(url = %pool.url, "clients must have this URL; its end is the public key that belongs to the secret key here");
+    let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone());
+    let pool = pool.map_err(|error| match error {
+        PoolError::Listen(error) => place.of(bad("listen", error.to_string())).into(),
+        PoolError::Config(error @ RewardError::Rewards(CoinbaseError::TagTooLong(_))) => {
+            place.of(bad("payout.tag", error.to_string())).into()
+        }
+        PoolError::Config(error) => place.of(bad("payout", error.to_string())).into(),
+        other => Box::<dyn Error>::from(other),
+    })?;
     frame.events.tell(Event::Listening { role: "pool", url: pool.url.clone() });
     Box::pin(frame.drive(pool.serve())).await
 }
 
-fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
+fn pool_settings(config: PoolConfig) -> Result<PoolSettings, ConfigError> {
+    config.limits.check()?;
     let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
     let provider = remote::server("provider", &config.provider, CipherList::default())?;
     let mut payouts = Vec::new();
@@ -125,10 +134,10 @@ fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
         payouts.push((address.script_pubkey().into_bytes(), u64::from(output.weight)));
     }
     if payouts.iter().all(|(_, weight)| *weight == 0) {
-        return Err(bad("payout.outputs", "name at least one address with a weight above 0").into());
+        return Err(bad("payout.outputs", "name at least one address with a weight above 0"));
     }
     if !config.shares.per_minute.is_finite() || config.shares.per_minute <= 0.0 {
-        return Err(bad("shares.per_minute", "take a number above 0, such as 6.0").into());
+        return Err(bad("shares.per_minute", "take a number above 0, such as 6.0"));
     }
     if let Some(most) = honest_shares_beyond_limit(&config) {
         tracing::warn!(
@@ -142,7 +151,7 @@ fn pool_settings(config: PoolConfig) -> Result<PoolSettings, Box<dyn Error>> {
         listen: config.listen,
         issuer: issuer(
             secret,
-            config.certificate_validity_secs,
+            validity(config.certificate_validity_secs)?,
             Policy { serve_str2: config.allow_str2, serve_legacy: config.allow_legacy, ..Policy::default() },
         ),
         provider,
@@ -163,6 +172,17 @@ fn honest_shares_beyond_limit(config: &PoolConfig) -> Option<f64> {
     (limit > 0.0 && most > limit).then_some(most)
 }
 
+/// The seconds that a certificate holds.
+fn validity(seconds: u32) -> Result<u32, ConfigError> {
+    if seconds < SHORTEST_VALIDITY {
+        return Err(bad(
+            "certificate_validity_secs",
+            format!("{seconds} is too short; take {SHORTEST_VALIDITY} or more"),
+        ));
+    }
+    Ok(seconds)
+}
+
 /// A secret in the configuration itself is to be kept as one in a file of its own.
 fn warn_of_secret(inline: Option<&str>, path: &Path) {
     if inline.is_some() {
@@ -177,7 +197,8 @@ fn issuer(secret: Secret, validity: u32, profiles: Policy) -> Issuer {
 /// `adit miner`.
 pub(crate) async fn miner(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::MINER)? else { return Ok(()) };
-    let settings = miner_settings(config::load(path)?)?;
+    let (config, place) = config::load(path)?;
+    let settings = miner_settings(config).map_err(|error| place.of(error))?;
     let frame = Frame::new(arguments)?;
     let hashes = Arc::new(AtomicU64::new(0));
     tokio::spawn(miner::report_rate(Arc::clone(&hashes), frame.events.clone()));
@@ -212,27 +233,33 @@ fn miner_settings(config: MinerConfig) -> Result<MinerSettings, ConfigError> {
 /// `adit provider`.
 pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::PROVIDER)? else { return Ok(()) };
-    let config: ProviderConfig = config::load(path)?;
+    let (config, place) = config::load::<ProviderConfig>(path)?;
     warn_of_secret(config.authority_secret_key.as_deref(), path);
-    let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
     let mut frame = Frame::new(arguments)?;
+    let settings = provider_settings(config, &mut frame).await.map_err(|error| place.of_any(error))?;
+    let provider = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone());
+    let provider = provider.map_err(|error| match error {
+        ProviderError::Listen(error) => place.of(bad("listen", error.to_string())).into(),
+        other => Box::<dyn Error>::from(other),
+    })?;
+    frame.events.tell(Event::Listening { role: "provider", url: provider.url.clone() });
+    Box::pin(frame.drive(provider.serve())).await
+}
+
+async fn provider_settings(config: ProviderConfig, frame: &mut Frame) -> Result<ProviderSettings, Box<dyn Error>> {
+    let limits = LimitsConfig::from(config.limits);
+    limits.check()?;
+    let validity = validity(config.certificate_validity_secs)?;
+    let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
     let source = match (config.chain, config.node) {
         (Some(chain), None) => TemplateSource::Chain(embedded(&chain, frame.clock)?),
-        (None, Some(node)) => TemplateSource::Node(follow(&node, &mut frame).await?),
+        (None, Some(node)) => TemplateSource::Node(follow(&node, frame).await?),
         (None, None) => {
             return Err(bad("chain, node", "where do templates come from? add one of these sections").into());
         }
         (Some(_), Some(_)) => return Err(bad("chain, node", "both sections are there; leave one of them out").into()),
     };
-    let settings = ProviderSettings {
-        listen: config.listen,
-        issuer: issuer(secret, config.certificate_validity_secs, Policy::default()),
-        source,
-        limits: config.limits,
-    };
-    let provider = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
-    frame.events.tell(Event::Listening { role: "provider", url: provider.url.clone() });
-    Box::pin(frame.drive(provider.serve())).await
+    Ok(ProviderSettings { listen: config.listen, issuer: issuer(secret, validity, Policy::default()), source, limits })
 }
 
 /// Waits for the node's first template, and tells why there is none yet. The person may end it.
