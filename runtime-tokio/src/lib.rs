@@ -1,34 +1,29 @@
 //! Adit on tokio: connect, listen, drive, time limits, reconnect with back-off, shutdown, limits.
 //!
-//! No protocol knowledge lives here: what a message means is the core's business, and this crate moves bytes, reads
-//! clocks and fetches entropy for it. Layers, lowest first; each knows only those above it in this list:
+//! No protocol knowledge lives here: what a message means is the core's business, and this crate moves bytes, reads clocks and fetches
+//! entropy for it. What is hard to get right is one text for all runtimes of servers, [`adit::host`]; here is what differs. Layers, lowest
+//! first; each knows only those above it in this list:
 //!
-//! - [`clock`], [`entropy`]: what the core takes as arguments.
-//! - [`backoff`], [`rate`], [`watch`], [`queue`] (the core's), [`shutdown`]: the small mechanisms, each without I/O.
-//! - [`stream`], [`connect`], [`gate`] (the core's), [`listen`]: how a stream comes to be, and which are let in.
-//! - [`link`]: one connection of the core over one stream.
+//! - [`clock`], [`stream`], [`net`]: this crate's own: time, streams, and sockets, tasks and entropy.
+//! - [`watch`], [`queue`], [`broadcast`], [`gate`], [`entropy`], [`backoff`], [`rate`]: the core's small mechanisms, none of which depends on tokio.
+//! - [`shutdown`], [`connect`], [`listen`], [`link`]: how everything ends; how a stream comes to be; one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 //! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
 #![forbid(unsafe_code)]
 #![warn(missing_docs)]
 
 pub mod clock;
-pub use adit::host::entropy;
-
-pub mod shutdown;
-pub use adit::{
-    backoff,
-    host::{broadcast, queue, watch},
-    rate,
-};
-
-pub use adit::host::gate;
-pub mod connect;
-pub mod listen;
 pub mod net;
 pub mod stream;
 
+pub use adit::host::{broadcast, entropy, gate, queue, watch};
+pub use adit::{backoff, rate};
+
+pub mod connect;
 pub mod link;
+pub mod listen;
+pub mod shutdown;
+
 pub mod serve;
 pub mod upstream;
 

@@ -176,10 +176,10 @@ fn missed(outcomes: &[Outcome]) -> String {
 }
 
 fn code_lines() -> Result<String, Box<dyn Error>> {
-    let counted = lines::RUNTIMES.map(lines::of).into_iter().collect::<Result<Vec<_>, _>>()?;
+    let counted = lines::FOLDERS.map(lines::of).into_iter().collect::<Result<Vec<_>, _>>()?;
     let modules: BTreeSet<&String> = counted.iter().flat_map(|modules| modules.keys()).collect();
     let mut text =
-        format!("| module | {} |\n|---|---|---|---|\n", lines::RUNTIMES.map(|name| format!("`{name}`")).join(" | "));
+        format!("| module | {} |\n|---|---|---|---|---|\n", lines::FOLDERS.map(|name| format!("`{name}`")).join(" | "));
     let mut line = |name: &str, of: &dyn Fn(usize) -> Option<usize>| {
         let cells: Vec<_> = (0..counted.len()).map(|at| of(at).map_or(String::new(), |n| grouped(n as u64))).collect();
         let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
