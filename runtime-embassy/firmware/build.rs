@@ -5,6 +5,8 @@ fn main() {
     println!("cargo:rustc-link-search={}", std::env::var("CARGO_MANIFEST_DIR").unwrap());
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     println!("cargo:rustc-link-arg-bins=--nmagic");
+    // Functions that came out the same are one; nothing here compares addresses of functions.
+    println!("cargo:rustc-link-arg-bins=--icf=all");
     // Relocations stay in the file (not in the image), so that `inspect.py` can tell who calls whom.
     println!("cargo:rustc-link-arg-bins=--emit-relocs");
     for name in ["ADIT_POOL", "ADIT_STOP_AFTER"] {
