@@ -50,8 +50,8 @@ use crate::config::ANSWER_ROOM;
 use crate::crypto::{Provider, RustCrypto};
 use crate::error::{Error, Misuse, Part, PeerError};
 use crate::frame::Header;
-use crate::message::common::{ChannelEndpointChanged, Reconnect, SetupConnectionError};
-use crate::message::{Message, MessageSet};
+use crate::message::common::ChannelEndpointChanged;
+use crate::message::{MessageSet, decode_as};
 use crate::noise::PeerIdentity;
 use crate::noise::x25519;
 use crate::protocol::{Initiator, Protocol, Responder};
@@ -338,12 +338,13 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         let number = header.msg_type();
         Ok(match token.kind {
             Kind::Secured => Event::Secured(self.peer()),
-            Kind::Opened => Event::Opened(Message::from_payload(number, payload, revision)?),
-            Kind::Refused => Event::Refused(SetupConnectionError::from_payload(number, payload, revision)?),
+            Kind::Opened => Event::Opened(decode_as(number, 0, payload, revision)?),
+            Kind::Refused => Event::Refused(decode_as(number, 0, payload, revision)?),
             Kind::Message(row) => Event::Message(MessageSet::decode_row(row, payload, revision)?),
-            Kind::Reconnect => Event::Reconnect(Reconnect::from_payload(number, payload, revision)?),
+            Kind::Reconnect => Event::Reconnect(decode_as(number, 0, payload, revision)?),
             Kind::EndpointChanged => {
-                Event::EndpointChanged(ChannelEndpointChanged::from_payload(number, payload, revision)?.channel_id)
+                let changed: ChannelEndpointChanged = decode_as(number, 0, payload, revision)?;
+                Event::EndpointChanged(changed.channel_id)
             }
             Kind::Extension => Event::Extension(header, payload),
         })

@@ -10,8 +10,8 @@ use crate::buffer::{Output, OutputView};
 use crate::crypto::Provider;
 use crate::error::{Error, Misuse};
 use crate::frame::Header;
-use crate::message::Message;
 use crate::message::common::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
+use crate::message::{Message, Numbers};
 use crate::protocol::{In, Protocol, SentBy, Side};
 use crate::transport::{Transport, TransportError};
 use crate::wire::{Encode, EncodeError, Revision, Writer};
@@ -111,17 +111,18 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
         Pr: Protocol,
         M: SentBy<S> + In<Pr>,
     {
-        self.send_any(message.header(self.revision), message, Pr::NUMBER)
+        self.send_any(M::NUMBERS, message.variant(), message, Pr::NUMBER)
     }
 
-    /// Sends what [`send`](Self::send) has given a header; compiled once for all messages.
+    /// Sends a message that goes by these numbers; compiled once for all messages.
     fn send_any(
         &mut self,
-        header: Result<Header, EncodeError>,
+        numbers: Numbers,
+        variant: usize,
         message: &dyn Encode,
         protocol: u8,
     ) -> Result<(), Error> {
-        let header = header?;
+        let header = numbers.header(variant, message.encoded_len(self.revision), self.revision)?;
         if SetupConnection::is(header, self.revision) {
             return self.put_setup(header, message, protocol);
         }

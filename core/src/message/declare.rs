@@ -101,26 +101,11 @@ macro_rules! message {
         }
 
         impl<$lt> $crate::wire::Decode<$lt> for $name $($generics)* {
-            #[inline]
-            fn decode(
-                reader: &mut $crate::wire::Reader<$lt>,
-                revision: $crate::wire::Revision,
-            ) -> Result<Self, $crate::wire::DecodeError> {
-                let mut field = 0_u8;
-                let error = 'fields: {
-                    let message = Self { $(
-                        $field: match <$fty as $crate::wire::Decode<$lt>>::decode(reader, revision) {
-                            Ok(value) => {
-                                field += 1;
-                                value
-                            }
-                            Err(error) => break 'fields error,
-                        },
-                    )* };
-                    let _ = field;
-                    return Ok(message);
-                };
-                Err(error.in_field(field))
+            // Firmware: straight into the place of the value, without a detour over the registers of whoever reads all kinds of messages.
+            #[cfg_attr(target_os = "none", inline(never))]
+            #[cfg_attr(not(target_os = "none"), inline)]
+            fn read(reader: &mut $crate::wire::Reader<$lt>, revision: $crate::wire::Revision) -> Self {
+                Self { $( $field: reader.read_field(revision), )* }
             }
         }
 
@@ -243,31 +228,21 @@ macro_rules! message_set {
             ) -> Result<Self, $crate::wire::DecodeError> {
                 enum At { $($variant,)* }
                 let mut reader = $crate::wire::Reader::new(payload);
-                let error = 'malformed: {
-                    let message = match row.at {
-                        $(
-                            at if at == At::$variant as u8 => {
-                                match <$ty as $crate::wire::Decode<$lt>>::decode(&mut reader, revision) {
-                                    Ok(mut message) => {
-                                        $crate::message::Message::set_variant(&mut message, usize::from(row.variant));
-                                        Self::$variant(message)
-                                    }
-                                    Err(error) => break 'malformed error,
-                                }
-                            }
-                        )*
-                        // Of another set.
-                        _ => {
-                            let unknown = $crate::wire::DecodeErrorKind::UnknownMessage(row.number.msg_type);
-                            return Err($crate::wire::DecodeError::new(unknown, 0));
+                let message = match row.at {
+                    $(
+                        at if at == At::$variant as u8 => {
+                            let mut message = <$ty as $crate::wire::Decode<$lt>>::read(&mut reader, revision);
+                            $crate::message::Message::set_variant(&mut message, usize::from(row.variant));
+                            Self::$variant(message)
                         }
-                    };
-                    match $crate::message::finish(&reader, revision) {
-                        Ok(()) => return Ok(message),
-                        Err(error) => error,
+                    )*
+                    // Of another set.
+                    _ => {
+                        let unknown = $crate::wire::DecodeErrorKind::UnknownMessage(row.number.msg_type);
+                        return Err($crate::wire::DecodeError::new(unknown, 0));
                     }
                 };
-                Err(error.in_message(revision, row.number.msg_type))
+                $crate::message::finish(reader, row.number.msg_type, revision).map(|()| message)
             }
         }
 

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use super::Slot;
-use crate::wire::{DataType, Decode, DecodeError, Encode, EncodeError, EncodeErrorKind, Layout};
+use crate::wire::{DataType, Decode, Encode, EncodeError, EncodeErrorKind, Layout};
 use crate::wire::{Reader, Revision, Str0255, Writer};
 
 /// What a field of this type is in each revision; `None` where it is not on the wire.
@@ -86,12 +86,12 @@ macro_rules! only_in {
 
         impl<'a, T: Decode<'a>> Decode<'a> for $name<T> {
             #[inline]
-            fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
-                match revision {
-                    Revision::$revision => T::decode(reader, revision).map(|value| Self(Some(value))),
+            fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
+                Self(match revision {
+                    Revision::$revision => Some(T::read(reader, revision)),
                     #[allow(unreachable_patterns, reason = "the other revision, whichever that is")]
-                    _ => Ok(Self(None)),
-                }
+                    _ => None,
+                })
             }
         }
     };
@@ -155,15 +155,15 @@ impl Encode for JobStart {
 
 impl<'a> Decode<'a> for JobStart {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
-        Ok(match revision {
-            Revision::Draft if bool::decode(reader, revision)? => Self::Future,
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
+        match revision {
+            Revision::Draft if bool::read(reader, revision) => Self::Future,
             Revision::Draft => Self::Now { min_ntime: None },
-            Revision::Current => match Option::decode(reader, revision)? {
+            Revision::Current => match Option::read(reader, revision) {
                 None => Self::Future,
                 min_ntime => Self::Now { min_ntime },
             },
-        })
+        }
     }
 }
 
@@ -214,8 +214,8 @@ impl Encode for ChannelKind {
 
 impl<'a> Decode<'a> for ChannelKind {
     #[inline]
-    fn decode(_: &mut Reader<'a>, _: Revision) -> Result<Self, DecodeError> {
-        Ok(Self::default())
+    fn read(_: &mut Reader<'a>, _: Revision) -> Self {
+        Self::default()
     }
 }
 
@@ -317,8 +317,8 @@ impl Encode for ErrorCode<'_> {
 
 impl<'a> Decode<'a> for ErrorCode<'a> {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
-        Str0255::decode(reader, revision).map(Self)
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
+        Self(Str0255::read(reader, revision))
     }
 }
 

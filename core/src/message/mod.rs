@@ -24,7 +24,7 @@ pub use numbers::{Number, Numbers, Row, Rows};
 pub use outputs::{CoinbaseOutputs, CoinbaseOutputsIter, TxOut, TxOuts};
 
 use crate::frame::Header;
-use crate::wire::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind};
+use crate::wire::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError};
 use crate::wire::{Reader, Revision, Writer};
 
 /// A message: its place in the catalogue, and the codec of its payload (by [`Encode`] and [`Decode`]).
@@ -51,8 +51,7 @@ pub trait Message: Encode {
     #[must_use]
     #[inline]
     fn number(&self, revision: Revision) -> Option<Number> {
-        let numbers = Self::NUMBERS.in_revision(revision);
-        numbers.get(self.variant()).copied().flatten().or(numbers[0])
+        Self::NUMBERS.number(self.variant(), revision)
     }
 
     /// The same with the name that goes with it.
@@ -67,8 +66,7 @@ pub trait Message: Encode {
     #[must_use]
     #[inline]
     fn variant_of(msg_type: u8, revision: Revision) -> Option<usize> {
-        let numbers = Self::NUMBERS.in_revision(revision);
-        numbers.iter().position(|number| number.is_some_and(|number| number.msg_type == msg_type))
+        Self::NUMBERS.variant_of(msg_type, revision)
     }
 
     /// Whether `header` announces this message.
@@ -81,22 +79,7 @@ pub trait Message: Encode {
     /// The header of this value's frame (D-FRAME-2, D-FRAME-7).
     #[inline]
     fn header(&self, revision: Revision) -> Result<Header, EncodeError> {
-        let refused = |kind, number: Option<Number>, revision| {
-            let error = EncodeError::new(kind);
-            Err(number.map_or(error, |number| error.in_message(revision, number.msg_type)))
-        };
-        let Some(number) = self.number(revision) else {
-            // It goes by the other's number.
-            let other = match revision {
-                Revision::Draft => Revision::Current,
-                Revision::Current => Revision::Draft,
-            };
-            return refused(EncodeErrorKind::NotInRevision, self.number(other), other);
-        };
-        match Header::new(0, number.channel_msg, number.msg_type, self.encoded_len(revision)) {
-            Some(header) => Ok(header),
-            None => refused(EncodeErrorKind::TooLong, Some(number), revision),
-        }
+        Self::NUMBERS.header(self.variant(), self.encoded_len(revision), revision)
     }
 
     /// Writes header and payload to the front of `buffer` and says how many bytes they take. On an error the bytes of
@@ -127,31 +110,30 @@ pub trait Message: Encode {
     }
 }
 
-/// Reads a whole payload as an `M`.
+/// Reads a whole payload as an `M`; that it is one is known from its number.
 #[inline]
-fn decode_as<'a, M: Message + Decode<'a>>(
+pub(crate) fn decode_as<'a, M: Message + Decode<'a>>(
     msg_type: u8,
     variant: usize,
     payload: &'a [u8],
     revision: Revision,
 ) -> Result<M, DecodeError> {
     let mut reader = Reader::new(payload);
-    match M::decode(&mut reader, revision).and_then(|message| finish(&reader, revision).map(|()| message)) {
-        Ok(mut message) => {
-            message.set_variant(variant);
-            Ok(message)
-        }
-        Err(error) => Err(error.in_message(revision, msg_type)),
-    }
+    let mut message = M::read(&mut reader, revision);
+    message.set_variant(variant);
+    finish(reader, msg_type, revision).map(|()| message)
 }
 
-/// Judges what is left behind the last field, see [`Message::from_payload`].
-#[inline]
-fn finish(reader: &Reader<'_>, revision: Revision) -> Result<(), DecodeError> {
+/// Judges how the reading of a message went, and what is left behind its last field; see [`Message::from_payload`].
+#[cfg_attr(target_os = "none", inline(never))]
+#[cfg_attr(not(target_os = "none"), inline)]
+fn finish(mut reader: Reader<'_>, msg_type: u8, revision: Revision) -> Result<(), DecodeError> {
+    // Nothing of what is left is a field.
+    *reader.field() = 0;
     if revision == Revision::Draft && !reader.is_empty() {
-        return Err(reader.error(DecodeErrorKind::TrailingBytes));
+        reader.fail(DecodeErrorKind::TrailingBytes, reader.offset());
     }
-    Ok(())
+    reader.outcome().map_err(|error| error.in_message(revision, msg_type))
 }
 
 /// The messages that travel in one direction of one protocol, as an enum that borrows from the payload.
@@ -192,7 +174,7 @@ mod tests {
     use super::template::NewTemplate;
     use super::*;
     use crate::protocol::{Initiator, Mining, Responder, TemplateDistribution, decode_incoming};
-    use crate::wire::{Seq0255, Str0255, U256};
+    use crate::wire::{EncodeErrorKind, Seq0255, Str0255, U256};
 
     const SHARE: SubmitSharesStandard =
         SubmitSharesStandard { channel_id: 1, sequence_number: 2, job_id: 3, nonce: 4, ntime: 5, version: 0x2000_0000 };

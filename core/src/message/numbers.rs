@@ -1,7 +1,8 @@
 //! Which number goes with which message: all that decoding and sending need of the catalogue, without its names.
 
 use super::catalogue::{Entry, Spec};
-use crate::wire::Revision;
+use crate::frame::Header;
+use crate::wire::{EncodeError, EncodeErrorKind, Revision};
 
 /// What a message goes by in a frame's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,10 +39,50 @@ impl Numbers {
     /// Those of one revision, in the order of the declaration.
     #[must_use]
     #[inline]
-    pub const fn in_revision(self, revision: Revision) -> [Option<Number>; 2] {
+    pub const fn in_revision(&self, revision: Revision) -> &[Option<Number>; 2] {
         match revision {
-            Revision::Draft => self.draft,
-            Revision::Current => self.current,
+            Revision::Draft => &self.draft,
+            Revision::Current => &self.current,
+        }
+    }
+
+    /// The number of this variant of the message, else its first; `None` when the revision lacks the message.
+    #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub fn number(&self, variant: usize, revision: Revision) -> Option<Number> {
+        let numbers = self.in_revision(revision);
+        numbers.get(variant).copied().flatten().or(numbers[0])
+    }
+
+    /// Which of the numbers in `revision` is `msg_type`; `None` when it is none of them.
+    #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub fn variant_of(&self, msg_type: u8, revision: Revision) -> Option<usize> {
+        let is = |number: &Option<Number>| number.is_some_and(|number| number.msg_type == msg_type);
+        self.in_revision(revision).iter().position(is)
+    }
+
+    /// The header of a frame with this variant of the message in a payload of `length` bytes (D-FRAME-2, D-FRAME-7).
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub fn header(&self, variant: usize, length: usize, revision: Revision) -> Result<Header, EncodeError> {
+        let refused = |kind, number: Option<Number>, revision| {
+            let error = EncodeError::new(kind);
+            Err(number.map_or(error, |number| error.in_message(revision, number.msg_type)))
+        };
+        let Some(number) = self.number(variant, revision) else {
+            // It goes by the other's number.
+            let other = match revision {
+                Revision::Draft => Revision::Current,
+                Revision::Current => Revision::Draft,
+            };
+            return refused(EncodeErrorKind::NotInRevision, self.number(variant, other), other);
+        };
+        match Header::new(0, number.channel_msg, number.msg_type, length) {
+            Some(header) => Ok(header),
+            None => refused(EncodeErrorKind::TooLong, Some(number), revision),
         }
     }
 }

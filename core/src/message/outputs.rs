@@ -32,14 +32,12 @@ impl Encode for TxOut<'_> {
 }
 
 impl<'a> Decode<'a> for TxOut<'a> {
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
-        let value = u64::decode(reader, revision)?;
-        let CompactSize(length) = CompactSize::decode(reader, revision)?;
-        let script_pubkey = match usize::try_from(length) {
-            Ok(length) => reader.take(length)?,
-            Err(_) => return Err(reader.error(DecodeErrorKind::Truncated)),
-        };
-        Ok(Self { value, script_pubkey })
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
+        let value = u64::read(reader, revision);
+        let CompactSize(length) = CompactSize::read(reader, revision);
+        // What no address can say is more than there is.
+        let script_pubkey = reader.read_slice(usize::try_from(length).unwrap_or(usize::MAX));
+        Self { value, script_pubkey }
     }
 }
 
@@ -245,11 +243,11 @@ fn prefix(writer: &mut Writer<'_>, length: usize) -> Result<(), EncodeError> {
 }
 
 impl<'a> Decode<'a> for CoinbaseOutputs<'a> {
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
-        Ok(Self(match revision {
-            Revision::Draft => Source::Draft(Seq064K::decode(reader, revision)?),
-            Revision::Current => Source::Current(B064K::decode(reader, revision)?),
-        }))
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
+        Self(match revision {
+            Revision::Draft => Source::Draft(Seq064K::read(reader, revision)),
+            Revision::Current => Source::Current(B064K::read(reader, revision)),
+        })
     }
 }
 

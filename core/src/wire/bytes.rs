@@ -4,7 +4,7 @@ use core::fmt;
 use core::str::Utf8Error;
 
 use super::write_hex;
-use super::{DataType, Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, Layout, Reader, Revision, Writer};
+use super::{DataType, Decode, Encode, EncodeError, Layout, Reader, Revision, Writer};
 
 /// Up to `MAX` bytes after a length of `PREFIX` bytes. Use it by its names: [`B032`], [`B0255`], [`B064K`], [`B016M`].
 ///
@@ -108,13 +108,8 @@ impl<const PREFIX: usize, const MAX: usize> Encode for Bytes<'_, PREFIX, MAX> {
 
 impl<'a, const PREFIX: usize, const MAX: usize> Decode<'a> for Bytes<'a, PREFIX, MAX> {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, _: Revision) -> Result<Self, DecodeError> {
-        let offset = reader.offset();
-        let length = reader.length::<PREFIX>()?;
-        if length > MAX {
-            return Err(DecodeError::new(DecodeErrorKind::TooLong, offset));
-        }
-        reader.take(length).map(Self)
+    fn read(reader: &mut Reader<'a>, _: Revision) -> Self {
+        Self(reader.read_prefixed(PREFIX, MAX))
     }
 }
 
@@ -229,8 +224,8 @@ impl Encode for Str0255<'_> {
 
 impl<'a> Decode<'a> for Str0255<'a> {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
-        B0255::decode(reader, revision).map(|bytes| Self(bytes.as_bytes()))
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
+        Self(B0255::read(reader, revision).as_bytes())
     }
 }
 
@@ -240,7 +235,7 @@ mod tests {
     use std::vec;
 
     use super::*;
-    use crate::wire::EncodeErrorKind;
+    use crate::wire::{DecodeErrorKind, EncodeErrorKind};
 
     /// D-TYPE-5
     #[test]

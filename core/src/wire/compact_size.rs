@@ -1,6 +1,6 @@
 //! Bitcoin's own variable-length number, which counts outputs and script bytes inside transaction parts.
 
-use super::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, Reader, Revision, Writer};
+use super::{Decode, DecodeErrorKind, Encode, EncodeError, Reader, Revision, Writer};
 
 /// Bitcoin's `CompactSize`: one byte up to 252, else a mark (253, 254, 255) and 2, 4 or 8 bytes, little-endian. Only the
 /// shortest form is valid.
@@ -40,19 +40,20 @@ impl Encode for CompactSize {
 
 impl<'a> Decode<'a> for CompactSize {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, _: Revision) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>, _: Revision) -> Self {
         let offset = reader.offset();
-        let [first] = reader.array()?;
+        let [first] = reader.read_array();
         let (value, least) = match first {
-            253 => (u64::from(u16::from_le_bytes(reader.array()?)), 253),
-            254 => (u64::from(u32::from_le_bytes(reader.array()?)), 0x1_0000),
-            255 => (u64::from_le_bytes(reader.array()?), 0x1_0000_0000),
+            253 => (u64::from(u16::from_le_bytes(reader.read_array())), 253),
+            254 => (u64::from(u32::from_le_bytes(reader.read_array())), 0x1_0000),
+            255 => (u64::from_le_bytes(reader.read_array()), 0x1_0000_0000),
             small => (u64::from(small), 0),
         };
         if value < least {
-            return Err(DecodeError::new(DecodeErrorKind::CompactSize, offset));
+            // Not said of a number that ends too early: that failure was first.
+            reader.fail(DecodeErrorKind::CompactSize, offset);
         }
-        Ok(Self(value))
+        Self(value)
     }
 }
 

@@ -1,13 +1,19 @@
-//! [`Reader`] and [`Writer`]: positions in a slice. No state beyond that.
+//! [`Reader`] and [`Writer`]: positions in a slice, and what went wrong on the way there.
 
-use super::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind};
+use super::{Decode, DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Revision};
 
 /// Reads values from the front of a slice and knows how far it came.
+///
+/// The methods whose name begins with `read` do not say whether they could: the first failure is kept, nothing can be read behind it, and
+/// [`outcome`](Self::outcome) tells it at the end. So a message of ten fields has one place where it fails, and not ten.
 #[derive(Clone, Copy, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
     /// Length of the whole input, so that the offset costs nothing while reading.
     total: usize,
+    failure: Option<DecodeError>,
+    /// Which field of a message is read or was read last, counted from 1; 0 outside of messages.
+    field: u8,
 }
 
 impl<'a> Reader<'a> {
@@ -15,7 +21,7 @@ impl<'a> Reader<'a> {
     #[must_use]
     #[inline]
     pub const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, total: bytes.len() }
+        Self { rest: bytes, total: bytes.len(), failure: None, field: 0 }
     }
 
     /// Bytes read so far.
@@ -67,11 +73,83 @@ impl<'a> Reader<'a> {
         Ok(head)
     }
 
-    /// A little-endian length of `PREFIX` bytes (1 to 3).
+    /// Whether something could not be read.
+    #[must_use]
     #[inline]
-    pub(super) fn length<const PREFIX: usize>(&mut self) -> Result<usize, DecodeError> {
-        let bytes = self.array::<PREFIX>()?;
-        Ok(bytes.iter().rev().fold(0, |length, &byte| (length << 8) | usize::from(byte)))
+    pub const fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// What could not be read, if anything. The reader stands at the end of its input then, and has forgotten it.
+    #[inline]
+    pub const fn outcome(&mut self) -> Result<(), DecodeError> {
+        match self.failure.take() {
+            None => Ok(()),
+            Some(error) => Err(error),
+        }
+    }
+
+    /// Notes that the value at `offset` cannot be read, unless another one could not before. Nothing is left to be read.
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub fn fail(&mut self, kind: DecodeErrorKind, offset: u32) {
+        if self.failure.is_none() {
+            let error = DecodeError::new(kind, offset);
+            self.failure = Some(self.field.checked_sub(1).map_or(error, |field| error.in_field(field)));
+        }
+        self.rest = &[];
+    }
+
+    /// The next `N` bytes; zeros when they are not there.
+    #[inline]
+    pub fn read_array<const N: usize>(&mut self) -> [u8; N] {
+        self.read_slice(N).first_chunk().copied().unwrap_or([0; N])
+    }
+
+    /// The next `len` bytes, borrowed; none when they are not there.
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub fn read_slice(&mut self, len: usize) -> &'a [u8] {
+        let Some((head, tail)) = self.rest.split_at_checked(len) else {
+            self.fail(DecodeErrorKind::Truncated, self.offset());
+            return &[];
+        };
+        self.rest = tail;
+        head
+    }
+
+    /// A little-endian length of `prefix` bytes (1 to 3).
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub(super) fn read_length(&mut self, prefix: usize) -> usize {
+        self.read_slice(prefix).iter().rev().fold(0, |length, &byte| (length << 8) | usize::from(byte))
+    }
+
+    /// Bytes behind a length of `prefix` bytes, at most `max` of them.
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub(super) fn read_prefixed(&mut self, prefix: usize, max: usize) -> &'a [u8] {
+        let offset = self.offset();
+        let length = self.read_length(prefix);
+        if length > max {
+            self.fail(DecodeErrorKind::TooLong, offset);
+            return &[];
+        }
+        self.read_slice(length)
+    }
+
+    /// A field of a message, which is named by its position when it cannot be read.
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    pub(crate) fn read_field<T: Decode<'a>>(&mut self, revision: Revision) -> T {
+        self.field = self.field.wrapping_add(1);
+        T::read(self, revision)
+    }
+
+    /// Which field was read last, counted from 1.
+    #[inline]
+    pub(crate) const fn field(&mut self) -> &mut u8 {
+        &mut self.field
     }
 }
 
@@ -188,7 +266,7 @@ mod tests {
         let mut buffer = [0; 3];
         Writer::new(&mut buffer).length::<3>(0x01_02_03, 0xff_ff_ff).unwrap();
         assert_eq!(buffer, [3, 2, 1]);
-        assert_eq!(Reader::new(&buffer).length::<3>(), Ok(0x01_02_03));
+        assert_eq!(Reader::new(&buffer).read_length(3), 0x01_02_03);
         let error = Writer::new(&mut buffer).length::<1>(33, 32).unwrap_err();
         assert_eq!(error.kind(), EncodeErrorKind::TooLong);
     }

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{DataType, Decode, DecodeError, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind};
+use super::{DataType, Decode, DecodeErrorKind, Encode, EncodeError, EncodeErrorKind};
 use super::{Layout, Reader, Revision, Writer, write_hex};
 
 /// Implements the codec of types of which every bit pattern of `$size` bytes is a value.
@@ -27,14 +27,14 @@ macro_rules! plain {
 
         impl<'a> Decode<'a> for $type {
             #[inline]
-            fn decode(reader: &mut Reader<'a>, _: Revision) -> Result<Self, DecodeError> {
+            fn read(reader: &mut Reader<'a>, _: Revision) -> Self {
                 let from: fn([u8; $size]) -> Self = $from;
-                reader.array().map(from)
+                from(reader.read_array())
             }
 
             #[inline]
-            fn check_many(reader: &mut Reader<'a>, count: usize, _: Revision) -> Result<(), DecodeError> {
-                reader.take(count.saturating_mul($size)).map(drop)
+            fn check_many(reader: &mut Reader<'a>, count: usize, _: Revision) {
+                reader.read_slice(count.saturating_mul($size));
             }
         }
     )*};
@@ -140,10 +140,13 @@ impl Encode for f32 {
 
 impl<'a> Decode<'a> for f32 {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, _: Revision) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>, _: Revision) -> Self {
         let offset = reader.offset();
-        let value = Self::from_le_bytes(reader.array()?);
-        if is_hash_rate(value) { Ok(value) } else { Err(DecodeError::new(DecodeErrorKind::Float, offset)) }
+        let value = Self::from_le_bytes(reader.read_array());
+        if !is_hash_rate(value) {
+            reader.fail(DecodeErrorKind::Float, offset);
+        }
+        value
     }
 }
 
@@ -157,6 +160,7 @@ mod tests {
     use std::vec::Vec;
 
     use super::*;
+    use crate::wire::DecodeError;
 
     fn decode<'a, T: Decode<'a>>(bytes: &'a [u8]) -> Result<T, DecodeError> {
         T::decode(&mut Reader::new(bytes), Revision::Draft)

@@ -41,17 +41,29 @@ pub trait Encode {
 
 /// A value that can be read from the wire, borrowing what is variable in length.
 pub trait Decode<'a>: Sized {
-    /// Reads one value and moves the reader behind it.
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError>;
+    /// Reads one value and moves the reader behind it. When it cannot be read the reader [keeps](Reader::fail) why, and what is returned
+    /// means nothing.
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self;
 
-    /// Checks `count` values in a row and moves the reader behind them. Types of which every bit pattern is a value do it
-    /// without a look at the bytes.
+    /// Reads one value and moves the reader behind it.
     #[inline]
-    fn check_many(reader: &mut Reader<'a>, count: usize, revision: Revision) -> Result<(), DecodeError> {
+    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
+        let field = *reader.field();
+        let value = Self::read(reader, revision);
+        *reader.field() = field;
+        reader.outcome().map(|()| value)
+    }
+
+    /// Checks `count` values in a row and moves the reader behind them, as [`read`](Self::read) does. Types of which every bit pattern is
+    /// a value do it without a look at the bytes.
+    #[inline]
+    fn check_many(reader: &mut Reader<'a>, count: usize, revision: Revision) {
         for _ in 0..count {
-            Self::decode(reader, revision)?;
+            if reader.has_failed() {
+                break;
+            }
+            Self::read(reader, revision);
         }
-        Ok(())
     }
 }
 

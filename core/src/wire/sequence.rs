@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use super::{DataType, Decode, DecodeError, DecodeErrorKind, Encode, EncodeError};
+use super::{DataType, Decode, DecodeErrorKind, Encode, EncodeError};
 use super::{Layout, Reader, Revision, Writer};
 
 /// Items after a count of `PREFIX` bytes. Use it by its names: [`Seq0255`] and [`Seq064K`].
@@ -82,7 +82,8 @@ enum Cursor<'a, T> {
 impl<'a, T: Decode<'a> + Copy> Iterator for SeqIter<'a, T> {
     type Item = T;
 
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     fn next(&mut self) -> Option<T> {
         match &mut self.0 {
             Cursor::Items(items) => items.next().copied(),
@@ -185,13 +186,13 @@ impl<'a, T: Decode<'a> + Encode + Copy, const PREFIX: usize> Encode for Seq<'a, 
 
 impl<'a, T: Decode<'a>, const PREFIX: usize> Decode<'a> for Seq<'a, T, PREFIX> {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
-        let count = reader.length::<PREFIX>()?;
-        let mut end = *reader;
-        T::check_many(&mut end, count, revision)?;
-        let bytes = reader.take(reader.rest().len().saturating_sub(end.rest().len()))?;
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
+        let count = reader.read_length(PREFIX);
+        let start = reader.rest();
+        T::check_many(reader, count, revision);
+        let bytes = start.get(..start.len().saturating_sub(reader.rest().len())).unwrap_or_default();
         // A prefix has one or two bytes, so the count fits.
-        Ok(Self(Source::Wire { bytes, count: count as u16, revision }))
+        Self(Source::Wire { bytes, count: count as u16, revision })
     }
 }
 
@@ -220,12 +221,15 @@ impl<T: Encode> Encode for Option<T> {
 
 impl<'a, T: Decode<'a>> Decode<'a> for Option<T> {
     #[inline]
-    fn decode(reader: &mut Reader<'a>, revision: Revision) -> Result<Self, DecodeError> {
+    fn read(reader: &mut Reader<'a>, revision: Revision) -> Self {
         let offset = reader.offset();
-        match reader.array()? {
-            [0] => Ok(None),
-            [1] => T::decode(reader, revision).map(Some),
-            [_] => Err(DecodeError::new(DecodeErrorKind::OptionCount, offset)),
+        match reader.read_array() {
+            [0] => None,
+            [1] => Some(T::read(reader, revision)),
+            [_] => {
+                reader.fail(DecodeErrorKind::OptionCount, offset);
+                None
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use core::cmp::Ordering;
 use core::fmt;
 
 use super::fixed::plain;
-use super::{DataType, Decode, DecodeError, Encode, EncodeError, Layout, Reader, Revision, Writer, write_hex};
+use super::{DataType, Decode, Encode, EncodeError, Layout, Reader, Revision, Writer, write_hex};
 
 /// A number of 256 bits, least significant byte first: a target, or a hash in the order that SHA-256 yields it (D-TYPE-4).
 ///
