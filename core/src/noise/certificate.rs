@@ -84,10 +84,19 @@ impl Certificate {
 /// The parts one after the other. The callers' lengths add up; zeros would follow if they did not.
 pub(crate) fn joined<const N: usize>(parts: &[&[u8]]) -> [u8; N] {
     let mut bytes = [0; N];
-    for (to, from) in bytes.iter_mut().zip(parts.iter().copied().flatten()) {
-        *to = *from;
-    }
+    join(&mut bytes, parts);
     bytes
+}
+
+/// Copies the parts one after the other, as far as there is room for whole ones.
+#[cfg_attr(target_os = "none", inline(never))]
+pub(crate) fn join(mut bytes: &mut [u8], parts: &[&[u8]]) {
+    for part in parts {
+        let Some((to, rest)) = bytes.split_at_mut_checked(part.len()) else { return };
+        // Not `copy_from_slice`, whose panic would stay in firmware.
+        to.iter_mut().zip(*part).for_each(|(to, from)| *to = *from);
+        bytes = rest;
+    }
 }
 
 impl fmt::Display for CertificateError {

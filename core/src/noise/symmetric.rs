@@ -17,14 +17,27 @@ pub(crate) struct Symmetric<H, A> {
 impl<H: Hash, A: Aead> Symmetric<H, A> {
     /// Starts from what stands for the protocol's name, and the prologue, which comes in parts.
     pub(crate) fn new(name: [u8; 32], cipher: Cipher, prologue: &[&[u8]]) -> Self {
-        let chaining_key = Secret::from_bytes(name);
-        let hash = H::digest(core::iter::once(name.as_slice()).chain(prologue.iter().copied()));
-        Self { chaining_key, hash, key: None, cipher, suite: PhantomData }
+        let mut symmetric = Self::blank();
+        symmetric.start(name, cipher, prologue);
+        symmetric
+    }
+
+    /// The place of one, for [`start`](Self::start).
+    pub(crate) const fn blank() -> Self {
+        let chaining_key = Secret::from_bytes([0; 32]);
+        Self { chaining_key, hash: [0; 32], key: None, cipher: Cipher::ChaChaPoly, suite: PhantomData }
+    }
+
+    /// As [`new`](Self::new), in place; once.
+    pub(crate) fn start(&mut self, name: [u8; 32], cipher: Cipher, prologue: &[&[u8]]) {
+        self.cipher = cipher;
+        self.chaining_key = Secret::from_bytes(name);
+        self.hash = H::digest(core::iter::once(name.as_slice()).chain(prologue.iter().copied()));
     }
 
     /// `MixHash(data)`.
     pub(crate) fn mix_hash(&mut self, data: &[u8]) {
-        self.hash = H::digest([self.hash.as_slice(), data]);
+        self.hash = H::digest(&[self.hash.as_slice(), data][..]);
     }
 
     /// `MixKey(input)`: a new chaining key and a fresh cipher key. Fails when the provider lacks the cipher.
@@ -46,20 +59,20 @@ impl<H: Hash, A: Aead> Symmetric<H, A> {
             return Ok(0);
         };
         key.encrypt(&self.hash, text, tag)?;
-        self.hash = H::digest([self.hash.as_slice(), text, tag]);
+        self.hash = H::digest(&[self.hash.as_slice(), text, tag][..]);
         Ok(TAG_LEN)
     }
 
     /// `DecryptAndHash` in place, for use after the first key.
     pub(crate) fn decrypt_and_hash(&mut self, text: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CipherStateError> {
-        let hash = H::digest([self.hash.as_slice(), text, tag]);
+        let hash = H::digest(&[self.hash.as_slice(), text, tag][..]);
         self.key.as_mut().ok_or(CipherStateError::Crypto)?.decrypt(&self.hash, text, tag)?;
         self.hash = hash;
         Ok(())
     }
 
     /// `Split()`: the keys initiator to responder and responder to initiator, and the final hash.
-    pub(crate) fn split(self) -> Result<Split<A>, CipherStateError> {
+    pub(crate) fn split(&self) -> Result<Split<A>, CipherStateError> {
         let (first, second) = H::hkdf(self.chaining_key.expose(), &[]);
         let state = |key: &Secret| CipherState::new(self.cipher, key.expose()).ok_or(CipherStateError::Crypto);
         Ok(Split {

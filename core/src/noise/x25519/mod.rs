@@ -20,6 +20,7 @@ pub use initiator::{Authentication, Initiator, InitiatorConfig};
 pub use negotiation::{CipherList, Profile};
 pub use responder::{Policy, Responder};
 
+use super::certificate::join;
 use super::error::Fault;
 
 /// Bytes of a length prefix.
@@ -68,14 +69,9 @@ impl<'a> Framed<'a> {
 fn write_framed(output: &mut [u8], parts: &[&[u8]]) -> Option<usize> {
     let len: usize = parts.iter().map(|part| part.len()).sum();
     let (prefix, rest) = output.split_first_chunk_mut()?;
-    let mut rest = rest.get_mut(..len)?;
+    let rest = rest.get_mut(..len)?;
     *prefix = u16::try_from(len).ok()?.to_le_bytes();
-    for part in parts {
-        let (to, after) = rest.split_at_mut_checked(part.len())?;
-        // Not `copy_from_slice`, whose panic would stay in firmware.
-        to.iter_mut().zip(*part).for_each(|(to, from)| *to = *from);
-        rest = after;
-    }
+    join(rest, parts);
     Some(PREFIX_LEN + len)
 }
 

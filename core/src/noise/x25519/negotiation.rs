@@ -89,6 +89,7 @@ impl CipherList {
     }
 
     /// Count and codes as an offer has them after its magic: 5 or 9 bytes.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn codes(self) -> Codes {
         let mut bytes = [0; 9];
         let [count, first @ .., _, _, _, _] = &mut bytes;

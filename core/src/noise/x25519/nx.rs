@@ -39,6 +39,11 @@ pub struct Initiator<P: Provider> {
 }
 
 impl<P: Provider> Initiator<P> {
+    /// One that has not begun.
+    pub(super) const fn new(ephemeral: Secret) -> Self {
+        Self { symmetric: Draft::<P>::blank(), ephemeral }
+    }
+
     /// Mixes in the prologue (it comes in parts), writes act 1 to the front of `out`. Returns its length beside the
     /// state, `None` when `out` is too small.
     pub fn start(
@@ -48,35 +53,71 @@ impl<P: Provider> Initiator<P> {
         payload: &[u8],
         out: &mut [u8],
     ) -> Option<(Self, usize)> {
+        let mut initiator = Self::new(ephemeral);
+        let len = initiator.write_act1(cipher, prologue, payload, out)?;
+        Some((initiator, len))
+    }
+
+    /// As [`start`](Self::start), in place.
+    pub(super) fn write_act1(
+        &mut self,
+        cipher: Cipher,
+        prologue: &[&[u8]],
+        payload: &[u8],
+        out: &mut [u8],
+    ) -> Option<usize> {
         let (e, rest) = out.split_first_chunk_mut()?;
         let to = rest.get_mut(..payload.len())?;
-        let mut symmetric = Draft::<P>::new(name(cipher), cipher, prologue);
-        *e = P::x25519_public(&ephemeral);
+        let Self { symmetric, ephemeral } = self;
+        symmetric.start(name(cipher), cipher, prologue);
+        *e = P::x25519_public(ephemeral);
         symmetric.mix_hash(e);
         to.copy_from_slice(payload);
         symmetric.mix_hash(payload);
-        Some((Self { symmetric, ephemeral }, ACT1_OVERHEAD + payload.len()))
+        Some(ACT1_OVERHEAD + payload.len())
     }
 
     /// Reads act 2 and puts its payload to the front of `payload`, which is at least as long. Yields the keys, the
     /// responder's static key, and the payload's length.
-    pub fn finish(self, act2: &[u8], payload: &mut [u8]) -> Result<(Split<P::Aead>, PublicKey, usize), Fault> {
-        let Self { mut symmetric, ephemeral } = self;
+    pub fn finish(mut self, act2: &[u8], payload: &mut [u8]) -> Result<(Split<P::Aead>, PublicKey, usize), Fault> {
+        let (static_key, len) = self.read_act2(act2, payload)?;
+        Ok((self.split()?, static_key, len))
+    }
+
+    /// As [`finish`](Self::finish), in place and without the keys, which [`split`](Self::split) yields.
+    pub(super) fn read_act2(&mut self, act2: &[u8], payload: &mut [u8]) -> Result<(PublicKey, usize), Fault> {
         let (e, rest) = act2.split_first_chunk::<32>().ok_or(Fault::Payload)?;
         let (s, rest) = rest.split_first_chunk::<32>().ok_or(Fault::Payload)?;
         let (s_tag, rest) = rest.split_first_chunk::<TAG_LEN>().ok_or(Fault::Payload)?;
         let (sealed, tag) = rest.split_last_chunk::<TAG_LEN>().ok_or(Fault::Payload)?;
         let payload = payload.get_mut(..sealed.len()).ok_or(Fault::Payload)?;
 
-        symmetric.mix_hash(e);
-        symmetric.mix_key(&P::x25519(&ephemeral, e).map_err(|_| Fault::BadPoint)?).map_err(provider)?;
+        self.symmetric.mix_hash(e);
+        self.mix_shared(e)?;
         let mut s = *s;
-        symmetric.decrypt_and_hash(&mut s, s_tag).map_err(|_| Fault::Decrypt)?;
-        symmetric.mix_key(&P::x25519(&ephemeral, &s).map_err(|_| Fault::BadPoint)?).map_err(provider)?;
+        self.symmetric.decrypt_and_hash(&mut s, s_tag).map_err(|_| Fault::Decrypt)?;
+        self.mix_shared(&s)?;
         // The lengths are the same; said this way no panic about them stays in firmware.
         payload.iter_mut().zip(sealed).for_each(|(to, from)| *to = *from);
-        symmetric.decrypt_and_hash(payload, tag).map_err(|_| Fault::Decrypt)?;
-        Ok((symmetric.split().map_err(provider)?, s, payload.len()))
+        self.symmetric.decrypt_and_hash(payload, tag).map_err(|_| Fault::Decrypt)?;
+        Ok((s, payload.len()))
+    }
+
+    /// Agrees with a key of the responder, and mixes the secret in.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn mix_shared(&mut self, public: &PublicKey) -> Result<(), Fault> {
+        let shared = P::x25519(&self.ephemeral, public).map_err(|_| Fault::BadPoint)?;
+        self.symmetric.mix_key(&shared).map_err(provider)
+    }
+
+    /// The keys, once act 2 was read.
+    pub(super) fn split(&self) -> Result<Split<P::Aead>, Fault> {
+        self.symmetric.split().map_err(provider)
+    }
+
+    /// Forgets all secrets.
+    pub(super) fn wipe(&mut self) {
+        *self = Self::new(Secret::from_bytes([0; 32]));
     }
 }
 
