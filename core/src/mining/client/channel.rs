@@ -85,9 +85,18 @@ pub(super) struct NewJob<'a> {
     pub(super) body: Body<'a>,
 }
 
+/// What became of a job that came.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Taken {
+    /// It waits, or is in work.
+    pub(super) added: bool,
+    /// Something else is in work than before, or nothing.
+    pub(super) changed: bool,
+}
+
 /// What makes the merkle root of a job.
 pub(super) enum Body<'a> {
-    Root([u8; 32]),
+    Root(&'a [u8; 32]),
     Coinbase { path: Seq0255<'a, U256>, prefix: &'a [u8], suffix: &'a [u8] },
 }
 
@@ -156,9 +165,9 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         Self::EXTENDED && self.kind == ChannelKind::Extended
     }
 
-    /// The number of what is in work: another one is other work.
-    pub(super) fn in_work(&self) -> Option<u64> {
-        self.active().map(|job| job.serial)
+    /// The number of what is in work: another one is other work. 0 when nothing is.
+    pub(super) fn in_work(&self) -> u64 {
+        self.active().map_or(0, |job| job.serial)
     }
 
     fn active(&self) -> Option<&Job<S, COINBASE, PATH>> {
@@ -191,7 +200,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
     ///
     /// When there is no place, a job goes whose last shares are on the way, else the oldest that waits. A job whose id another one has
     /// replaces it. Nothing happens when the job does not fit.
-    pub(super) fn add(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Result<(), BookError> {
+    fn add(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Result<(), BookError> {
         if !Self::takes(&new.body) {
             return Err(BookError::CoinbaseTooLong);
         }
@@ -212,7 +221,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         job.state = State::Free;
         job.parts.clear();
         match &new.body {
-            Body::Root(root) => job.root = *root,
+            Body::Root(root) => job.root = **root,
             Body::Coinbase { .. } if !Self::EXTENDED => return Err(BookError::CoinbaseTooLong),
             Body::Coinbase { path, prefix, suffix } => {
                 job.parts.push_prefix(prefix)?;
@@ -236,24 +245,36 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         Ok(())
     }
 
+    /// As [`Self::add`], and says what came of it.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn take(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Taken {
+        let before = self.in_work();
+        let added = self.add(now, serial, new).is_ok();
+        Taken { added, changed: self.in_work() != before }
+    }
+
     /// The place for a job with this id.
     fn place(&mut self, id: u32) -> usize {
         // With at least two places one is not in work.
         const { assert!(CLIENT_JOBS_INLINE >= 2 && CLIENT_JOBS_HEAP >= 2) };
-        let rank = |job: &Job<S, COINBASE, PATH>| match job.state {
-            State::Free => 1,
-            _ if job.id == id => 0,
-            State::Past => 2,
-            State::Waiting => 3,
-            State::Active => 4,
-        };
-        let best = self.jobs.iter().enumerate().map(|(at, job)| (rank(job), job.serial, at)).min();
-        match best {
-            Some((0 | 1, _, at)) => at,
-            _ if self.jobs.push(Job::default()).is_ok() => self.jobs.len().saturating_sub(1),
-            // Full.
-            best => best.map_or(0, |(_, _, at)| at),
+        // Of several of a rank the oldest.
+        let (mut best, mut place) = ((u8::MAX, 0), 0);
+        for (at, job) in self.jobs.iter().enumerate() {
+            let rank = match job.state {
+                _ if job.state != State::Free && job.id == id => 0,
+                State::Free => 1,
+                State::Past => 2,
+                State::Waiting => 3,
+                State::Active => 4,
+            };
+            if (rank, job.serial) < best {
+                (best, place) = ((rank, job.serial), at);
+            }
         }
+        if best.0 > 1 && self.jobs.push(Job::default()).is_ok() {
+            place = self.jobs.len().saturating_sub(1);
+        }
+        place
     }
 
     /// D-MIN-5, D-MIN-6: the named job is in work, all others are void. When the named one is not there, nothing is in work

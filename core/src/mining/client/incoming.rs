@@ -1,7 +1,7 @@
 //! Messages of the server, one method each.
 
 use super::MiningClient;
-use super::channel::{Body, Channel, NewJob};
+use super::channel::{Body, Channel, NewJob, Taken};
 use super::event::{ClientEvent, Ignored, ServerViolation};
 use super::request::Request;
 use crate::message::ChannelKind;
@@ -53,14 +53,15 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
 
     /// The channel with this id, or the members of the group with it. Ids of both share one space (D-CHAN-1).
     fn addressed(&mut self, id: u32) -> impl Iterator<Item = &mut Channel<S, COINBASE, PATH>> {
-        let range = match self.channels.binary_search_by_key(&id, |channel| channel.id) {
-            Ok(at) => at..at.saturating_add(1),
-            Err(_) => 0..self.channels.len(),
+        let range = match self.position(id) {
+            Some(at) => at..at.saturating_add(1),
+            None => 0..self.channels.len(),
         };
         let channels = self.channels.get_mut(range).unwrap_or_default();
         channels.iter_mut().filter(move |channel| channel.id == id || channel.group == Some(id))
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn next_serial(&mut self) -> u64 {
         // Not reached by counting messages.
         self.serial = self.serial.saturating_add(1);
@@ -158,11 +159,9 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             start: message.start,
             version: message.version,
             rolling: true,
-            body: Body::Root(message.merkle_root.0),
+            body: Body::Root(&message.merkle_root.0),
         };
-        let before = channel.in_work();
-        let added = channel.add(now, serial, &job).is_ok();
-        Ok(added_job(added, channel.in_work() != before, to, &job))
+        Ok(added_job(channel.take(now, serial, &job), to, job.id))
     }
 
     fn extended_job<'m>(&mut self, now: Instant, message: &NewExtendedMiningJob<'_>) -> Outcome<'m> {
@@ -178,31 +177,34 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         }
         let serial = self.next_serial();
         let (prefix, suffix) = (message.coinbase_tx_prefix.as_bytes(), message.coinbase_tx_suffix.as_bytes());
-        let mut job = NewJob {
-            id: message.job_id,
-            start: message.start,
-            version: message.version,
-            rolling: message.version_rolling_allowed,
-            body: Body::Root([0; 32]),
-        };
-        let (mut known, mut added, mut changed) = (false, false, false);
+        let mut known = false;
+        let mut taken = Taken::default();
         for channel in self.addressed(to) {
             known = true;
-            job.body = if channel.is_extended() {
+            let root;
+            let body = if channel.is_extended() {
                 Body::Coinbase { path: message.merkle_path, prefix, suffix }
             } else {
                 // D-ALG-1, D-ALG-3: a group's job as this channel's, whose prefix is the whole extranonce. Nothing of the coinbase is kept.
                 let txid = merkle::coinbase_txid(prefix, channel.prefix.as_slice(), &[], suffix);
-                Body::Root(merkle::merkle_root(txid, message.merkle_path.iter().map(|hash| hash.0)))
+                root = merkle::merkle_root(txid, message.merkle_path.iter().map(|hash| hash.0));
+                Body::Root(&root)
             };
-            let before = channel.in_work();
-            added |= channel.add(now, serial, &job).is_ok();
-            changed |= channel.in_work() != before;
+            let job = NewJob {
+                id: message.job_id,
+                start: message.start,
+                version: message.version,
+                rolling: message.version_rolling_allowed,
+                body,
+            };
+            let one = channel.take(now, serial, &job);
+            taken.added |= one.added;
+            taken.changed |= one.changed;
         }
         if !known {
             return Ok(ClientEvent::Ignored(Ignored::UnknownChannel(to)));
         }
-        Ok(added_job(added, changed, to, &job))
+        Ok(added_job(taken, to, message.job_id))
     }
 
     /// D-MIN-5 to D-MIN-7.
@@ -278,10 +280,10 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
 }
 
 /// A job that waits can end the one in work, when it comes under the same id.
-fn added_job<'m>(added: bool, changed: bool, to: u32, job: &NewJob<'_>) -> ClientEvent<'m> {
-    match (changed, added) {
+fn added_job<'m>(taken: Taken, to: u32, job_id: u32) -> ClientEvent<'m> {
+    match (taken.changed, taken.added) {
         (true, _) => ClientEvent::Work { to },
         (false, true) => ClientEvent::Queued { to },
-        (false, false) => ClientEvent::Unusable { to, job_id: job.id },
+        (false, false) => ClientEvent::Unusable { to, job_id },
     }
 }

@@ -192,19 +192,28 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         self.find(channel_id)?.extended_work(&self.terms)
     }
 
+    /// The serial of what a channel mines now, as in its [`Work`]; 0 when that is nothing.
+    pub(crate) fn in_work(&self, channel_id: u32) -> u64 {
+        self.find(channel_id).map_or(0, Channel::in_work)
+    }
+
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn position(&self, channel_id: u32) -> Option<usize> {
+        self.channels.binary_search_by_key(&channel_id, |channel| channel.id).ok()
+    }
+
     fn find(&self, channel_id: u32) -> Option<&Channel<S, COINBASE, PATH>> {
-        let at = self.channels.binary_search_by_key(&channel_id, |channel| channel.id).ok()?;
-        self.channels.get(at)
+        self.channels.get(self.position(channel_id)?)
     }
 
     fn find_mut(&mut self, channel_id: u32) -> Option<&mut Channel<S, COINBASE, PATH>> {
-        let at = self.channels.binary_search_by_key(&channel_id, |channel| channel.id).ok()?;
+        let at = self.position(channel_id)?;
         self.channels.get_mut(at)
     }
 
     /// The channel is over: its unanswered shares are lost.
     fn forget(&mut self, channel_id: u32) {
-        if let Ok(at) = self.channels.binary_search_by_key(&channel_id, |channel| channel.id)
+        if let Some(at) = self.position(channel_id)
             && let Some(channel) = self.channels.remove(at)
         {
             self.statistics.lose(&channel.statistics);

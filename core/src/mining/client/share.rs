@@ -64,6 +64,13 @@ impl Statistics {
         self.submitted.saturating_sub(self.accepted).saturating_sub(self.rejected).saturating_sub(self.lost)
     }
 
+    /// So many shares were accepted.
+    #[cfg_attr(target_os = "none", inline(never))]
+    const fn accept(&mut self, count: u64, difficulty: u64) {
+        self.accepted = self.accepted.saturating_add(count);
+        self.difficulty = self.difficulty.saturating_add(difficulty);
+    }
+
     /// A channel with these counts has ended.
     pub(super) const fn lose(&mut self, channel: &Self) {
         self.lost = self.lost.saturating_add(channel.unanswered());
@@ -136,10 +143,8 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             return ClientEvent::Ignored(Ignored::NothingUnanswered);
         }
         let difficulty = message.new_shares_sum;
-        channel.statistics.accepted = channel.statistics.accepted.saturating_add(count);
-        channel.statistics.difficulty = channel.statistics.difficulty.saturating_add(difficulty);
-        self.statistics.accepted = self.statistics.accepted.saturating_add(count);
-        self.statistics.difficulty = self.statistics.difficulty.saturating_add(difficulty);
+        channel.statistics.accept(count, difficulty);
+        self.statistics.accept(count, difficulty);
         ClientEvent::Accepted {
             channel_id: message.channel_id,
             last_sequence_number: message.last_sequence_number,

@@ -65,8 +65,8 @@ pub struct Device<T = &'static str> {
     client: MiningClient,
     /// Times in a row that the channel was refused or closed soon.
     failures: u8,
-    /// The work that the owner was told of, by its serial, and how often that changed.
-    told: Option<u64>,
+    /// The work that the owner was told of, by its serial (0: none), and how often that changed.
+    told: u64,
     changes: u32,
 }
 
@@ -82,7 +82,7 @@ impl<T: AsRef<str>> Device<T> {
             stage: Stage::Down,
             client: MiningClient::new(Terms::default()),
             failures: 0,
-            told: None,
+            told: 0,
             changes: 0,
         }
     }
@@ -208,7 +208,7 @@ impl<T: AsRef<str>> Device<T> {
                 let retry_at = self.rest(now);
                 Outcome::ChannelClosed { reason_code, retry_at }
             }
-            ClientEvent::Work { .. } if self.work().is_some() => Outcome::NewWork,
+            ClientEvent::Work { .. } if self.in_work() != 0 => Outcome::NewWork,
             ClientEvent::Work { .. } => Outcome::NoWork,
             ClientEvent::Accepted { last_sequence_number, count, difficulty, .. } => {
                 self.failures = 0;
@@ -239,11 +239,16 @@ impl<T: AsRef<str>> Device<T> {
 
     /// Counts when there is other work than before. Serials never repeat, so that nothing is missed.
     fn notice(&mut self) {
-        let serial = self.work().map(|work| work.serial);
+        let serial = self.in_work();
         if serial != self.told {
             self.told = serial;
             self.changes = self.changes.wrapping_add(1);
         }
+    }
+
+    /// The serial of what is in work; 0 when that is nothing.
+    fn in_work(&self) -> u64 {
+        self.channel_id().map_or(0, |id| self.client.in_work(id))
     }
 
     /// Another value than before: look at [`Self::work`] again.
