@@ -115,13 +115,7 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
     }
 
     /// Sends a message that goes by these numbers; compiled once for all messages.
-    fn send_any(
-        &mut self,
-        numbers: Numbers,
-        variant: usize,
-        message: &dyn Encode,
-        protocol: u8,
-    ) -> Result<(), Error> {
+    fn send_any(&mut self, numbers: Numbers, variant: usize, message: &dyn Encode, protocol: u8) -> Result<(), Error> {
         let header = numbers.header(variant, message.encoded_len(self.revision), self.revision)?;
         if SetupConnection::is(header, self.revision) {
             return self.put_setup(header, message, protocol);
