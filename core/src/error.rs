@@ -91,6 +91,8 @@ impl From<Full> for Error {
 }
 
 impl From<EncodeError> for Error {
+    #[cold]
+    #[cfg_attr(target_os = "none", inline(never))]
     fn from(error: EncodeError) -> Self {
         match error.kind() {
             EncodeErrorKind::NoRoom => Self::Full,

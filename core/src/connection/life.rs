@@ -80,6 +80,7 @@ impl Life {
     }
 
     /// The fault that ended the connection, again.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn check(&self) -> Result<(), Error> {
         self.fault.map_or(Ok(()), Err)
     }

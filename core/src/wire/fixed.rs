@@ -150,8 +150,10 @@ impl<'a> Decode<'a> for f32 {
     }
 }
 
-fn is_hash_rate(value: f32) -> bool {
-    value.is_finite() && value >= 0.0
+/// Whether a number can be a hash rate. The text has no bounds for `F32`; zero means no miner yet.
+pub(crate) const fn is_hash_rate(value: f32) -> bool {
+    // Finite and not below zero, of which there are two.
+    matches!(value.to_bits(), 0..0x7f80_0000 | 0x8000_0000)
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ pub use bytes::{B016M, B032, B064K, B0255, Bytes, Str0255};
 pub use compact_size::CompactSize;
 pub use cursor::{Reader, Writer};
 pub use error::{DecodeError, DecodeErrorKind, EncodeError, EncodeErrorKind, Place};
+pub(crate) use fixed::is_hash_rate;
 pub use fixed::{PubKey, ShortTxId, Signature, U24};
 pub use layout::{DataType, Layout};
 pub use sequence::{Seq, Seq064K, Seq0255, SeqIter};

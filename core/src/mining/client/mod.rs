@@ -36,7 +36,6 @@ use crate::wire::Revision;
 
 pub use custom::NotStarted;
 pub use event::{ClientEvent, Ignored, ServerViolation};
-pub(crate) use request::is_hash_rate;
 pub use request::{Open, RequestError};
 pub use share::{NotSent, Statistics};
 pub use work::{ExtendedWork, Solution, Work};

@@ -14,7 +14,7 @@ use crate::mining::job::Parts;
 use crate::mining::target::Target;
 use crate::storage::{List, Storage};
 use crate::time::Instant;
-use crate::wire::Str0255;
+use crate::wire::{Str0255, is_hash_rate};
 
 /// D-UPD-2: updates of a channel are this far apart at least.
 const UPDATE_EVERY: Duration = Duration::from_secs(1);
@@ -83,11 +83,6 @@ impl fmt::Display for RequestError {
 }
 
 impl core::error::Error for RequestError {}
-
-/// Whether a number can be a hash rate.
-pub(crate) fn is_hash_rate(rate: f32) -> bool {
-    rate.is_finite() && rate >= 0.0
-}
 
 impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
     MiningClient<S, CHANNELS, COINBASE, PATH>

@@ -14,7 +14,7 @@ use crate::mining::target::{PackedTarget, Target};
 use crate::mining::vardiff::Vardiff;
 use crate::storage::{List, Storage};
 use crate::time::Instant;
-use crate::wire::{Revision, Seq064K, Str0255};
+use crate::wire::{Revision, Seq064K, Str0255, is_hash_rate};
 
 /// What is asked for when a channel is to be opened. Borrows nothing, so that it can wait for a look into a database.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -116,11 +116,6 @@ pub enum Opened {
     Channel(u32),
     /// It could not be opened after all; the client was told.
     Refused(Refusal),
-}
-
-/// A hash rate that can be one. The text has no bounds for `F32`; zero means no miner yet.
-fn is_hash_rate(rate: f32) -> bool {
-    rate.is_finite() && rate >= 0.0
 }
 
 impl<S: Storage> MiningServer<S> {

@@ -3,9 +3,8 @@
 use core::fmt;
 use core::time::Duration;
 
-use crate::mining::client::is_hash_rate;
 use crate::mining::target::Target;
-use crate::wire::Str0255;
+use crate::wire::{Str0255, is_hash_rate};
 
 /// What a device is and wants. Texts have at most 255 bytes each, and with the small buffers of firmware some 400 together
 /// ([`DEVICE_OUTPUT`](crate::config::DEVICE_OUTPUT)).
