@@ -78,9 +78,9 @@ impl Ethernet {
         // Soft reset.
         write(HW_CFG, 1);
         while read(HW_CFG) & 1 != 0 {}
-        let [a, b, c, d, e, f] = address;
+        let [a, b, c, d, high @ ..] = address;
         write_mac(ADDRL, u32::from_le_bytes([a, b, c, d]));
-        write_mac(ADDRH, u32::from_le_bytes([e, f, 0, 0]));
+        write_mac(ADDRH, u16::from_le_bytes(high).into());
         // Transmitter and receiver on, full duplex.
         write_mac(MAC_CR, 1 << 20 | 1 << 3 | 1 << 2);
         write(TX_CFG, 1 << 1);
