@@ -143,7 +143,8 @@ where
                 return Poll::Ready(Done::Before);
             }
             // Both in turn, the one that is first this time and the other one.
-            for read in [read_first, !read_first] {
+            let mut read = read_first;
+            loop {
                 if read {
                     if let Some(reading) = reading.as_mut().as_pin_mut()
                         && let Poll::Ready(result) = reading.poll(cx)
@@ -154,6 +155,10 @@ where
                     && let Poll::Ready(done) = writing.poll(cx)
                 {
                     return Poll::Ready(done);
+                }
+                read = !read;
+                if read == read_first {
+                    break;
                 }
             }
             after(cx).map(|()| Done::After)

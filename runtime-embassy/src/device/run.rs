@@ -16,7 +16,6 @@ use adit::protocol::{Initiator, Mining};
 use adit::role::device::{Device, DeviceConfig, Leaving, Outcome};
 use adit::session::Session;
 use adit::time::{Instant, UnixTime, earliest};
-use embassy_futures::select::{Either, select};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_io_async::{Read, Write};
 
@@ -92,14 +91,22 @@ where
         news(News::Connecting(endpoint));
         let limit = miner.upstream.config.connect_limit;
         let ended = {
-            let connecting = network.connect(upstream::host(endpoint.host()), endpoint.port(), limit);
-            let (reader, writer) = match select(stop.as_mut(), connecting).await {
-                Either::First(()) => return None,
-                Either::Second(Ok(stream)) => stream,
-                Either::Second(Err(error)) => return Some(Ended::Connect(error)),
+            let stream = {
+                let mut connecting = pin!(network.connect(upstream::host(endpoint.host()), endpoint.port(), limit));
+                poll_fn(|cx| match stop.as_mut().poll(cx) {
+                    Poll::Ready(()) => Poll::Ready(None),
+                    Poll::Pending => connecting.as_mut().poll(cx).map(Some),
+                })
+                .await
+            };
+            let (reader, writer) = match stream {
+                None => return None,
+                Some(Ok(stream)) => stream,
+                Some(Err(error)) => return Some(Ended::Connect(error)),
             };
             news(News::Connected);
-            let session = session(&server.connection, wall, entropy, input, output);
+            let connection = initiator(&server.connection, wall, entropy);
+            let session = Session::new(connection, Input::new(&mut input[..]), Output::new(&mut output[..]));
             let link =
                 &mut Link::<_, _, P, _, _, _, _>::new(session, wall.unwrap_or_default(), reader, writer, miner.link);
             let mut running = Running { miner, link, timed: wall.is_some(), leaving: None, why: None, news };
@@ -194,21 +201,19 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
     }
 }
 
-/// A session with a server. Without a clock any period is good at first.
+/// A connection to a server. Without a clock any period is good at first.
 #[cfg_attr(target_os = "none", inline(never))]
-fn session<'b, P: Provider>(
+fn initiator<P: Provider>(
     config: &InitiatorConfig,
     wall: Option<UnixTime>,
     entropy: [u8; 32],
-    input: &'b mut [u8],
-    output: &'b mut [u8],
-) -> Session<Initiator, Mining, &'b mut [u8], &'b mut [u8], P> {
+) -> Connection<Initiator, Mining, P> {
     let mut config = *config;
     if let (None, Security::Noise(noise)) = (wall, &mut config.security) {
         // Any time is in any period, give or take that much; the end is looked at when the handshake is over.
         noise.clock_tolerance = u32::MAX;
     }
-    Session::new(Connection::initiator(&config, entropy, now()), Input::new(input), Output::new(output))
+    Connection::initiator(&config, entropy, now())
 }
 
 /// One connection.

@@ -294,6 +294,7 @@ fn is_kin(old: &Work, new: Option<&Work>) -> bool {
 }
 
 /// What a nonce is worth.
+#[cfg_attr(target_os = "none", inline(never))]
 fn check(found: &Found, work: Option<&Work>, former: Option<&Work>, counts: &mut Counts) -> Option<Solution> {
     let is_its = |work: &&Work| work.serial == found.serial;
     let count = if let Some(work) = work.filter(is_its).or_else(|| former.filter(is_its)) {

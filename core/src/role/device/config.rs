@@ -59,6 +59,7 @@ impl<T> DeviceConfig<T> {
 }
 
 /// 0 for what is no rate.
+#[cfg_attr(target_os = "none", inline(never))]
 pub(super) fn hash_rate(rate: f32) -> f32 {
     if is_hash_rate(rate) { rate } else { 0.0 }
 }
