@@ -3,6 +3,7 @@
 
     size.py IMAGE            a table, one line for each group
     size.py IMAGE --json     the same as one line of JSON
+    size.py IMAGE --areas    what Adit's own part does with its bytes
     size.py IMAGE --files G  files of group G, largest first; --functions G: its functions; --data G: its constants
 
 How a byte is counted:
@@ -164,6 +165,24 @@ def owners_of_constants(image, code):
             yield start, stop - start, ("other", "unknown", "", named.get(start, "constant that nothing refers to"))
 
 
+# What Adit's files are for, by the beginning of their path in either crate; the first that fits.
+AREAS = {
+    "handshake and records": ("noise/", "transport/", "crypto/", "connection/handshake"),
+    "messages and their coding": ("message/", "wire/", "frame", "protocol"),
+    "mining client": ("mining/", "hash.rs"),
+    "connection, buffers, link": ("connection/", "buffer/", "session", "link", "storage", "error"),
+    "device, servers, waits": ("role/", "device/", "upstream", "backoff", "time", "clock", "entropy"),
+    "URL and key": ("address/",),
+    "streams over embassy-net": ("net.rs",),
+    "desk and software engine": ("hashing/",),
+}
+
+
+def area(path):
+    inside = path.rsplit("/src/", 1)[-1]
+    return next((name for name, beginnings in AREAS.items() if inside.startswith(beginnings)), "other")
+
+
 GROUPS = ["adit", "board", "embassy", "cryptography", "core", "other"]
 
 
@@ -191,6 +210,16 @@ def main(arguments):
     option = arguments[1] if len(arguments) > 1 else None
     if option == "--json":
         print(json.dumps(record))
+    elif option == "--areas":
+        areas = collections.Counter()
+        for owner in code.values():
+            if owner[0] == "adit":
+                areas[area(owner[2])] += 2
+        for _, length, owner in constants:
+            if owner[0] == "adit":
+                areas[area(owner[2])] += length
+        for what, length in areas.most_common():
+            print(f"{length:7} {what}")
     elif option in ("--files", "--functions", "--data"):
         wanted = collections.Counter()
         if option == "--data":
