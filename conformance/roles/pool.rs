@@ -286,6 +286,16 @@ fn a_block_reaches_the_provider() {
                 break;
             }
         }
+        // The same again is none, and it is told whose it was.
+        (device.sent, device.nonce) = (0, 0);
+        assert!(device.submit());
+        device.flush().await;
+        loop {
+            if let PoolNews::Rejected { user, .. } = news.recv().await.unwrap() {
+                assert_eq!(&*user, b"account.worker");
+                break;
+            }
+        }
     });
 }
 

@@ -125,8 +125,9 @@ pub(crate) fn secret(text: &str) -> Result<Secret, SecretError> {
 
 /// A secret key out of a file.
 pub(crate) fn read_secret(path: &Path) -> Result<Secret, KeysError> {
+    let secret = secret(&read(path)?).map_err(|error| KeysError::Key(path.to_owned(), error))?;
     warn_if_open(path, "the secret key");
-    secret(&read(path)?).map_err(|error| KeysError::Key(path.to_owned(), error))
+    Ok(secret)
 }
 
 fn read(path: &Path) -> Result<String, KeysError> {

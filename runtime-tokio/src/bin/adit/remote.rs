@@ -16,7 +16,7 @@ const SECRET_KEY: &str = "the key at its end is a secret key. That one belongs i
 pub(crate) fn server(setting: &'static str, url: &str, ciphers: CipherList) -> Result<Server, ConfigError> {
     let parsed = Url::parse(url).map_err(|error| match error.fault {
         UrlFault::Key(KeyError::Secret) => bad(setting, SECRET_KEY),
-        _ => bad(setting, error.to_string()),
+        _ => bad(setting, format!("{error}. The server tells its whole URL when it starts")),
     })?;
     let key = match parsed.key {
         Some(AuthorityKey::Ed25519(key)) if VerifyingKey::from_bytes(&key).is_err() => {

@@ -41,6 +41,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// The embedded chain of `adit provider`: one and the same for everybody, so that a file fits any later start.
 const CHAIN_SEED: [u8; 32] = *b"adit provider's embedded regtest";
 
+/// What to do about a place where nobody can listen.
+const LISTEN: &str =
+    "take an address of this machine, or 0.0.0.0 for all of them, and a port that no other program has";
+
 /// The longest a provider's chain may wait between templates when refreshing is off: in effect for ever.
 const NEVER: Duration = Duration::from_secs(100 * 365 * 86_400);
 
@@ -109,7 +113,7 @@ pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
     let frame = Frame::new(arguments)?;
     let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone());
     let pool = pool.map_err(|error| match error {
-        PoolError::Listen(error) => place.of(bad("listen", error.to_string())).into(),
+        PoolError::Listen(error) => place.of(bad("listen", format!("{error}; {LISTEN}"))).into(),
         PoolError::Config(error @ RewardError::Rewards(CoinbaseError::TagTooLong(_))) => {
             place.of(bad("payout.tag", error.to_string())).into()
         }
@@ -239,7 +243,7 @@ pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
     let settings = provider_settings(config, &mut frame).await.map_err(|error| place.of_any(error))?;
     let provider = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone());
     let provider = provider.map_err(|error| match error {
-        ProviderError::Listen(error) => place.of(bad("listen", error.to_string())).into(),
+        ProviderError::Listen(error) => place.of(bad("listen", format!("{error}; {LISTEN}"))).into(),
         other => Box::<dyn Error>::from(other),
     })?;
     frame.events.tell(Event::Listening { role: "provider", url: provider.url.clone() });
