@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 /// Stratum V2: provider, pool and miner in one program.
 #[derive(Debug, Parser)]
-#[command(name = "adit", version, about, propagate_version = true)]
+#[command(name = "adit", version, propagate_version = true)]
 pub(crate) struct Arguments {
     /// What to run.
     #[command(subcommand)]
