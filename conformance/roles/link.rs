@@ -3,13 +3,14 @@
 
 use std::{
     future::poll_fn,
+    io,
     net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
-    task::Poll,
+    task::{Context, Poll},
     time::Duration,
 };
 
@@ -32,7 +33,9 @@ use adit::{
 use super::{Link, LinkCause, LinkError, LinkSettings, Stall, Turn};
 use crate::{
     gate::GateConfig,
-    testing::{self, Duplex, Lab, Stream, duplex, initiator, join, read, run, run_in_memory, tcp, write_all, zip},
+    testing::{
+        self, Duplex, Lab, Stream, duplex, initiator, join, poll_once, read, run, run_in_memory, tcp, write_all, zip,
+    },
 };
 
 type Client<T> = Link<Initiator, Mining, RustCrypto, T>;
@@ -276,6 +279,46 @@ fn a_busy_link_lets_others_have_their_turns() {
         });
         let others = join(busy).await;
         assert!(others >= SHARES / 100, "{others}");
+    });
+}
+
+/// A stream from which there is always more to read, and of which a task that reads too much of it in one go is told.
+#[derive(Debug, Default)]
+struct Endless(u32);
+
+impl host::Stream for Endless {
+    fn poll_read(&mut self, _: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.0 += 1;
+        assert!(self.0 < 10_000, "nobody else has had a turn");
+        space.fill(0xff);
+        Poll::Ready(Ok(space.len()))
+    }
+
+    fn poll_write(&mut self, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_close(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// What is read of a peer after the end of our half is nobody's, and comes without an event: however much a peer sends then, a task that
+/// drops it lets others have their turns.
+#[test]
+fn a_closed_link_whose_peer_never_stops_lets_others_have_their_turns() {
+    run_in_memory(async |lab| {
+        let mut server = server(Endless::default(), lab.settings(), true);
+        server.close();
+        for _ in 0..3 {
+            server.stream().0 = 0;
+            assert!(poll_once(server.next()).await.is_none());
+            assert!(server.stream().0 > 0, "it goes on reading");
+        }
     });
 }
 

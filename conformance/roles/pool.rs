@@ -1,7 +1,11 @@
 //! A provider, a pool and devices over loopback and Noise. One text for all runtimes of computers, which include it as their tests: what they
 //! differ in is their `testing` module.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    panic::{AssertUnwindSafe, catch_unwind},
+    time::Duration,
+};
 
 use adit::{
     connection::{Event, State as Phase},
@@ -535,4 +539,25 @@ fn a_client_without_a_channel_is_closed_after_a_while() {
         assert!(working.submit());
         working.flush().await;
     });
+}
+
+/// Whoever comes upon it first, a device's task or what serves all of them: the pool's provider is connected.
+#[test]
+fn a_panic_under_the_lock_ends_the_pool_with_an_error() {
+    for device_first in [true, false] {
+        run(async |lab| {
+            let house = lab.house(Options::default());
+            house.node.new_tip(1, HARD);
+            let mut device = Device::working(&lab, house.address).await;
+            let change = AssertUnwindSafe(|| house.handle.with(|_| panic!("in the middle of a change")));
+            assert!(catch_unwind(change).is_err());
+            if device_first {
+                assert!(device.submit());
+            } else {
+                house.node.new_tip(2, HARD);
+            }
+            while !matches!(device.step().await, Ok(Seen::Closed) | Err(_)) {}
+            assert!(matches!(join(house.server).await, Err(PoolServeError::Serve(_))), "{device_first}");
+        });
+    }
 }

@@ -7,7 +7,7 @@ use adit::{
     connection::{Ending, Event},
     crypto::RustCrypto,
     frame::Header,
-    message::template::RequestTransactionData,
+    message::template::{RequestTransactionData, ToClient},
     mining::target::Target,
     protocol::{Initiator, TemplateDistribution},
     storage::Heap,
@@ -295,6 +295,40 @@ fn a_shutdown_takes_what_has_arrived_and_closes_in_order() {
         assert!(matches!(node.event().await, ProviderEvent::Connected(_)));
         assert!(matches!(node.event().await, ProviderEvent::Solution(_)));
         assert!(matches!(node.event().await, ProviderEvent::Disconnected(_)));
+    });
+}
+
+/// A link that is closing has nothing more to say, and what waits in it still leaves, whatever there is to tell meanwhile.
+#[test]
+fn news_during_a_shutdown_cut_off_nobody() {
+    run_still(async |lab| {
+        let node = lab.node(0, 1);
+        let id = new_tip(&node, 1, Transactions { excess_data: vec![], transactions: vec![vec![7; 8 << 20]] });
+        let mut pool = Pool::connect(&lab, node.address, 10).await;
+        pool.tip().await;
+        pool.link.outbound().unwrap().send(&RequestTransactionData { template_id: id }).unwrap();
+        pool.link.want_room();
+        assert!(matches!(pool.link.next().await, Ok(Turn::Room)), "the question is on its way");
+        lab.sleep(Duration::from_millis(1)).await;
+        node.shutdown.start(Duration::from_secs(60));
+        lab.sleep(Duration::from_millis(1)).await;
+        new_tip(&node, 2, Transactions::default());
+        lab.sleep(Duration::from_millis(1)).await;
+        let mut sizes = Vec::new();
+        let end = loop {
+            let token = match pool.link.next().await {
+                Ok(Turn::Event(token)) => token,
+                Ok(Turn::Room) => continue,
+                end => break end,
+            };
+            if let (Event::Message(ToClient::RequestTransactionDataSuccess(answer)), _) =
+                pool.link.event(token).unwrap()
+            {
+                sizes.extend(answer.transaction_list.iter().map(|transaction| transaction.as_bytes().len()));
+            }
+        };
+        assert!(matches!(end, Ok(Turn::Closed)), "{end:?}");
+        assert_eq!(sizes, [8 << 20]);
     });
 }
 

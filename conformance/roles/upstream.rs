@@ -6,12 +6,18 @@ use adit::{
     backoff::BackoffConfig,
     connection::{Connection, Event, InitiatorConfig, ResponderConfig, Security, SetupPolicy, reconnect_target},
     crypto::RustCrypto,
-    message::common::Reconnect,
+    message::{
+        common::Reconnect,
+        mining::{OpenStandardMiningChannelSuccess, ToServer},
+    },
     protocol::{Mining, Responder},
+    role::device::DeviceConfig,
+    wire::U256,
 };
 
 use super::{Connected, Ended, Server, Software, Upstream, UpstreamConfig, UpstreamState};
 use crate::{
+    device::DeviceTask,
     gate::{Admission, GateConfig},
     link::{Link, LinkSettings, Turn},
     listen::Listener,
@@ -44,7 +50,7 @@ async fn accept(lab: &Lab, listener: &mut Listener) -> (ServerLink, Admission) {
     let accepted = listener.accept().await;
     let clock = lab.clock();
     let connection =
-        Connection::responder(&ResponderConfig::new(Security::Plain, SetupPolicy::new(0)), [0; 32], clock.now());
+        Connection::responder(&ResponderConfig::new(Security::Plain, SetupPolicy::new(u32::MAX)), [0; 32], clock.now());
     let mut link = Link::new(connection, accepted.stream, accepted.peer, Arc::new(LinkSettings::new(clock, 1)));
     loop {
         let Turn::Event(token) = link.next().await.unwrap() else { panic!("no event") };
@@ -188,6 +194,49 @@ fn a_client_that_is_sent_elsewhere_goes_there_and_comes_back_when_nobody_is() {
         drop((second, there));
         let _third = accept(&lab, &mut here).await;
         client.opened(&[here_port, there_port, here_port]).await;
+    });
+}
+
+/// D-RECON-1: nor does it matter what its owner has to say while its link closes, which takes as long as the server does.
+#[test]
+fn a_device_that_is_sent_elsewhere_goes_there_whatever_it_has_to_say() {
+    run_still(async |lab| {
+        let (mut here, here_port) = bind(&lab, 0);
+        let (mut there, there_port) = bind(&lab, 0);
+        let config = UpstreamConfig {
+            servers: vec![server(here_port)],
+            connect_limit: Duration::from_secs(1),
+            backoff: BACKOFF,
+        };
+        let upstream = Upstream::new(config, Arc::new(lab.settings()));
+        let (task, handle) = DeviceTask::new(DeviceConfig::new("account.worker", "", "", "", ""), upstream, 4, 4);
+        let shutdown = lab.shutdown();
+        let device = lab.spawn(task.run::<RustCrypto>(shutdown.clone()));
+        let (mut link, _place) = accept(&lab, &mut here).await;
+        let Turn::Event(token) = link.next().await.unwrap() else { panic!("no event") };
+        let (Event::Message(ToServer::OpenStandardMiningChannel(open)), mut out) = link.event(token).unwrap() else {
+            panic!("no channel")
+        };
+        let opened = OpenStandardMiningChannelSuccess {
+            request_id: open.request_id,
+            channel_id: 1,
+            target: U256::MAX,
+            extranonce_prefix: (&[7; 8]).into(),
+            group_channel_id: 2,
+        };
+        out.send(&opened).unwrap();
+        out.send(&Reconnect { new_host: "".into(), new_port: there_port }).unwrap();
+        link.want_room();
+        assert!(matches!(link.next().await, Ok(Turn::Room)));
+        // It has ended its half, and waits for the end of ours.
+        lab.sleep(Duration::from_millis(1)).await;
+        handle.set_hash_rate(1e12);
+        lab.sleep(Duration::from_millis(1)).await;
+        while !matches!(link.next().await, Ok(Turn::Closed)) {}
+        let second = lab.timeout(Duration::from_secs(60), accept(&lab, &mut there)).await;
+        assert!(second.is_some(), "{:?}", handle.link().borrow());
+        shutdown.start(Duration::ZERO);
+        join(device).await;
     });
 }
 

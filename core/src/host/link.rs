@@ -19,7 +19,7 @@ use crate::link::{Link as Machine, LinkCause, LinkSettings, Outgoing, Step, Turn
 use crate::protocol::Protocol;
 use crate::time::{Instant, UnixTime};
 
-/// Turns that a link gives in a row before it lets other tasks have theirs.
+/// Turns and reads of a link in a row before it lets other tasks have theirs.
 const BURST: u8 = 64;
 
 /// A link failed: with whom, in which state, and why.
@@ -39,7 +39,7 @@ pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, T, C: Clock> {
     /// Armed at the earliest deadline or before it; re-armed only when it fires or a deadline moves forward, since the limit on
     /// silence moves with every frame. Boxed, because most idle connections have none.
     timer: Option<Pin<Box<C::Sleep>>>,
-    /// Turns in a row.
+    /// Turns and reads in a row.
     burst: u8,
 }
 
@@ -109,13 +109,8 @@ where
     /// [`next`](Self::next) for hand-written futures.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LinkError>> {
         // A busy peer must not keep the thread: a task runs until it has to wait, and frames that are buffered already need no waiting.
-        if self.burst == BURST {
-            self.burst = 0;
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        let turn = self.poll_turn(cx);
-        self.burst = if turn.is_ready() { self.burst + 1 } else { 0 };
+        let turn = if self.burst < BURST { self.poll_turn(cx) } else { yield_to_others(cx) };
+        self.burst = if turn.is_ready() { self.burst.saturating_add(1) } else { 0 };
         turn.map_err(|cause| self.error(cause))
     }
 
@@ -176,8 +171,16 @@ where
                 Step::Turn(turn) => return Poll::Ready(Ok(turn)),
                 Step::Io(io) => io,
             };
-            if self.poll_write(cx, now)? || io.read && self.poll_read(cx, now)? {
+            if self.poll_write(cx, now)? {
                 continue;
+            }
+            if io.read && self.poll_read(cx, now)? {
+                // Nor must one that sends what makes no turn: parts of a frame, or whatever comes after our end.
+                self.burst = self.burst.saturating_add(1);
+                if self.burst < BURST {
+                    continue;
+                }
+                return yield_to_others(cx);
             }
             ready!(self.poll_timer(cx, io.wake, now));
             let now = self.clock().now();
@@ -245,6 +248,12 @@ where
     fn error(&self, cause: LinkCause<io::Error>) -> LinkError {
         LinkError::new(self.peer, self.connection().state(), cause)
     }
+}
+
+/// Has the task polled again when others have had their turns.
+fn yield_to_others<T>(cx: &Context<'_>) -> Poll<T> {
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 impl<S: Endpoint, Pr: Protocol, P: Provider, T, C: Clock> fmt::Debug for Link<S, Pr, P, T, C> {

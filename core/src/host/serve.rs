@@ -36,14 +36,14 @@ pub struct ServeError {
 
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "a connection's task panicked, and what the others share can't be trusted any more: {}", self.panic)
+        write!(f, "a task panicked, and what the others share can't be trusted any more: {}", self.panic)
     }
 }
 
 impl core::error::Error for ServeError {}
 
 impl ServeError {
-    fn panicked(payload: &(dyn Any + Send)) -> Self {
+    pub(super) fn panicked(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().map(ToString::to_string);
         let text = text.or_else(|| payload.downcast_ref::<String>().cloned());
         Self { panic: text.unwrap_or_else(|| "no message".into()) }

@@ -165,6 +165,9 @@ impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
     /// Sends what waits: a solution first, then what the device has to say.
     fn send<P: Crypto>(&mut self, connected: &mut Connected<Mining, P, R>) -> Result<(), Ended> {
         let link = &mut connected.link;
+        if link.connection().state().is_over() {
+            return Ok(());
+        }
         let now = link.clock().now();
         let Some(mut out) = link.outbound() else { return Ok(()) };
         let Self { device, waiting, solutions, news, .. } = self;

@@ -9,13 +9,16 @@ mod shared;
 mod upstream;
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
-use core::fmt;
+use core::{fmt, panic::AssertUnwindSafe};
 
 pub use crate::role::{
     news::{AcceptedShare, KeptBlock, PoolNews},
     pool::TemplateNews,
 };
-use futures_lite::future::{or, zip};
+use futures_lite::{
+    FutureExt,
+    future::{or, try_zip},
+};
 
 use super::{
     Clock, Runtime, Spawn,
@@ -124,7 +127,7 @@ impl<R: Runtime> fmt::Debug for PoolSetup<R> {
 /// Why a pool ended before its shutdown.
 #[derive(Debug)]
 pub enum PoolServeError {
-    /// A connection's task panicked.
+    /// A task panicked.
     Serve(ServeError),
     /// Nobody takes shares any more, so none can be acknowledged.
     StoreGone,
@@ -192,12 +195,16 @@ where
     let provider = async {
         let follow = upstream::follow::<P, _>(provider, shared, &software, &without_downstreams);
         or(follow, without_downstreams.over()).await;
+        Ok(())
     };
-    let both = async { Ok(zip(downstreams, provider).await.0?) };
+    // A server that failed ends at once: the provider's side would come upon the same state.
+    let both = async { Ok(try_zip(downstreams, provider).await.map(drop)?) };
     let store = async {
         store.closed().await;
         Err(PoolServeError::StoreGone)
     };
     let timers = async { match shared.run_timers(&links.clock).await {} };
-    or(or(both, store), timers).await
+    // A panic under the lock is noticed by whoever comes next, which may be one of these.
+    let served = AssertUnwindSafe(or(or(both, store), timers)).catch_unwind().await;
+    served.unwrap_or_else(|payload| Err(ServeError::panicked(&*payload).into()))
 }

@@ -10,7 +10,7 @@ use futures_lite::future::or;
 
 use super::{ProviderEvent, Shared, Transactions};
 use crate::{
-    connection::{Event, ResponderConfig, Token},
+    connection::{Event, ResponderConfig, State as Phase, Token},
     crypto::Provider as Crypto,
     error::Error,
     host::{
@@ -186,6 +186,9 @@ impl<P: Crypto, R: Runtime> Client<P, R> {
     /// Sends what there is, templates and tips before transactions.
     fn send(&mut self, shared: &Shared) -> Result<(), Broken> {
         let Some(registered) = &self.registered else { return Ok(()) };
+        if self.link.connection().state() != Phase::Open {
+            return Ok(());
+        }
         // Without room for anything unasked `Turn::Room` brings us back.
         let Some(mut out) = self.link.outbound() else { return Ok(()) };
         let mut sent = shared.with(|state| state.provider.poll_outbound(registered.id, &mut out));

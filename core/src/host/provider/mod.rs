@@ -136,10 +136,17 @@ impl Shared {
                 signal.wake();
             }
         }
-        let wanted = state.provider.wanted();
         drop(state);
-        self.wanted.send_if_modified(|known| core::mem::replace(known, wanted) != wanted);
+        self.tell_wanted();
         outcome
+    }
+
+    /// Tells what room is wanted now. It is looked at with the value in hand, so that of two who tell, whoever is last tells what is newest.
+    fn tell_wanted(&self) {
+        self.wanted.send_if_modified(|known| {
+            let wanted = self.state.lock().unwrap_or_else(PoisonError::into_inner).provider.wanted();
+            core::mem::replace(known, wanted) != wanted
+        });
     }
 
     /// The connection is gone. Also called while a panic unwinds, hence no panic of its own.
@@ -147,10 +154,9 @@ impl Shared {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.tasks.remove(id);
         state.provider.disconnect(id);
-        // The room that it alone waited for is wanted no more.
-        let wanted = state.provider.wanted();
         drop(state);
-        self.wanted.send_if_modified(|known| core::mem::replace(known, wanted) != wanted);
+        // The room that it alone waited for is wanted no more.
+        self.tell_wanted();
     }
 }
 
@@ -177,4 +183,55 @@ pub async fn serve_provider<P: Crypto, R: Runtime>(
         )
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::{
+        buffer::Output,
+        connection::Outbound,
+        message::{
+            CurrentOnly,
+            template::{CoinbaseOutputConstraints, ToServer},
+        },
+        time::Instant,
+        wire::Revision,
+    };
+
+    /// Of two changes at the same time the later one is what those who watch see in the end, whichever thread comes first to tell of its own.
+    #[test]
+    fn what_is_wanted_is_told_in_the_order_of_the_changes() {
+        for _ in 0..20 {
+            let (provider, tasks) = (Provider::starting_at(1), Tasks::default());
+            let state = Mutex::new(State { provider, tasks, transactions: HashMap::new() });
+            let shared = Shared { state, wanted: watch::Sender::new(None), events: queue::channel(1).0 };
+            let id = shared.with(|state| state.provider.connect(Revision::Draft)).unwrap();
+            let ask = || {
+                let wish = CoinbaseOutputConstraints {
+                    coinbase_output_max_additional_size: 500,
+                    coinbase_output_max_additional_sigops: CurrentOnly::absent(),
+                };
+                let mut output = Output::new([0; 512]);
+                let mut out = Outbound::plain(&mut output, Revision::Draft);
+                let wish = ToServer::CoinbaseOutputConstraints(wish);
+                let asked = shared.with(|state| state.provider.handle(Instant::ORIGIN, id, wish, &mut out).is_ok());
+                assert!(asked);
+            };
+            thread::scope(|scope| {
+                // Who looks holds back who tells.
+                let look = shared.wanted.borrow();
+                scope.spawn(ask);
+                while shared.lock().provider.wanted().is_none() {
+                    thread::yield_now();
+                }
+                (0..1_000).for_each(|_| thread::yield_now());
+                drop(look);
+                shared.disconnect(id);
+            });
+            assert_eq!((*shared.wanted.borrow(), shared.lock().provider.wanted()), (None, None));
+        }
+    }
 }
