@@ -2,9 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::ServeError;
+use super::{ServeError, serve};
 use crate::{
     gate::GateConfig,
+    listen::Accepted,
     shutdown::Shutdown,
     testing::{Lab, Task, join, read, run, run_still, tcp, watch, write_all, yield_now},
 };
@@ -23,7 +24,7 @@ fn started(lab: &Lab) -> Started {
     let address = listener.address();
     let (begin, begun) = watch::channel(0);
     let shutdown = lab.shutdown();
-    let server = lab.serve(listener, shutdown.clone(), move |mut accepted| {
+    let start = move |mut accepted: Accepted, _| {
         begin.send_if_modified(|begun| {
             *begun += 1;
             true
@@ -34,7 +35,9 @@ fn started(lab: &Lab) -> Started {
             assert_ne!(byte, [13], "thirteen");
             let _gone = write_all(&mut accepted.stream, &byte).await;
         }
-    });
+    };
+    let (on, stop) = (lab.clone(), shutdown.clone());
+    let server = lab.spawn(async move { serve(&on, vec![listener], &stop, start).await });
     Started { address, shutdown, begun, server }
 }
 

@@ -11,8 +11,7 @@ mod testing;
 // Where the library has them.
 #[cfg(unix)]
 use adit_tokio::{
-    broadcast, clock, connect, device, gate, link, listen, net, pool, provider, queue, serve, shutdown, stream,
-    upstream, watch,
+    broadcast, clock, connect, device, gate, link, listen, net, pool, provider, serve, shutdown, stream, upstream,
 };
 
 fn main() {

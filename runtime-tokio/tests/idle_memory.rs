@@ -8,8 +8,7 @@ mod testing;
 
 // Where the library has them.
 use adit_tokio::{
-    broadcast, clock, connect, device, gate, link, listen, net, pool, provider, queue, serve, shutdown, stream,
-    upstream, watch,
+    broadcast, clock, connect, device, gate, link, listen, net, pool, provider, serve, shutdown, stream, upstream,
 };
 
 fn main() {

@@ -1,22 +1,25 @@
 //! Both ends of a connection, as all role tests configure them: keys, settings, a listener on loopback, a client's link.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use adit::{
     connection::{Connection, InitiatorConfig, NoiseServer, ResponderConfig, Security, SetupPolicy},
     crypto::{RustCrypto, Secret},
+    host::{self, Runtime, watch},
     message::common::SetupConnection,
     noise::x25519::{self, Authentication, Authority, Identity},
     protocol::{Initiator, Protocol},
     time::{Instant, UnixTime},
 };
 
-use super::lab::{Here, Lab, Stream, tcp, watch};
+use super::lab::{Here, Lab};
 use crate::{
     connect::{ConnectError, connect},
     gate::{Gate, GateConfig},
     link::{Link, LinkSettings},
     listen::Listener,
+    shutdown::Shutdown,
+    stream::Stream,
 };
 
 /// How long a device that is stopped may wait for answers.
@@ -67,6 +70,11 @@ pub(crate) fn setup<Pr: Protocol>() -> SetupConnection<'static> {
     }
 }
 
+/// A TCP connection to there, without delay on small frames.
+pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Stream> {
+    Here::dial(address).await
+}
+
 impl Lab {
     pub(crate) fn now(&self) -> Instant {
         self.clock().now()
@@ -80,6 +88,19 @@ impl Lab {
     /// How long ago that was.
     pub(crate) fn since(&self, begin: Instant) -> Duration {
         self.now().saturating_since(begin)
+    }
+
+    pub(crate) async fn sleep(&self, time: Duration) {
+        host::sleep_until(&self.clock(), Some(self.after(time))).await;
+    }
+
+    /// `None` when the time was up first.
+    pub(crate) async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        host::timeout_at(&self.clock(), self.after(limit), future).await
+    }
+
+    pub(crate) fn shutdown(&self) -> Shutdown {
+        Shutdown::new(self.clock())
     }
 
     /// Link settings by the test's clock.

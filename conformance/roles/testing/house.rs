@@ -5,6 +5,8 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use adit::{
     backoff::BackoffConfig,
     connection::SetupPolicy,
+    crypto::RustCrypto,
+    host::{queue, watch},
     mining::{server::ServerConfig, target::Target, vardiff::VardiffConfig},
     role::{
         pool::{AcceptAll, Pool, PoolConfig, PoolLimits},
@@ -21,12 +23,12 @@ use adit_native::hash::Method;
 
 use super::{
     ends::{WALL, initiator, responder},
-    lab::{Events, Lab, Task, join, queue, watch},
+    lab::{Lab, Task, join},
 };
 use crate::{
     gate::{Gate, GateConfig},
-    pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup},
-    provider::{ProviderEvent, ProviderHandle, Transactions},
+    pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
+    provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
     serve::ServeError,
     shutdown::Shutdown,
     upstream::{Server, Software, Upstream, UpstreamConfig, UpstreamState},
@@ -39,7 +41,7 @@ pub(crate) const HARD: Target = Target::ZERO;
 /// A template provider that serves at a port.
 pub(crate) struct Node {
     pub(crate) handle: ProviderHandle,
-    pub(crate) events: Events,
+    pub(crate) events: queue::Receiver<ProviderEvent>,
     pub(crate) address: SocketAddr,
     pub(crate) gate: Gate,
     pub(crate) shutdown: Shutdown,
@@ -188,7 +190,10 @@ impl Lab {
         let shutdown = self.shutdown();
         let settings = Arc::new(self.settings().with_large_output());
         let responder = responder(SetupPolicy::new(0));
-        let server = self.serve_provider(listener, responder, settings, handle.clone(), shutdown.clone());
+        let (lab, provider, stop) = (self.clone(), handle.clone(), shutdown.clone());
+        let server = self.spawn(async move {
+            serve_provider::<RustCrypto, _>(lab, vec![listener], responder, settings, provider, stop).await
+        });
         Node { handle, events, address, gate, shutdown, server }
     }
 
@@ -224,7 +229,9 @@ impl Lab {
         };
         let (sender, shares) = queue::channel(options.queue);
         let shutdown = self.shutdown();
-        let server = self.serve_pool(setup, handle.clone(), sender, shutdown.clone());
+        let (lab, pool, stop) = (self.clone(), handle.clone(), shutdown.clone());
+        let server =
+            self.spawn(async move { serve_pool::<RustCrypto, AcceptedShare>(lab, setup, pool, sender, stop).await });
         House { node, handle, shares, provider, address, shutdown, server }
     }
 }

@@ -5,6 +5,10 @@ use std::{sync::Arc, time::Duration};
 use adit::{
     backoff::BackoffConfig,
     crypto::RustCrypto,
+    host::{
+        queue::{Sender, TrySendError},
+        watch,
+    },
     mining::client::{Solution, Statistics, Work},
     role::device::DeviceConfig,
 };
@@ -12,7 +16,7 @@ use adit::{
 use super::{
     ends::initiator,
     house::House,
-    lab::{Lab, Sender, Task, TrySendError, join, watch, yield_now},
+    lab::{Lab, Task, join, yield_now},
 };
 use crate::{
     broadcast,

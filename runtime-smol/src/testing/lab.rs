@@ -2,8 +2,8 @@
 //! differs from runtime to runtime in a role's test stands here, and nothing else.
 
 use std::{
-    io,
-    net::{SocketAddr, TcpStream},
+    future::Future,
+    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -13,40 +13,23 @@ use std::{
     time::Duration,
 };
 
-use adit::{connection::ResponderConfig, crypto::RustCrypto};
+use adit::host;
 use async_executor::Executor;
-use async_io::{Async, Timer};
+use async_io::Timer;
 use atomic_waker::AtomicWaker;
-use futures_lite::future::poll_fn;
+use futures_lite::future::{or, poll_fn};
 use socket2::{Domain, Socket, Type};
 
 use super::ends::WALL;
-use crate::{
-    clock::Clock,
-    link::LinkSettings,
-    listen::{Accepted, Listener},
-    net::Spawn,
-    pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
-    provider::{ProviderEvent, ProviderHandle, serve_provider},
-    serve::{ServeError, serve},
-    shutdown::Shutdown,
-};
+use crate::{clock::Clock, net::Spawn, stream::Stream};
 
-pub(crate) use crate::{
-    net::Smol as Here,
-    queue::{self, Sender, TrySendError},
-    stream::Stream,
-    watch,
-};
+pub(crate) use crate::net::Smol as Here;
 pub(crate) use async_executor::Task;
-pub(crate) use futures_lite::future::{or, poll_once, yield_now, zip};
+pub(crate) use futures_lite::future::yield_now;
 
 /// How long, by the system's clock, nothing must happen before a still clock moves on: what is on its way through a socket arrives
 /// meanwhile, also on a busy machine.
 const MOMENT: Duration = Duration::from_millis(30);
-
-/// What a provider's owner hears.
-pub(crate) type Events = queue::Receiver<ProviderEvent>;
 
 /// What a test has.
 #[derive(Clone)]
@@ -69,63 +52,14 @@ impl Lab {
     pub(crate) fn go(&self, future: impl Future<Output = ()> + Send + 'static) {
         self.spawn(future).detach();
     }
-
-    pub(crate) async fn sleep(&self, time: Duration) {
-        self.clock.sleep(time).await;
-    }
-
-    /// `None` when the time was up first.
-    pub(crate) async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-        self.clock.timeout(limit, future).await
-    }
-
-    pub(crate) fn shutdown(&self) -> Shutdown {
-        Shutdown::new(self.clock())
-    }
-
-    pub(crate) fn serve<C: Future<Output = ()> + Send + 'static>(
-        &self,
-        listener: Listener,
-        shutdown: Shutdown,
-        mut start: impl FnMut(Accepted) -> C + Send + 'static,
-    ) -> Task<Result<(), ServeError>> {
-        let executor = Arc::clone(&self.executor);
-        self.spawn(async move {
-            serve(&Spawn(&executor), vec![listener], &shutdown, move |accepted, _| start(accepted)).await
-        })
-    }
-
-    pub(crate) fn serve_provider(
-        &self,
-        listener: Listener,
-        responder: watch::Receiver<Arc<ResponderConfig>>,
-        links: Arc<LinkSettings>,
-        handle: ProviderHandle,
-        shutdown: Shutdown,
-    ) -> Task<Result<(), ServeError>> {
-        let executor = Arc::clone(&self.executor);
-        self.spawn(async move {
-            serve_provider::<RustCrypto, _>(Spawn(&executor), vec![listener], responder, links, handle, shutdown).await
-        })
-    }
-
-    pub(crate) fn serve_pool(
-        &self,
-        setup: PoolSetup,
-        handle: PoolHandle,
-        shares: Sender<AcceptedShare>,
-        shutdown: Shutdown,
-    ) -> Task<Result<(), PoolServeError>> {
-        let executor = Arc::clone(&self.executor);
-        self.spawn(async move {
-            serve_pool::<RustCrypto, AcceptedShare>(Spawn(&executor), setup, handle, shares, shutdown).await
-        })
-    }
 }
 
-/// A TCP connection to there, without delay on small frames.
-pub(crate) async fn tcp(address: SocketAddr) -> io::Result<Stream> {
-    Stream::new(Async::<TcpStream>::connect(address).await?)
+impl host::Spawn for Lab {
+    type Task = crate::net::Task;
+
+    fn spawn(&self, future: impl Future<Output = ()> + Send + 'static) -> Self::Task {
+        Spawn(&self.executor).spawn(future)
+    }
 }
 
 pub(crate) fn nodelay(stream: &Stream) -> bool {

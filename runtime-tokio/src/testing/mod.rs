@@ -10,9 +10,9 @@ mod miner;
 #[path = "../../../conformance/roles/testing/pipe.rs"]
 mod pipe;
 
-pub(crate) use ends::{CLOSING, GRACE, WALL, initiator, server, setup};
-pub(crate) use lab::{
-    Here, Lab, Stream, Task, deaf, join, nodelay, or, poll_once, run, run_in_memory, run_on_threads, run_still, tcp,
-    watch, yield_now, zip,
-};
+pub(crate) use crate::stream::Stream;
+pub(crate) use adit::host::watch;
+pub(crate) use ends::{CLOSING, GRACE, WALL, initiator, server, setup, tcp};
+pub(crate) use futures_lite::future::{or, poll_once, zip};
+pub(crate) use lab::{Here, Lab, Task, deaf, join, nodelay, run, run_in_memory, run_on_threads, run_still, yield_now};
 pub(crate) use pipe::{Duplex, duplex, read, write_all};
