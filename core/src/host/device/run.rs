@@ -2,6 +2,7 @@
 
 use alloc::string::ToString;
 use core::future::pending;
+use core::pin::pin;
 use core::time::Duration;
 
 use futures_lite::future::or;
@@ -58,6 +59,8 @@ impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
     ) -> Ended {
         let clock = connected.link.clock().clone();
         let mut leaving: Option<Leaving<Ended>> = None;
+        // One wait for all turns: each would queue anew. It is over once, and then nobody asks again.
+        let mut started = pin!(shutdown.started());
         loop {
             self.publish(leaving.is_some());
             let open = connected.link.connection().state() == Phase::Open;
@@ -71,7 +74,7 @@ impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
             let link = &mut connected.link;
             let step = or(
                 async {
-                    when(leaving.is_none(), shutdown.started()).await;
+                    when(leaving.is_none(), started.as_mut()).await;
                     Step::Shutdown
                 },
                 or(
