@@ -324,23 +324,21 @@ impl Conversation for Talk {
                 assert!(matches!(opened, Opened::Channel(_) | Opened::Refused(_)));
             }
             Received::Custom(request) => server.refuse_custom(&request, "no-custom-jobs", out).expect("room"),
-            Received::Share(prepared) => {
-                match server.conclude(NOW, &mut self.shared, &prepared, &prepared.hash()) {
-                    Err(rejection) => out.send(&rejection.answer()).expect("room"),
-                    Ok(share) => {
-                        server.stored(share.ticket);
-                        self.accepted += 1;
-                        match self.accepted {
-                            1 => self.next_job(false),
-                            4 => {
-                                self.next_job(true);
-                                self.next_block();
-                            }
-                            _ => {}
+            Received::Share(prepared) => match server.conclude(NOW, &mut self.shared, &prepared, &prepared.hash()) {
+                Err(rejection) => out.send(&rejection.answer()).expect("room"),
+                Ok(share) => {
+                    server.stored(share.ticket);
+                    self.accepted += 1;
+                    match self.accepted {
+                        1 => self.next_job(false),
+                        4 => {
+                            self.next_job(true);
+                            self.next_block();
                         }
+                        _ => {}
                     }
                 }
-            }
+            },
             Received::Closed(_) => out.send(&Reconnect { new_host: "".into(), new_port: 3_336 }).expect("room"),
             Received::Done | Received::Rejected(_) => {}
         }
