@@ -250,6 +250,41 @@ fn a_burst_is_answered_in_order() {
     });
 }
 
+/// A store that takes no time: nobody has to confirm anything, and what came behind the shares is not forgotten either.
+#[test]
+fn shares_that_are_stored_at_once_are_acknowledged_at_once() {
+    run(async |lab| {
+        let mut house = lab.house(Options { at_once: true, ..Options::default() });
+        house.node.new_tip(1, HARD);
+        let mut device = Device::working(&lab, house.address).await;
+        for n in 1..=3 {
+            assert!(device.submit());
+            while device.acknowledged < n {
+                device.step().await.unwrap();
+            }
+            assert_eq!(house.share().await.share.ticket, u64::from(n));
+        }
+        for n in 0..40 {
+            device.nonce = if n % 10 == 9 { 0 } else { device.nonce };
+            assert!(device.submit());
+        }
+        device.open();
+        assert!(device.submit());
+        while device.acknowledged < 40 || device.rejected < 4 {
+            device.step().await.unwrap();
+        }
+        house.shutdown.start(Duration::from_secs(60));
+        device.closed().await;
+        join(house.server).await.unwrap();
+        let mut tickets = Vec::new();
+        while let Some(stored) = house.shares.try_recv() {
+            tickets.push(stored.share.ticket);
+        }
+        assert_eq!(tickets, (4..=40).collect::<Vec<_>>());
+        assert_eq!((device.acknowledged, device.rejected, house.handle.statistics(lab.now()).channels), (40, 4, 0));
+    });
+}
+
 #[test]
 fn a_new_tip_reaches_every_device() {
     run(async |lab| {

@@ -4,7 +4,9 @@
 #[path = "../../conformance/roles/pool.rs"]
 mod tests;
 
-pub use adit::host::pool::{AcceptedShare, KeptBlock, PoolHandle, PoolNews, PoolServeError, TemplateNews, serve_pool};
+pub use adit::host::pool::{
+    AcceptedShare, KeptBlock, PoolHandle, PoolNews, PoolServeError, Store, TemplateNews, serve_pool,
+};
 
 use crate::net::Smol;
 

@@ -27,7 +27,7 @@ use super::{
 };
 use crate::{
     gate::{Gate, GateConfig},
-    pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, serve_pool},
+    pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, Store, serve_pool},
     provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
     serve::ServeError,
     shutdown::Shutdown,
@@ -99,13 +99,15 @@ pub(crate) struct Options {
     /// 0: of the system's choice.
     pub(crate) port: u16,
     pub(crate) queue: usize,
+    /// Shares are stored as they come; the queue only shows them.
+    pub(crate) at_once: bool,
     /// The port where clients are sent at the shutdown.
     pub(crate) reconnect: Option<u16>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { limits: PoolLimits::default(), port: 0, queue: 1_024, reconnect: None }
+        Self { limits: PoolLimits::default(), port: 0, queue: 1_024, at_once: false, reconnect: None }
     }
 }
 
@@ -229,9 +231,14 @@ impl Lab {
         };
         let (sender, shares) = queue::channel(options.queue);
         let shutdown = self.shutdown();
+        let store = if options.at_once {
+            Store::AtOnce(Arc::new(move |share| sender.try_send(share).expect("room")))
+        } else {
+            sender.into()
+        };
         let (lab, pool, stop) = (self.clone(), handle.clone(), shutdown.clone());
         let server =
-            self.spawn(async move { serve_pool::<RustCrypto, AcceptedShare>(lab, setup, pool, sender, stop).await });
+            self.spawn(async move { serve_pool::<RustCrypto, AcceptedShare>(lab, setup, pool, store, stop).await });
         House { node, handle, shares, provider, address, shutdown, server }
     }
 }

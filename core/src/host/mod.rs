@@ -85,6 +85,10 @@ pub trait Stream: Send + Unpin + 'static {
     /// Sends what was written and is kept by the stream.
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Has the next read ask the system, whether or not the stream was told that something has arrived: at an end both count. For streams
+    /// that wait to be told, and hear of it later than [`Clock::yield_now`] returns.
+    fn look(&mut self) {}
+
     /// Ends this side's half, and leaves the other one open.
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 }

@@ -162,6 +162,13 @@ impl<T, S: Storage, const INLINE: usize, const HEAP: usize> Connections<T, S, IN
         }
     }
 
+    /// Notes that the connection has nothing to be sent.
+    pub fn mark_clean(&mut self, id: ConnectionId) {
+        if self.get(id).is_some() {
+            self.unchain(id.slot);
+        }
+    }
+
     /// Notes the same of every connection: walks every slot.
     pub fn mark_all_dirty(&mut self) {
         for index in 0..self.slots.len() as u32 {

@@ -6,17 +6,20 @@ use core::net::SocketAddr;
 use concurrent_queue::ConcurrentQueue;
 use futures_lite::future::or;
 
-use super::{AcceptedShare, PoolNews, shared::Shared};
+use super::{
+    AcceptedShare, PoolNews,
+    shared::Shared,
+    store::{Room, Store},
+};
 use crate::{
     config::{ANSWER_ROOM, SHARE_BATCH_HEAP},
     connection::{Event, ResponderConfig, State as Phase, Token},
     crypto::Provider as Crypto,
     error::Error,
     host::{
-        Clock, Runtime,
+        Clock, Runtime, Stream,
         link::{Link, LinkError},
         listen::Accepted,
-        queue,
         serve::{log_failure, respond},
         wake::{Signal, when},
     },
@@ -41,7 +44,7 @@ const BENCHES: usize = 64;
 /// What all downstream connections have in common.
 pub(super) struct Port<C, T> {
     shared: Arc<Shared>,
-    shares: queue::Sender<T>,
+    store: Store<T>,
     links: Arc<LinkSettings<C>>,
     reconnect: Option<(String, u16)>,
     hasher: Arc<dyn Hasher>,
@@ -52,12 +55,12 @@ pub(super) struct Port<C, T> {
 impl<C, T> Port<C, T> {
     pub(super) fn new(
         shared: Arc<Shared>,
-        shares: queue::Sender<T>,
+        store: Store<T>,
         links: Arc<LinkSettings<C>>,
         reconnect: Option<(String, u16)>,
         hasher: Arc<dyn Hasher>,
     ) -> Self {
-        Self { shared, shares, links, reconnect, hasher, benches: ConcurrentQueue::bounded(BENCHES) }
+        Self { shared, store, links, reconnect, hasher, benches: ConcurrentQueue::bounded(BENCHES) }
     }
 }
 
@@ -200,6 +203,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
             return;
         }
         self.ending = Ending::Arrived;
+        self.link.stream().look();
         if let Some((host, port)) = &self.port.reconnect {
             self.port.shared.leave(host, *port);
         }
@@ -215,9 +219,9 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
     async fn take(&mut self, token: Token) -> Result<(), Broken> {
         let Some(share) = self.handle(token)? else { return Ok(()) };
         let port = Arc::clone(&self.port);
-        let places = port.shares.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
+        let room = port.store.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
         let mut bench = port.benches.pop().unwrap_or_default();
-        let behind = self.check(share, places, &mut bench);
+        let behind = self.check(share, room, &mut bench);
         let _enough = port.benches.push(bench);
         match behind? {
             Some(token) => self.handle(token).map(drop),
@@ -228,9 +232,10 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
     /// All that can be done of an event without the store; gives what is a share.
     fn handle(&mut self, token: Token) -> Result<Option<Submitted>, Broken> {
         let shared = &self.port.shared;
-        let (peer, now) = (self.link.peer(), self.link.clock().now());
+        let (peer, links) = (self.link.peer(), &self.port.links);
         match self.link.event(token)? {
             (Event::Opened(setup), _) => {
+                let now = links.clock.now();
                 let (revision, flags) = (self.revision, SetupFlags::from_bits(setup.flags));
                 let registered = shared.with(|state| {
                     let id = state.pool.connect(now, revision, flags)?;
@@ -245,7 +250,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
                 if let Some(share) = Submitted::of(&message) {
                     return Ok(Some(share));
                 }
-                let (at, heard) = (self.port.links.clock.wall(), shared.is_heard());
+                let (now, at, heard) = (links.clock.now(), links.clock.wall(), shared.is_heard());
                 let news = shared.with(|state| {
                     let event = state.pool.handle(now, registered.id, &message, &mut state.policy, &mut out)?;
                     Ok((heard && event != PoolEvent::Nothing).then(|| state.news(event, at)))
@@ -262,20 +267,15 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
     /// Checks a share and those that are there behind it, in as few locks, and gives what came behind them. Their hashes are worked out in
     /// lanes outside of the lock; accepted ones are queued for the store under the lock that gave them their tickets, so that tickets
     /// rise in the queue.
-    fn check(
-        &mut self,
-        first: Submitted,
-        mut places: queue::Places<'_, T>,
-        bench: &mut Bench,
-    ) -> Result<Option<Token>, Broken> {
+    fn check(&mut self, first: Submitted, mut room: Room<'_, T>, bench: &mut Bench) -> Result<Option<Token>, Broken> {
         let Some(registered) = &self.registered else { return Ok(None) };
-        let (id, clock) = (registered.id, self.link.clock().clone());
+        let (id, clock) = (registered.id, &self.port.links.clock);
         let Bench { batch, news } = bench;
         batch.clear();
         let _empty = batch.push(first);
         let (mut behind, mut failed) = (None, None);
         // What comes behind them must have room for its answer, too.
-        let most = places.len().min(self.link.answer().room().saturating_sub(ANSWER_ROOM) / ANSWER_LEN);
+        let most = room.len().min(self.link.answer().room().saturating_sub(ANSWER_ROOM) / ANSWER_LEN);
         while batch.len() < most
             && let Some(token) = self.link.next_buffered()
         {
@@ -303,7 +303,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
         let mut outcome = Ok(());
         let (mut out, ticket, heard) = (self.link.answer(), &mut self.ticket, shared.is_heard());
         shared.with(|state| {
-            let (now, at) = (clock.now(), clock.wall());
+            let (at, mut stored) = (clock.wall(), false);
             while let Some(concluded) = state.pool.conclude_next(now, id, batch, &mut out) {
                 match concluded {
                     Ok(event) => {
@@ -314,13 +314,20 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
                             if heard {
                                 news.push(PoolNews::Share(accepted.clone()));
                             }
-                            // The store is gone: the pool is about to end.
-                            let _gone = places.send(accepted.into());
+                            stored |= room.put(accepted.into());
                         } else if heard {
                             news.push(state.news(event, at));
                         }
                     }
                     Err(error) => outcome = outcome.and(Err(error)),
+                }
+            }
+            if stored {
+                state.stored(*ticket);
+                // What came behind the shares needs the room for its answer.
+                if behind.is_none() {
+                    // For want of room the rest is sent when all of this has left: it stays wanted, which wakes us.
+                    let _full = state.pool.poll_outbound(id, &mut out);
                 }
             }
         });

@@ -1,11 +1,11 @@
 //! A pool: many devices and proxies downstream, a template provider upstream, one [`Pool`] of the core behind a mutex.
 //!
 //! The mutex is held for microseconds: handshakes, opening of records and hashing of shares go on outside of it, on as many
-//! cores as there are. Accepted shares leave through a bounded channel in the order of their tickets; the owner stores them and says
-//! so ([`PoolHandle::stored`]), and only then are they acknowledged.
+//! cores as there are. Accepted shares leave for the [`Store`] in the order of their tickets, and are acknowledged when they are stored.
 
 mod downstream;
 mod shared;
+mod store;
 mod upstream;
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
@@ -23,7 +23,6 @@ use futures_lite::{
 use super::{
     Clock, Runtime, Spawn,
     listen::Listener,
-    queue,
     serve::{ServeError, serve},
     shutdown::Shutdown,
     upstream::{Software, Upstream},
@@ -39,6 +38,7 @@ use crate::{
     time::Instant,
 };
 use shared::{Shared, State};
+pub use store::Store;
 
 /// The owner's side of a pool: clones are handles on the same one.
 #[derive(Clone)]
@@ -159,19 +159,18 @@ impl From<ServeError> for PoolServeError {
 
 /// Serves devices, each in a task of its own, and follows the template provider until the shutdown is over.
 ///
-/// Accepted shares go to `shares` in the order of their tickets. While that channel is full, connections wait, and their peers with
-/// them; when its receiver is gone the pool ends. `T` is what the store's queue holds.
+/// Accepted shares go to `store` in the order of their tickets. When a queue's receiver is gone the pool ends. `T` is what the store takes.
 ///
 /// At the shutdown nobody new is accepted, clients are sent elsewhere if [`PoolSetup::reconnect`] says so, what has arrived is dealt with, and each link
 /// is closed in order as soon as the store has confirmed its shares and they are acknowledged. The provider's link goes last, so that a block that
-/// was found at the end still gets there. Then `shares` is closed by dropping it.
+/// was found at the end still gets there. Then `store` is closed by dropping it.
 ///
 /// Dropping the future drops all connections.
 pub async fn serve_pool<P, T>(
     spawn: impl Spawn,
     setup: PoolSetup<impl Runtime>,
     handle: PoolHandle,
-    shares: queue::Sender<T>,
+    store: impl Into<Store<T>>,
     shutdown: Shutdown<impl Clock>,
 ) -> Result<(), PoolServeError>
 where
@@ -181,8 +180,8 @@ where
     let PoolSetup { listeners, responder, links, hasher, provider, software, reconnect } = setup;
     let shared = &handle.shared;
     let without_downstreams = Shutdown::new(links.clock.clone());
-    let (store, links) = (shares.clone(), &links);
-    let port = Arc::new(downstream::Port::new(Arc::clone(shared), shares, Arc::clone(links), reconnect, hasher));
+    let (store, links) = (store.into(), &links);
+    let port = Arc::new(downstream::Port::new(Arc::clone(shared), store.clone(), Arc::clone(links), reconnect, hasher));
     let downstreams = async {
         let start = |accepted, signal| {
             downstream::run::<P, _, T>(accepted, signal, Arc::clone(&responder.borrow()), Arc::clone(&port))

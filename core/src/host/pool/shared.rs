@@ -46,6 +46,12 @@ impl State {
         Self { pool, policy, tasks, names, stored, left: false, armed: None }
     }
 
+    /// All shares up to this ticket are stored.
+    pub(super) fn stored(&mut self, ticket: u64) {
+        self.pool.stored(ticket);
+        self.stored = self.stored.max(ticket);
+    }
+
     /// Whether the share with this ticket is stored, and everybody told who waits for it.
     pub(super) fn is_stored(&self, ticket: u64) -> bool {
         ticket <= self.stored
@@ -157,10 +163,7 @@ impl Shared {
     }
 
     pub(super) fn stored(&self, ticket: u64) {
-        self.with(|state| {
-            state.pool.stored(ticket);
-            state.stored = state.stored.max(ticket);
-        });
+        self.with(|state| state.stored(ticket));
     }
 
     /// Sends all clients elsewhere, once.

@@ -14,7 +14,7 @@ use crate::{
     crypto::Provider as Crypto,
     error::Error,
     host::{
-        Clock, Runtime,
+        Clock, Runtime, Stream,
         link::{Link, LinkError},
         listen::Accepted,
         serve::{log_failure, respond},
@@ -99,7 +99,12 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
             }),
         );
         let turn = match step.await {
-            Step::Woken => client.send(&shared),
+            Step::Woken => {
+                if client.signal.is_shutdown() {
+                    client.link.stream().look();
+                }
+                client.send(&shared)
+            }
             Step::Turn(turn) => match turn {
                 Ok(Turn::Event(token)) => match client.handle(token, revision, &shared) {
                     Ok(news) => {

@@ -396,7 +396,7 @@ impl<S: Storage> Pool<S> {
     }
 
     /// Sends a client what it has yet to be told. After [`Error::Full`] call again when its buffer was drained: what became outdated meanwhile is
-    /// left out. A client that is gone has nothing.
+    /// left out. A client that is gone has nothing, and [`poll_dirty`](Self::poll_dirty) does not name one that was told all.
     pub fn poll_outbound(&mut self, id: ConnectionId, out: &mut Out<'_>) -> Result<(), Error> {
         let Some(link) = self.links.get_mut(id) else { return Ok(()) };
         if link.told_reconnect != self.elsewhere.call {
@@ -409,6 +409,7 @@ impl<S: Storage> Pool<S> {
         link.server.poll_outbound(&mut self.shared, out)?;
         let deadline = earliest(link.server.poll_timeout(), link.open_by);
         self.links.set_deadline(id, deadline);
+        self.links.mark_clean(id);
         Ok(())
     }
 
