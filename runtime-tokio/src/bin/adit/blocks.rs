@@ -149,7 +149,8 @@ impl Keeper {
     }
 }
 
-fn held(pool: &Pool<Heap>) -> Vec<KeptBlock> {
+/// Found blocks that may still be of use.
+pub(crate) fn held(pool: &Pool<Heap>) -> Vec<KeptBlock> {
     pool.held_blocks().map(KeptBlock::from).collect()
 }
 

@@ -231,10 +231,15 @@ impl ReadyPool {
         };
         let _gone = end_watch.send(());
         let mut reasons = (&mut watching).await.unwrap_or_default();
-        let unsent = blocks::unsent(&handle);
+        if let Err(PoolServeError::Serve(_)) = served {
+            // The pool is not to be asked any more. Its blocks are in the store with their shares.
+            let _committed = writer.finish().await;
+            return served.map_err(PoolError::Serve);
+        }
+        let (unsent, held) = (blocks::unsent(&handle), handle.with(|pool| blocks::held(pool)));
         let mut store = writer.finish().await.map_err(PoolError::Store)?;
-        // What was written to an orderly end of the link has arrived.
-        store.hold(&unsent).map_err(PoolError::Store)?;
+        // Also what the provider was told of: that it was written to the link's end does not say that it arrived.
+        store.hold(&held).map_err(PoolError::Store)?;
         whole.tell(&handle, &events, &mut reasons, true);
         blocks::tell_unsent(&unsent, &events);
         served.map_err(PoolError::Serve)
