@@ -11,7 +11,7 @@ use crate::crypto::Provider;
 use crate::error::{Error, PeerError, Rule};
 use crate::frame::Header;
 use crate::message::common::{self, SetupConnection, SetupConnectionError, SetupConnectionSuccess};
-use crate::message::{Message, MessageSet, Rows};
+use crate::message::{Message, MessageSet, Rows, decode_as};
 use crate::noise::{self, NoiseError, x25519};
 use crate::protocol::{Initiator, Protocol, Responder, Side};
 use crate::time::UnixTime;
@@ -66,7 +66,7 @@ impl<'a> SetupMessage<'a> {
     fn read<M: Message + Decode<'a>>(self, revision: Revision) -> Option<Result<M, Error>> {
         let malformed = |error: DecodeError| PeerError::Message(error).into();
         M::is(self.header, revision)
-            .then(|| M::from_payload(self.header.msg_type(), self.payload, revision).map_err(malformed))
+            .then(|| decode_as(self.header.msg_type(), 0, self.payload, revision).map_err(malformed))
     }
 
     fn breaks(self, rule: Rule) -> Error {

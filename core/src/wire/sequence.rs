@@ -90,7 +90,8 @@ impl<'a, T: Decode<'a> + Copy> Iterator for SeqIter<'a, T> {
             Cursor::Wire { reader, count, revision } => {
                 *count = count.checked_sub(1)?;
                 // All items were checked when the sequence was decoded, so this never ends the iteration early.
-                T::decode(reader, *revision).ok()
+                let item = T::read(reader, *revision);
+                if reader.has_failed() { None } else { Some(item) }
             }
         }
     }
