@@ -109,6 +109,7 @@ pub(crate) struct OutputView<'o> {
 
 impl OutputView<'_> {
     /// Bytes that can still be added.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(crate) fn room(&self) -> usize {
         self.bytes.len().saturating_sub(self.marks.filled.len())
     }

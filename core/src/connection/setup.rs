@@ -110,10 +110,11 @@ pub(super) struct Offered {
 impl Offered {
     /// What a `SetupConnection` offers that we are about to send; it has to name `protocol`.
     pub(super) fn read(payload: &[u8], protocol: u8, revision: Revision) -> Result<Self, Misuse> {
-        match SetupConnection::decode(&mut Reader::new(payload), revision) {
-            Ok(sent) if sent.protocol == protocol => Ok(Self { min: sent.min_version, max: sent.max_version }),
-            _ => Err(Misuse::WrongProtocol),
-        }
+        // What it begins with; the rest plays no part here.
+        let mut reader = Reader::new(payload);
+        let named = u8::read(&mut reader, revision);
+        let (min, max) = (u16::read(&mut reader, revision), u16::read(&mut reader, revision));
+        if reader.has_failed() || named != protocol { Err(Misuse::WrongProtocol) } else { Ok(Self { min, max }) }
     }
 
     /// D-CONN-4.
@@ -125,6 +126,7 @@ impl Offered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Encode, Writer};
     use proptest::prelude::*;
 
     fn asked(protocol: u8, min_version: u16, max_version: u16, flags: u32) -> SetupConnection<'static> {
@@ -140,6 +142,19 @@ mod tests {
             firmware: "".into(),
             device_id: "".into(),
         }
+    }
+
+    /// D-CONN-3, D-CONN-4: what is sent is what is kept, in either revision.
+    #[test]
+    fn what_is_offered_is_read_from_what_is_sent() {
+        let mut payload = [0; 128];
+        for revision in [Revision::Draft, Revision::Current] {
+            asked(2, 3, 0x0405, 6).encode(&mut Writer::new(&mut payload), revision).unwrap();
+            let offered = Offered::read(&payload, 2, revision).unwrap();
+            assert_eq!((offered.min, offered.max), (3, 0x0405));
+            assert_eq!(Offered::read(&payload, 0, revision).unwrap_err(), Misuse::WrongProtocol);
+        }
+        assert!(Offered::read(&[2, 0, 0, 1], 2, Revision::Draft).is_err());
     }
 
     /// D-CONN-2, D-CONN-3, D-CONN-4
