@@ -102,10 +102,8 @@ impl<'a> Url<'a> {
             _ => return Err(fault(UrlFault::Scheme, 0)),
         };
         let start = SCHEME.len();
-        let (authority, key) = match rest.split_once('/') {
-            Some((authority, key)) => (authority, Some(key).filter(|key| !key.is_empty())),
-            None => (rest, None),
-        };
+        let (authority, key) = split_at(rest, b'/');
+        let key = key.filter(|key| !key.is_empty());
         let (host, port, port_at) = split_port(authority, start)?;
         let port = match port {
             None => None,
@@ -132,22 +130,28 @@ impl<'a> Url<'a> {
 /// Splits host from port; also says where the port begins.
 fn split_port(authority: &str, start: usize) -> Result<(Host<'_>, Option<&str>, usize), UrlError> {
     let fault = |fault, at| UrlError { fault, at };
-    if let Some(bracketed) = authority.strip_prefix('[') {
-        let (address, after) = bracketed.split_once(']').ok_or(fault(UrlFault::Ipv6, start))?;
+    if let Some(bracketed) = authority.strip_prefix("[") {
+        let (address, Some(after)) = split_at(bracketed, b']') else { return Err(fault(UrlFault::Ipv6, start)) };
         let address: Ipv6Addr = address.parse().map_err(|_| fault(UrlFault::Ipv6, start + 1))?;
         let after_at = start + authority.len() - after.len();
-        let port = match after.strip_prefix(':') {
-            Some(port) => Some(port),
-            None if after.is_empty() => None,
-            None => return Err(fault(UrlFault::HostCharacter, after_at)),
-        };
+        let (before, port) = split_at(after, b':');
+        if !before.is_empty() {
+            return Err(fault(UrlFault::HostCharacter, after_at));
+        }
         return Ok((Host::Address(address.into()), port, after_at + 1));
     }
-    let (host, port) = match authority.split_once(':') {
-        Some((host, port)) => (host, Some(port)),
-        None => (authority, None),
-    };
+    let (host, port) = split_at(authority, b':');
     Ok((parse_name(host, start)?, port, start + host.len() + 1))
+}
+
+/// What stands before the first such byte, an ASCII character's, and behind it.
+#[cfg_attr(target_os = "none", inline(never))]
+fn split_at(text: &str, byte: u8) -> (&str, Option<&str>) {
+    let found = text.bytes().position(|found| found == byte).and_then(|at| text.split_at_checked(at));
+    match found {
+        Some((before, behind)) => (before, behind.get(1..)),
+        None => (text, None),
+    }
 }
 
 #[cfg_attr(target_os = "none", inline(never))]

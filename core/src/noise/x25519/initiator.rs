@@ -88,6 +88,7 @@ impl<P: Provider> Initiator<P> {
         if let Err(error) = result {
             self.due = Due::Over(error);
         }
+        // Nothing follows, and nothing of it is wanted any more.
         if let Due::Over(_) = self.due {
             self.noise.wipe();
         }
