@@ -14,7 +14,8 @@ use adit_tokio::queue;
 use bitcoin::script::Instruction;
 use bitcoin::{Transaction, consensus};
 
-use crate::report::{Event, Events};
+use crate::event::Event;
+use crate::report::Events;
 use crate::store::{Queued, Settled, Share};
 
 /// Seconds after which a block that was not handed over can be nothing but stale, and its template long forgotten.

@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use crate::args::DemoArguments;
 use crate::chain::{Chain, Embedded, OpenError, Settings};
 use crate::config::{ConfigError, LimitsConfig};
+use crate::event::{Event, Summary};
 use crate::hash::Method;
 use crate::identity::Issuer;
 use crate::interrupts::Interrupts;
@@ -33,7 +34,7 @@ use crate::miner::{self, MinerError, MinerSettings};
 use crate::pool::{PoolError, PoolSettings};
 use crate::provider::{ProviderError, ProviderSettings};
 use crate::remote;
-use crate::report::{Event, Events, Form, Reporter, Summary, Told};
+use crate::report::{Events, Form, Reporter, Told};
 use crate::source::{TemplateSource, Unbuildable};
 use crate::view::View;
 

@@ -5,7 +5,8 @@ use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::UpstreamState;
 use adit_tokio::watch;
 
-use crate::report::{Event, Events};
+use crate::event::Event;
+use crate::report::Events;
 
 /// Tells when the link from `from` to `to` comes up and goes down, until the one who keeps it is gone. Nothing is promised for later once
 /// `shutdown` has started.

@@ -21,9 +21,10 @@ use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::{Server, Upstream, UpstreamConfig};
 use tokio::sync::{Notify, mpsc};
 
+use crate::event::Event;
 use crate::hash::{Engine, Method};
 use crate::links;
-use crate::report::{Event, Events};
+use crate::report::Events;
 use crate::rolling::Rolling;
 use crate::sums::{Reasons, Shares};
 

@@ -32,9 +32,10 @@ use tokio::sync::oneshot;
 
 use crate::blocks::{self, Blocks, Keeper};
 use crate::config::LimitsConfig;
+use crate::event::{Difficulty, Event};
 use crate::identity::{IdentityError, Issuer};
 use crate::links;
-use crate::report::{Difficulty, Event, Events, Flood};
+use crate::report::{Events, Flood};
 use crate::store::{Queued, Retention, Share, Store, StoreError, Writer};
 use crate::sums::{Reasons, Shares};
 

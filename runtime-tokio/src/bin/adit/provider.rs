@@ -23,8 +23,9 @@ use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::config::LimitsConfig;
+use crate::event::Event;
 use crate::identity::{IdentityError, Issuer};
-use crate::report::{Event, Events, Flood};
+use crate::report::{Events, Flood};
 use crate::source::{Solution, Template, TemplateSource, Verdict};
 
 /// Events that wait to be heard; while as many do, the clients that cause them wait too.

@@ -3,7 +3,6 @@
 //! Events are about what happened; how they look is decided by the [`Reporter`] alone.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,258 +10,9 @@ use std::time::{Duration, Instant};
 
 use adit_tokio::clock::Clock;
 use adit_tokio::rate::{self, Throttle};
-use serde::Serialize;
 use tokio::sync::mpsc;
 
-use crate::sums::Shares;
-
-/// Something worth telling.
-#[derive(Clone, Debug, Serialize)]
-#[serde(tag = "event", rename_all = "snake_case")]
-pub(crate) enum Event {
-    /// A server listens; this is what its clients are configured with.
-    Listening {
-        /// The role that listens.
-        role: &'static str,
-        /// `stratum2+tcp://` URL with the authority key.
-        url: String,
-    },
-    /// A link to a server came up, through handshake and setup.
-    LinkUp {
-        /// Who connected.
-        from: String,
-        /// Where to.
-        to: String,
-    },
-    /// A link went down.
-    LinkDown {
-        /// Who was connected.
-        from: String,
-        /// Where to.
-        to: String,
-        /// Why.
-        reason: String,
-    },
-    /// The provider gave out a template.
-    Template {
-        /// Its id.
-        template_id: u64,
-        /// Height of the block to be found.
-        height: u32,
-        /// Transactions in it, the coinbase included.
-        transactions: usize,
-        /// What they pay, in satoshis.
-        fees: u64,
-        /// True when the tip changed, false for other transactions on the same tip.
-        new_tip: bool,
-    },
-    /// The pool made a job of a template.
-    Job {
-        /// The template's id.
-        template_id: u64,
-        /// True when the tip changed with it.
-        new_tip: bool,
-    },
-    /// The pool accepted a share; it is acknowledged once it is stored.
-    ShareAccepted {
-        /// Account and worker.
-        user: String,
-        /// Difficulty of the target that it met; 1 is 2^32 hashes on average.
-        difficulty: f64,
-    },
-    /// The pool rejected a share.
-    ShareRejected {
-        /// Account and worker.
-        user: String,
-        /// The error code of SubmitShares.Error.
-        reason: String,
-    },
-    /// What became of shares in a stretch of time.
-    Shares(Shares),
-    /// Hashes a second, measured over the last while, all devices together.
-    HashRate {
-        /// Hashes a second.
-        hashes_per_second: f64,
-    },
-    /// The pool accepted a share that is a block. Told when it is on disk.
-    BlockFound {
-        /// Its height, where it is to be handed over.
-        height: Option<u32>,
-        /// Its hash as block explorers print it.
-        hash: String,
-        /// Account and worker that found it.
-        user: String,
-        /// `yes`; `waits` for the provider, who is away; `no`: it is a custom job's, whose maker hands it over, or too many wait already.
-        handed_over: &'static str,
-    },
-    /// The provider builds on a block that the pool has found: the node has taken it.
-    BlockConfirmed {
-        /// Its height.
-        height: Option<u32>,
-        /// Its hash as block explorers print it.
-        hash: String,
-        /// Account and worker that found it.
-        user: String,
-    },
-    /// The chain or node accepted a block that a provider's client has found.
-    BlockAccepted {
-        /// Its height.
-        height: u32,
-        /// Its hash as block explorers print it.
-        hash: String,
-        /// Transactions in it, the coinbase included.
-        transactions: usize,
-    },
-    /// A block came a moment after another one of the same height: nobody's fault.
-    BlockStale {
-        /// What the chain or node said of it.
-        reason: String,
-    },
-    /// A block was rejected by the chain or node: something is wrong.
-    BlockRejected {
-        /// Why.
-        reason: String,
-    },
-    /// Nobody knows yet what the node thinks of a block.
-    BlockUnanswered {
-        /// Why, and where the block is.
-        reason: String,
-    },
-    /// A block was found, and the pool ends before the provider could be told. This is all that there is of it beside the template's
-    /// transactions, which the provider has; the share store keeps it for the next run.
-    BlockUnsent {
-        /// The provider's template.
-        template_id: u64,
-        /// The block that it builds on, as block explorers print it.
-        prev_hash: String,
-        /// The header's version.
-        version: u32,
-        /// The header's time.
-        ntime: u32,
-        /// The header's nonce.
-        nonce: u32,
-        /// The coinbase transaction in hexadecimal.
-        coinbase_tx: String,
-    },
-    /// Something that the person should know and may act on.
-    Warning {
-        /// What happened and what to do.
-        message: String,
-    },
-    /// The last event.
-    Summary(Summary),
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Summary {
-    /// Blocks that the chain accepted.
-    pub(crate) blocks: u32,
-    /// Height of the chain's tip.
-    pub(crate) tip_height: u32,
-    /// Shares acknowledged.
-    pub(crate) shares_accepted: u64,
-    /// Shares rejected.
-    pub(crate) shares_rejected: u64,
-    /// Seconds since the start.
-    pub(crate) seconds: f64,
-}
-
-impl fmt::Display for Event {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listening { role, url } => write!(f, "{role} listens at {url}"),
-            Self::LinkUp { from, to } => write!(f, "link up    {from} -> {to}"),
-            Self::LinkDown { from, to, reason } => write!(f, "link down  {from} -> {to}: {reason}"),
-            Self::Template { template_id, height, transactions, fees, new_tip } => {
-                let tip = if *new_tip { "new tip" } else { "same tip" };
-                write!(
-                    f,
-                    "template   {template_id}: height {height}, {tip}, {transactions} transactions, fees {fees} sat"
-                )
-            }
-            Self::Job { template_id, new_tip } => {
-                write!(f, "job        of template {template_id}, {} tip", if *new_tip { "new" } else { "same" })
-            }
-            Self::ShareAccepted { user, difficulty } => {
-                write!(f, "share      accepted, difficulty {}, {user}", Difficulty(*difficulty))
-            }
-            Self::ShareRejected { user, reason } => write!(f, "share      rejected, {reason}, {user}"),
-            Self::Shares(shares) => shares.fmt(f),
-            // Exactly none: there is no work.
-            Self::HashRate { hashes_per_second: 0.0 } => f.write_str("hash rate  idle"),
-            Self::HashRate { hashes_per_second } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
-            Self::BlockFound { height, hash, user, handed_over } => {
-                let height = height.map_or_else(String::new, |height| format!("height {height}, "));
-                let fate = match *handed_over {
-                    "yes" => "",
-                    "waits" => {
-                        "; the provider is away: it is handed over as soon as it comes back, also by the next run"
-                    }
-                    _ => {
-                        "; it is not handed over: its job was a miner's own, or too many blocks wait already. The share store has its header"
-                    }
-                };
-                write!(f, "BLOCK      found by {user}: {height}{hash}{fate}")
-            }
-            Self::BlockConfirmed { height, hash, user } => {
-                let height = height.map_or_else(String::new, |height| format!("height {height}, "));
-                write!(f, "BLOCK      of {user} is the tip: {height}{hash}")
-            }
-            Self::BlockAccepted { height, hash, transactions } => {
-                write!(f, "BLOCK      accepted: height {height}, {transactions} transactions, {hash}")
-            }
-            Self::BlockStale { reason } => write!(f, "block      too late: {reason}"),
-            Self::BlockRejected { reason } => write!(f, "BLOCK      rejected: {reason}"),
-            Self::BlockUnanswered { reason } => write!(f, "BLOCK      UNANSWERED: {reason}"),
-            Self::BlockUnsent { template_id, prev_hash, version, ntime, nonce, coinbase_tx } => write!(
-                f,
-                "BLOCK      NOT HANDED OVER, for the provider can't be reached; the next run of this pool tries again: template {template_id}, \
-                 on {prev_hash}, version {version:#x}, time {ntime}, nonce {nonce}, coinbase {coinbase_tx}"
-            ),
-            Self::Warning { message } => write!(f, "warning    {message}"),
-            Self::Summary(summary) => summary.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Summary {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} blocks, tip at height {}, {} shares accepted, {} rejected, in {:.1} s",
-            self.blocks, self.tip_height, self.shares_accepted, self.shares_rejected, self.seconds
-        )
-    }
-}
-
-/// A difficulty with as many digits as tell it apart.
-pub(crate) struct Difficulty(pub(crate) f64);
-
-impl fmt::Display for Difficulty {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            value if value >= 100.0 => write!(f, "{value:.0}"),
-            value if value >= 0.01 => write!(f, "{value:.4}"),
-            value => write!(f, "{value:.3e}"),
-        }
-    }
-}
-
-/// A hash rate in its usual unit.
-pub(crate) struct Rate(pub(crate) f64);
-
-impl fmt::Display for Rate {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let units = ["H/s", "kH/s", "MH/s", "GH/s", "TH/s", "PH/s", "EH/s"];
-        let (mut value, mut unit) = (self.0, 0);
-        while value >= 1000.0 && unit + 1 < units.len() {
-            value /= 1000.0;
-            unit += 1;
-        }
-        write!(f, "{value:.2} {}", units[unit])
-    }
-}
+use crate::event::Event;
 
 /// Everything that the live view shows, gathered from events.
 #[derive(Debug)]
@@ -408,13 +158,6 @@ pub(crate) struct Told {
     chatter: Arc<AtomicUsize>,
 }
 
-impl Event {
-    /// Whether it comes as often as shares do.
-    const fn is_chatter(&self) -> bool {
-        matches!(self, Self::ShareAccepted { .. } | Self::ShareRejected { .. } | Self::HashRate { .. })
-    }
-}
-
 impl Events {
     /// A way for events; what is told in a flood beyond [`MOST_CHATTER`] is dropped, blocks and links never.
     pub(crate) fn channel() -> (Self, Told) {
@@ -532,22 +275,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_summary_is_one_flat_object() {
-        let summary = Summary { blocks: 3, tip_height: 104, shares_accepted: 40, shares_rejected: 1, seconds: 12.5 };
-        let text = serde_json::to_string(&Event::Summary(summary)).unwrap();
-        assert_eq!(
-            text,
-            r#"{"event":"summary","blocks":3,"tip_height":104,"shares_accepted":40,"shares_rejected":1,"seconds":12.5}"#
-        );
-    }
-
-    #[test]
-    fn a_miner_without_work_is_idle() {
-        let line = |hashes_per_second| Event::HashRate { hashes_per_second }.to_string();
-        assert_eq!([line(0.0), line(2_500.0)], ["hash rate  idle", "hash rate  2.50 kH/s"]);
-    }
-
-    #[test]
     fn the_state_is_bounded_and_adds_up() {
         let mut state = State::new();
         for _ in 0..1_000 {
@@ -623,14 +350,5 @@ mod tests {
         assert_eq!(state.links.len(), 1);
         state.apply(&Event::LinkDown { from, to, reason: "closed".into() });
         assert!(state.links.is_empty());
-    }
-
-    #[test]
-    fn numbers_read_well() {
-        assert_eq!(Rate(3_200_000.0).to_string(), "3.20 MH/s");
-        assert_eq!(Rate(12.0).to_string(), "12.00 H/s");
-        assert_eq!(Difficulty(0.000_123).to_string(), "1.230e-4");
-        assert_eq!(Difficulty(0.25).to_string(), "0.2500");
-        assert_eq!(Difficulty(1234.6).to_string(), "1235");
     }
 }

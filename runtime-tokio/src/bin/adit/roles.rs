@@ -21,6 +21,7 @@ use crate::chain::{Chain, Embedded, Settings};
 use crate::config::{
     self, ChainConfig, ConfigError, LimitsConfig, MinerConfig, NodeConfig, PoolConfig, ProviderConfig, bad, example,
 };
+use crate::event::Event;
 use crate::hash::Method;
 use crate::identity::{Issuer, SHORTEST_VALIDITY, authority_secret};
 use crate::interrupts::Interrupts;
@@ -30,7 +31,7 @@ use crate::node::{Health, Node};
 use crate::pool::{PoolError, PoolSettings};
 use crate::provider::{ProviderError, ProviderSettings};
 use crate::remote;
-use crate::report::{Event, Events, Form, Reporter, Told};
+use crate::report::{Events, Form, Reporter, Told};
 use crate::source::TemplateSource;
 
 type Outcome = Result<(), Box<dyn Error>>;

@@ -108,7 +108,7 @@ impl Line {
 
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        use crate::report::Difficulty;
+        use crate::event::Difficulty;
         match self {
             Self::Account { account, shares, difficulty } => {
                 write!(f, "{account}: {shares} shares, difficulty {} in all", Difficulty(*difficulty))

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::report::Rate;
+use crate::event::Rate;
 
 /// Different reasons that are counted: a server may make up as many as it likes.
 const MOST_REASONS: usize = 32;

@@ -10,7 +10,8 @@ use ratatui::text::Line;
 use ratatui::widgets::{Block, Paragraph, Row, Sparkline, Table};
 use ratatui::{DefaultTerminal, Frame};
 
-use crate::report::{Difficulty, Rate, State};
+use crate::event::{Difficulty, Rate};
+use crate::report::State;
 
 /// The terminal while the view has it. Dropping it gives the terminal back, also when the program panics.
 pub(crate) struct View {
@@ -129,7 +130,8 @@ mod tests {
     use ratatui::backend::TestBackend;
 
     use super::*;
-    use crate::report::{self, Form, Reporter};
+    use crate::event::Event;
+    use crate::report::{Form, Reporter};
 
     fn screen(width: u16, height: u16, state: &State) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -141,12 +143,12 @@ mod tests {
     fn the_view_shows_what_happened() {
         let mut reporter = Reporter::new(Form::View);
         for event in [
-            report::Event::LinkUp { from: "pool".into(), to: "provider".into() },
-            report::Event::Template { template_id: 7, height: 102, transactions: 5, fees: 900, new_tip: true },
-            report::Event::Job { template_id: 7, new_tip: true },
-            report::Event::ShareAccepted { user: "demo.1".into(), difficulty: 0.001 },
-            report::Event::HashRate { hashes_per_second: 6_400_000.0 },
-            report::Event::BlockAccepted { height: 102, hash: "00ff".into(), transactions: 5 },
+            Event::LinkUp { from: "pool".into(), to: "provider".into() },
+            Event::Template { template_id: 7, height: 102, transactions: 5, fees: 900, new_tip: true },
+            Event::Job { template_id: 7, new_tip: true },
+            Event::ShareAccepted { user: "demo.1".into(), difficulty: 0.001 },
+            Event::HashRate { hashes_per_second: 6_400_000.0 },
+            Event::BlockAccepted { height: 102, hash: "00ff".into(), transactions: 5 },
         ] {
             reporter.tell(&event).unwrap();
         }

@@ -1,0 +1,167 @@
+//! Found blocks on their way to the node: how many at once, in which order, and what outlives whom.
+
+use super::*;
+
+/// D-TDP-18: a node that is slow over blocks of one height; more of them wait, the next height's does not.
+#[tokio::test]
+async fn the_newest_height_does_not_wait_for_siblings() {
+    let mut script = Script::start().await;
+    let (mut node, first, poll) = Followed::start(&mut script, quick()).await;
+    let sibling = |extranonce| solve(&first, coinbase_of(&first, &[0x51], extranonce), NOW + 200);
+    let siblings: Vec<_> = (0..5).map(sibling).collect();
+    let tasks: Vec<_> = siblings.iter().map(|(solution, _)| node.submit(solution)).collect();
+    let mut slow = Vec::new();
+    for _ in 0..2 {
+        slow.push(script.expect("submitblock").await);
+    }
+    assert_ne!(slow[0].connection, slow[1].connection);
+    let mut next = answer(&prev(2), &[]);
+    next["height"] = json!(first.parts.height + 1);
+    poll.result(&next);
+    let second = node.next().await;
+    let _poll = script.expect("getblocktemplate").await;
+    let (solution, block) = solved(&second);
+    let newest = node.submit(&solution);
+    let call = script.expect("submitblock").await;
+    assert_eq!(call.params[0], hex::encode(&block.bytes));
+    // Another of its height comes before those that have waited for longer.
+    let (rival, rival_block) = solve(&second, coinbase_of(&second, &[0x51], 77), NOW + 200);
+    let rival = node.submit(&rival);
+    let rivals_call = script.expect("submitblock").await;
+    assert_eq!(rivals_call.params[0], hex::encode(&rival_block.bytes));
+    call.result(&Value::Null);
+    assert_eq!(newest.await.unwrap(), Verdict::Accepted(block));
+    rivals_call.result(&json!("inconclusive"));
+    assert_eq!(rival.await.unwrap(), Verdict::NotBest(rival_block));
+    assert!(script.is_quiet(), "two of a height at once, no more");
+    let mut order = slow.iter().map(|call| call.params[0].clone()).collect::<Vec<_>>();
+    for call in slow {
+        call.result(&json!("inconclusive"));
+    }
+    for _ in 2..5 {
+        let call = script.expect("submitblock").await;
+        order.push(call.params[0].clone());
+        call.result(&json!("inconclusive"));
+    }
+    let found: Vec<_> = siblings.iter().map(|(_, block)| json!(hex::encode(&block.bytes))).collect();
+    assert_eq!(order.len(), found.len());
+    assert!(found.iter().all(|block| order.contains(block)));
+    for (task, (_, block)) in tasks.into_iter().zip(siblings) {
+        assert_eq!(task.await.unwrap(), Verdict::NotBest(block));
+    }
+}
+
+/// D-TDP-18: the provider is gone while the node has not answered; its next run asks again, and keeps nothing that was answered.
+#[tokio::test]
+async fn a_block_that_the_node_has_not_answered_outlives_the_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("blocks");
+    let start = |script: &Script| {
+        let config = NodeConfig { blocks_directory: Some(directory.clone()), ..config(script, None) };
+        follow_with(&config, quick())
+    };
+    let files = || std::fs::read_dir(&directory).map_or(0, Iterator::count);
+    let mut script = Script::start().await;
+    let starting = start(&script);
+    script.expect("getblocktemplate").await.result(&answer(&prev(1), &[]));
+    let mut node = Followed::ready(starting).await;
+    node.source.set_room(room(100));
+    let first = node.next().await;
+    let poll = script.expect("getblocktemplate").await;
+    // Answered: nothing is left.
+    let (solution, block) = solved(&first);
+    let task = node.submit(&solution);
+    script.expect("submitblock").await.result(&Value::Null);
+    assert_eq!(task.await.unwrap(), Verdict::Accepted(block.clone()));
+    assert_eq!(files(), 0);
+    // Not answered; what the run was about to do is never done, as after SIGKILL.
+    let (other, unanswered) = solve(&first, coinbase_of(&first, &[0x51], 77), NOW + 200);
+    let TemplateSource::Node(gone) = &node.source else { panic!("another source") };
+    let template = gone.0.shared.template(other.template_id).unwrap();
+    let submitter = gone.0.submitter.clone();
+    let task = tokio::spawn(async move { submitter.submit(&template, &other).await });
+    let call = script.expect("submitblock").await;
+    while files() == 0
+        || std::fs::read_dir(&directory).unwrap().any(|file| file.unwrap().path().extension().unwrap() != "hex")
+    {
+        yield_now().await;
+    }
+    task.abort();
+    drop((call, poll, script, node));
+
+    let mut script = Script::start().await;
+    let starting = start(&script);
+    script.expect("getblocktemplate").await.result(&answer(&prev(1), &[]));
+    let node = Followed::ready(starting).await;
+    let left = node.source.left().await;
+    assert_eq!(left, std::slice::from_ref(&unanswered));
+    let source = node.source.clone();
+    let again = tokio::spawn(async move { source.resubmit(left.into_iter().next().unwrap()).await });
+    let call = loop {
+        let call = script.call().await;
+        if call.method == "submitblock" {
+            break call;
+        }
+    };
+    assert_eq!(call.params[0], hex::encode(&unanswered.bytes));
+    call.result(&json!("duplicate"));
+    assert_eq!(again.await.unwrap(), Verdict::Accepted(unanswered));
+    assert_eq!(files(), 0);
+}
+
+#[tokio::test]
+async fn solutions_that_make_no_block_never_reach_the_node() {
+    let mut script = Script::start().await;
+    let (node, first, _poll) = Followed::start(&mut script, quick()).await;
+    let (solution, _) = solved(&first);
+    let unknown = Solution { template_id: 999, ..solution.clone() };
+    let garbage = Solution { coinbase: vec![0; 9], ..solution };
+    for (solution, hint) in [(unknown, "999"), (garbage, "coinbase")] {
+        let verdict = node.submit(&solution).await.unwrap();
+        assert!(matches!(&verdict, Verdict::Rejected(why) if why.contains(hint)), "{verdict:?}");
+    }
+    assert!(script.is_quiet());
+}
+
+#[tokio::test]
+async fn a_refusal_by_error_is_a_refusal_and_other_errors_are_none() {
+    let mut script = Script::start().await;
+    let (node, first, _poll) = Followed::start(&mut script, quick()).await;
+    let (solution, _) = solved(&first);
+    let task = node.submit(&solution);
+    script.expect("submitblock").await.error(-22, "Block decode failed");
+    assert_eq!(task.await.unwrap(), Verdict::Rejected("Block decode failed".into()));
+    let task = node.submit(&solution);
+    script.expect("submitblock").await.error(-32_601, "Method not found");
+    let verdict = task.await.unwrap();
+    assert!(matches!(&verdict, Verdict::Lost(why) if why.contains("-32601")), "{verdict:?}");
+}
+
+/// D-TDP-18
+#[tokio::test]
+async fn a_submission_goes_on_when_nobody_waits_for_it() {
+    let mut script = Script::start().await;
+    let (node, first, _poll) = Followed::start(&mut script, quick()).await;
+    let (solution, _) = solved(&first);
+    let waiting = node.submit(&solution);
+    let call = script.expect("submitblock").await;
+    waiting.abort();
+    assert!(waiting.await.unwrap_err().is_cancelled());
+    call.error(-28, "Verifying blocks…");
+    script.expect("submitblock").await.result(&Value::Null);
+}
+
+#[tokio::test]
+async fn a_block_is_given_up_after_ten_minutes_and_not_before() {
+    let mut script = Script::start().await;
+    let settings = Settings { patience: SETTINGS.patience, ..quick() };
+    let (node, first, _poll) = Followed::start(&mut script, settings).await;
+    let (solution, _) = solved(&first);
+    drop(script);
+    tokio::time::pause();
+    let begin = tokio::time::Instant::now();
+    let verdict = node.source.submit(solution).await;
+    assert!(matches!(&verdict, Verdict::Lost(why) if why.contains("server=1")), "{verdict:?}");
+    let minutes = begin.elapsed().as_secs_f64() / 60.0;
+    assert!((9.5..=10.0).contains(&minutes), "{minutes}");
+}
