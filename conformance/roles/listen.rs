@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Listener;
 use crate::{
     gate::GateConfig,
-    testing::{nodelay, or, read, run, tcp},
+    testing::{nodelay, or, poll_once, read, run, tcp, yield_now},
 };
 
 #[test]
@@ -48,6 +48,46 @@ fn handshakes_in_flight_hold_back_the_next_connection() {
         first.admission.established();
         let second = listener.accept().await;
         assert_ne!(first.peer, second.peer);
+    });
+}
+
+/// Refusing takes no waiting while connections come, so the listener waits of itself.
+#[test]
+fn a_flood_that_is_refused_lets_others_have_their_turns() {
+    const FLOOD: u64 = 16;
+    run(async |lab| {
+        let (mut listener, gate) = lab.listener(0, GateConfig { connections: 1, ..GateConfig::default() });
+        let address = listener.address();
+        let _stream = tcp(address).await.unwrap();
+        let _full = listener.accept().await;
+        let mut flood = Vec::new();
+        for _ in 0..FLOOD {
+            flood.push(tcp(address).await.unwrap());
+        }
+        let mut accept = Box::pin(listener.accept());
+        let mut refused = 0;
+        while refused < FLOOD {
+            assert!(poll_once(&mut accept).await.is_none());
+            let now = gate.counts().refused_full;
+            assert!(now <= refused + 1, "{now} after {refused}");
+            refused = now;
+            yield_now().await;
+        }
+    });
+}
+
+/// Several listeners may share a gate: who waits for connections has no use for a slot yet.
+#[test]
+fn a_listener_to_which_nobody_comes_keeps_no_slot_from_another() {
+    run(async |lab| {
+        let (mut idle, gate) = lab.listener(0, GateConfig { handshakes: 1, ..GateConfig::default() });
+        let mut busy = Listener::bind(([127, 0, 0, 1], 0).into(), gate.clone(), lab.clock()).unwrap();
+        assert!(lab.timeout(Duration::ZERO, idle.accept()).await.is_none());
+        assert_eq!(gate.counts().handshakes, 0);
+        let _stream = tcp(busy.address()).await.unwrap();
+        let accepted = lab.timeout(Duration::from_secs(10), busy.accept()).await;
+        assert!(accepted.is_some(), "it is let in");
+        assert_eq!(gate.counts().handshakes, 1);
     });
 }
 

@@ -5,7 +5,7 @@ use std::io;
 
 use super::{
     Clock, Runtime,
-    gate::{Admission, Gate, HandshakeSlot},
+    gate::{Admission, Gate},
 };
 use crate::{
     backoff::{Backoff, BackoffConfig},
@@ -58,8 +58,8 @@ pub struct Listener<R: Runtime> {
     address: SocketAddr,
     gate: Gate,
     clock: R::Clock,
-    /// A slot that was waited for and not used yet, so that a dropped `accept` loses nothing.
-    slot: Option<HandshakeSlot>,
+    /// A connection that waits for a slot, so that a dropped `accept` loses nothing.
+    waiting: Option<(R::Stream, SocketAddr)>,
     pauses: Backoff,
     /// Until when nothing is accepted.
     pause: Option<Instant>,
@@ -72,7 +72,7 @@ impl<R: Runtime> Listener<R> {
         let socket = R::listen(address, BACKLOG).map_err(|error| ListenError { address, error })?;
         let address = R::address(&socket).unwrap_or(address);
         let log = Throttle::new(LOG_RATE, clock.now());
-        Ok(Self { socket, address, gate, clock, slot: None, pauses: Backoff::new(PAUSES), pause: None, log })
+        Ok(Self { socket, address, gate, clock, waiting: None, pauses: Backoff::new(PAUSES), pause: None, log })
     }
 
     /// The address it listens at, with the port that the system chose.
@@ -83,8 +83,8 @@ impl<R: Runtime> Listener<R> {
 
     /// Waits for the next connection that is let in.
     ///
-    /// First a handshake slot, then the socket: while all slots are taken connections wait in the kernel. One that the gate
-    /// refuses is closed at once and counted there. Out of file descriptors or memory, it pauses, longer each time up to a
+    /// While all handshake slots are taken, one connection waits here and the others wait in the kernel; so a listener to which nobody comes
+    /// keeps no slot from another one. A connection that the gate refuses is closed at once and counted there. Out of file descriptors or memory, it pauses, longer each time up to a
     /// second; it never gives up, so there is no error.
     ///
     /// Cancel-safe: a dropped future has accepted nothing that it did not return.
@@ -94,24 +94,28 @@ impl<R: Runtime> Listener<R> {
                 self.clock.sleep_until(until).await;
                 self.pause = None;
             }
-            if self.slot.is_none() {
-                self.slot = Some(self.gate.handshake_slot().await);
+            if self.waiting.is_some() {
+                let slot = self.gate.handshake_slot().await;
+                let now = self.clock.now();
+                // There is one since the line above the wait.
+                let Some((stream, peer)) = self.waiting.take() else { continue };
+                match self.gate.admit(peer.ip(), slot, now) {
+                    Ok(admission) => return Accepted { stream, peer, admission },
+                    Err(refusal) => {
+                        if let Some(held_back) = self.log.pass(now) {
+                            tracing::warn!(%peer, %refusal, held_back, "connection refused");
+                        }
+                        // There may be another one at once, again and again: a flood must not keep the thread.
+                        self.clock.yield_now().await;
+                    }
+                }
             }
             let accepted = R::accept(&self.socket).await;
             let now = self.clock.now();
             match accepted {
-                Ok((stream, peer)) => {
+                Ok(accepted) => {
                     self.pauses.up(now);
-                    // There is one since a few lines above.
-                    let Some(slot) = self.slot.take() else { continue };
-                    match self.gate.admit(peer.ip(), slot, now) {
-                        Ok(admission) => return Accepted { stream, peer, admission },
-                        Err(refusal) => {
-                            if let Some(held_back) = self.log.pass(now) {
-                                tracing::warn!(%peer, %refusal, held_back, "connection refused");
-                            }
-                        }
-                    }
+                    self.waiting = Some(accepted);
                 }
                 Err(error) if is_want(&error) => {
                     self.pause = Some(now.saturating_add(self.pauses.down(now, 0)));
@@ -119,7 +123,10 @@ impl<R: Runtime> Listener<R> {
                         tracing::error!(address = %self.address, %error, held_back, "cannot accept connections");
                     }
                 }
-                Err(error) => tracing::debug!(%error, "a connection died before it was accepted"),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection died before it was accepted");
+                    self.clock.yield_now().await;
+                }
             }
         }
     }
