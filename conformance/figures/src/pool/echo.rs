@@ -14,8 +14,8 @@ use std::{
 use adit::{crypto::Cipher, transport::Transport};
 use adit_native::crypto::AwsLc;
 use async_executor::Executor;
-use async_io::Async;
-use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future::block_on, future::pending};
+use async_io::{Async, block_on};
+use futures_lite::{AsyncReadExt as _, AsyncWriteExt as _, future::pending};
 use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
 
 use super::{Client, Failure, THREADS};

@@ -72,11 +72,20 @@ struct Scene {
     rows: &'static [(&'static str, What)],
 }
 
+/// How a pool's store takes shares; either keeps nothing.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    /// Out of a queue, in a task of its own that confirms them.
+    Queue,
+    /// At once.
+    AtOnce,
+}
+
 const ONE: What = What::Share { at_once: 1 };
 const FLOOD: What = What::Share { at_once: 16 };
 
 /// What rests is measured before there is any traffic.
-const SCENES: [Scene; 7] = [
+const SCENES: [Scene; 9] = [
     Scene {
         runtime: "tokio",
         provider: "rust",
@@ -97,6 +106,18 @@ const SCENES: [Scene; 7] = [
         provider: "aws-lc",
         connections: 50,
         rows: &[("smol pool: a share, 50 connections", ONE), ("smol pool: a share, 50 connections, 16 at once", FLOOD)],
+    },
+    Scene {
+        runtime: "tokio",
+        provider: "at once",
+        connections: 50,
+        rows: &[("tokio pool: a share, 50 connections, stored without a queue", ONE)],
+    },
+    Scene {
+        runtime: "smol",
+        provider: "at once",
+        connections: 50,
+        rows: &[("smol pool: a share, 50 connections, stored without a queue", ONE)],
     },
     Scene {
         runtime: "tokio",
@@ -272,9 +293,11 @@ impl Drop for Served {
 /// The server's process: prints its address, and ends with standard input.
 pub fn serve(runtime: Option<&str>, what: Option<&str>) -> ExitCode {
     let served = match (runtime, what) {
-        (Some("tokio"), Some("aws-lc")) => tokio::serve::<AwsLc>(until_end),
-        (Some("tokio"), Some("rust")) => tokio::serve::<RustCrypto>(until_end),
-        (Some("smol"), Some("aws-lc")) => smol::serve::<AwsLc>(until_end),
+        (Some("tokio"), Some("aws-lc")) => tokio::serve::<AwsLc>(Kind::Queue, until_end),
+        (Some("tokio"), Some("at once")) => tokio::serve::<AwsLc>(Kind::AtOnce, until_end),
+        (Some("smol"), Some("at once")) => smol::serve::<AwsLc>(Kind::AtOnce, until_end),
+        (Some("tokio"), Some("rust")) => tokio::serve::<RustCrypto>(Kind::Queue, until_end),
+        (Some("smol"), Some("aws-lc")) => smol::serve::<AwsLc>(Kind::Queue, until_end),
         (Some("tokio"), Some("echo")) => echo::on_tokio(until_end),
         (Some("smol"), Some("echo")) => echo::on_smol(until_end),
         _ => Err("a runtime, and a provider or an echo".into()),

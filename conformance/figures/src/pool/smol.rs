@@ -10,7 +10,7 @@ use adit_smol::{
     link::LinkSettings,
     listen::Listener,
     net::Spawn,
-    pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
+    pool::{AcceptedShare, PoolHandle, PoolSetup, Store, serve_pool},
     provider::{ProviderHandle, Transactions, serve_provider},
     queue,
     shutdown::Shutdown,
@@ -18,18 +18,19 @@ use adit_smol::{
     watch,
 };
 use async_executor::Executor;
-use futures_lite::future::{block_on, pending};
+use async_io::block_on;
+use futures_lite::future::pending;
 
-use super::{Failure, QUEUE, THREADS};
+use super::{Failure, Kind, QUEUE, THREADS};
 
 /// Starts provider and pool, and calls `until_end` with the pool's address.
-pub(super) fn serve<P: Provider>(until_end: fn(SocketAddr)) -> Result<(), Failure> {
+pub(super) fn serve<P: Provider>(store: Kind, until_end: fn(SocketAddr)) -> Result<(), Failure> {
     let executor = Arc::new(Executor::new());
     for _ in 0..THREADS {
         let executor = Arc::clone(&executor);
         std::thread::spawn(move || block_on(executor.run(pending::<()>())));
     }
-    until_end(block_on(start::<P>(&executor))?);
+    until_end(block_on(start::<P>(&executor, store))?);
     // The threads end with the process.
     Ok(())
 }
@@ -38,7 +39,7 @@ fn listener() -> Result<Listener, Failure> {
     Ok(Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Gate::new(super::gate()), Clock::start())?)
 }
 
-async fn start<P: Provider>(executor: &Arc<Executor<'static>>) -> Result<SocketAddr, Failure> {
+async fn start<P: Provider>(executor: &Arc<Executor<'static>>, kind: Kind) -> Result<SocketAddr, Failure> {
     let settings = Arc::new(LinkSettings::new(Clock::start(), 64));
     let provider = template_provider::<P>(executor, &settings)?;
     let handle = PoolHandle::new(super::pool()?, AcceptAll, 16);
@@ -55,8 +56,12 @@ async fn start<P: Provider>(executor: &Arc<Executor<'static>>) -> Result<SocketA
         reconnect: None,
     };
     let (sender, mut shares) = queue::channel::<AcceptedShare>(QUEUE);
+    let store = match kind {
+        Kind::Queue => sender.into(),
+        Kind::AtOnce => Store::AtOnce(Arc::new(drop::<AcceptedShare>)),
+    };
     let (shutdown, on, pool) = (Shutdown::new(settings.clock.clone()), Arc::clone(executor), handle.clone());
-    executor.spawn(async move { serve_pool::<P, _>(Spawn(&on), setup, pool, sender, shutdown).await }).detach();
+    executor.spawn(async move { serve_pool::<P, _>(Spawn(&on), setup, pool, store, shutdown).await }).detach();
     while handle.with(|pool| pool.shared().book().prev_hash().is_none()) {
         settings.clock.sleep(Duration::from_millis(1)).await;
     }

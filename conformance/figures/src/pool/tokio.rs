@@ -10,7 +10,7 @@ use adit_tokio::{
     link::LinkSettings,
     listen::Listener,
     net::Tokio,
-    pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
+    pool::{AcceptedShare, PoolHandle, PoolSetup, Store, serve_pool},
     provider::{ProviderHandle, Transactions, serve_provider},
     queue,
     shutdown::Shutdown,
@@ -18,12 +18,12 @@ use adit_tokio::{
     watch,
 };
 
-use super::{Failure, QUEUE, THREADS};
+use super::{Failure, Kind, QUEUE, THREADS};
 
 /// Starts provider and pool, and calls `until_end` with the pool's address.
-pub(super) fn serve<P: Provider>(until_end: fn(SocketAddr)) -> Result<(), Failure> {
+pub(super) fn serve<P: Provider>(store: Kind, until_end: fn(SocketAddr)) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).enable_all().build()?;
-    until_end(runtime.block_on(start::<P>())?);
+    until_end(runtime.block_on(start::<P>(store))?);
     runtime.shutdown_background();
     Ok(())
 }
@@ -32,7 +32,7 @@ fn listener() -> Result<Listener, Failure> {
     Ok(Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), Gate::new(super::gate()), Clock::start())?)
 }
 
-async fn start<P: Provider>() -> Result<SocketAddr, Failure> {
+async fn start<P: Provider>(kind: Kind) -> Result<SocketAddr, Failure> {
     let settings = Arc::new(LinkSettings::new(Clock::start(), 64));
     let provider = template_provider::<P>(&settings)?;
     let handle = PoolHandle::new(super::pool()?, AcceptAll, 16);
@@ -49,7 +49,11 @@ async fn start<P: Provider>() -> Result<SocketAddr, Failure> {
         reconnect: None,
     };
     let (sender, mut shares) = queue::channel::<AcceptedShare>(QUEUE);
-    tokio::spawn(serve_pool::<P, _>(Tokio, setup, handle.clone(), sender, Shutdown::new(Clock::start())));
+    let store = match kind {
+        Kind::Queue => sender.into(),
+        Kind::AtOnce => Store::AtOnce(Arc::new(drop::<AcceptedShare>)),
+    };
+    tokio::spawn(serve_pool::<P, _>(Tokio, setup, handle.clone(), store, Shutdown::new(Clock::start())));
     while handle.with(|pool| pool.shared().book().prev_hash().is_none()) {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
