@@ -64,7 +64,7 @@ impl fmt::Display for KeyError {
             Self::Character { at } => write!(f, "character {at} of the key is none of base58"),
             Self::TooLong => write!(f, "key has more than {MAX_TEXT} characters"),
             Self::Length { got } => write!(f, "key has {got} bytes where 32 or, with a version, 34 are expected"),
-            Self::Checksum => f.write_str("checksum of the key does not match; is it mistyped or cut?"),
+            Self::Checksum => f.write_str("checksum of the key does not match: it is mistyped or cut"),
             Self::Version(version) => write!(f, "key has unknown version {:02x} {:02x}", version[0], version[1]),
             Self::Secret => f.write_str("this is a secret key, but a public one is wanted"),
             Self::Public => f.write_str("this is a public key, but a secret one is wanted"),

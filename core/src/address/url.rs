@@ -72,7 +72,7 @@ pub enum UrlFault {
 impl fmt::Display for UrlFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "a pool's URL begins with stratum2+tcp://",
+            Self::Scheme => "a server's URL begins with stratum2+tcp://",
             Self::HostMissing => "the host is missing",
             Self::HostCharacter => "not possible in a host name",
             Self::HostTooLong => "the host name is too long",

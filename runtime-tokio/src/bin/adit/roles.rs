@@ -203,8 +203,9 @@ fn issuer(secret: Secret, validity: u32, profiles: Policy) -> Issuer {
 pub(crate) async fn miner(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::MINER)? else { return Ok(()) };
     let (config, place) = config::load(path)?;
-    let settings = miner_settings(config).map_err(|error| place.of(error))?;
+    // First, for the settings measure the hash rate, and a signal that comes meanwhile is to be heard.
     let frame = Frame::new(arguments)?;
+    let settings = miner_settings(config).map_err(|error| place.of(error))?;
     let hashes = Arc::new(AtomicU64::new(0));
     tokio::spawn(miner::report_rate(Arc::clone(&hashes), frame.events.clone()));
     let running = settings.run(frame.clock, frame.events.clone(), hashes, frame.shutdown.clone());
