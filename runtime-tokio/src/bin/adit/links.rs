@@ -1,5 +1,6 @@
 //! The state of a client's link as events.
 
+use adit::message::common::SetupConnectionError;
 use adit::noise::CertificateError;
 use adit_tokio::shutdown::Shutdown;
 use adit_tokio::upstream::UpstreamState;
@@ -59,17 +60,18 @@ struct Hint {
 
 impl Hint {
     fn about(&mut self, why: &str, to: &str) -> String {
-        // The reason comes as text; it ends with what the handshake said.
-        if !why.contains(&CertificateError::Signature.to_string()) {
+        // The reason comes as text; it ends with what the handshake or the setup said.
+        let hint = if why.contains(&CertificateError::Signature.to_string()) {
+            format!(
+                ". Compare the key at the end of the URL with the {to}'s: it tells its URL when it starts, and `adit keys --from FILE` shows \
+                 the public key of a secret one. If they are the same, someone else answers there"
+            )
+        } else if why.ends_with(SetupConnectionError::UNSUPPORTED_PROTOCOL) {
+            format!(". What answers there is no {to}: is it the URL of another role?")
+        } else {
             return String::new();
-        }
-        if std::mem::replace(&mut self.given, true) {
-            return " (see above)".into();
-        }
-        format!(
-            ". Compare the key at the end of the URL with the {to}'s: it tells its URL when it starts, and `adit keys --from FILE` shows \
-             the public key of a secret one. If they are the same, someone else answers there"
-        )
+        };
+        if std::mem::replace(&mut self.given, true) { " (see above)".into() } else { hint }
     }
 }
 
@@ -118,6 +120,17 @@ mod tests {
         assert!(matches!(told.next().await, Some(Event::LinkUp { .. })));
         state.send_replace(waiting(&why));
         assert!(down(&mut told).await.contains("adit keys"), "in full again, for the last time is long ago");
+    }
+
+    #[tokio::test]
+    async fn a_server_of_another_protocol_is_said_to_be_another_role() {
+        let (state, mut told, ..) = start();
+        let why = "the server refused the setup: unsupported-protocol";
+        state.send_replace(waiting(why));
+        let reason = down(&mut told).await;
+        assert!(reason.starts_with(why) && reason.contains("is no pool: is it the URL of another role?"), "{reason}");
+        state.send_replace(waiting(why));
+        assert_eq!(down(&mut told).await, format!("{why} (see above); trying again in 1.5 s"));
     }
 
     #[tokio::test]

@@ -67,7 +67,10 @@ impl fmt::Display for StoreError {
         write!(f, "share store {}: ", self.path.display())?;
         match &self.problem {
             Problem::Locked => {
-                write!(f, "another process has it open; stop that one, or give this pool a store of its own")
+                write!(
+                    f,
+                    "another process has it open, a pool that runs say; stop that one first, or name another file"
+                )
             }
             Problem::NotAStore => write!(
                 f,

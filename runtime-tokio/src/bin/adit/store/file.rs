@@ -387,7 +387,10 @@ mod tests {
         let _first = open(&path);
         let error = Store::open(&path, Retention::default()).unwrap_err();
         assert!(matches!(error.problem, Problem::Locked), "{error:?}");
-        assert!(error.to_string().contains("another process has it open; stop that one"), "{error}");
+        assert!(
+            error.to_string().contains("another process has it open, a pool that runs say; stop that one"),
+            "{error}"
+        );
         assert!(error.to_string().contains(path.to_str().unwrap()), "{error}");
     }
 
