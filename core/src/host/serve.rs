@@ -13,18 +13,18 @@ use async_channel::{Receiver, Sender};
 use futures_lite::{FutureExt, future::or};
 
 use super::{
-    Clock, Runtime, Spawn, Task,
+    Clock, Runtime, Spawn, Stream, Task,
     entropy::{EntropyError, entropy},
     gate::Admission,
     link::{Link, LinkError},
     listen::{Accepted, Listener},
     shutdown::Shutdown,
-    wake::Signal,
+    wake::{Signal, when},
 };
 use crate::{
     connection::{Connection, ResponderConfig},
     crypto::Provider,
-    link::LinkSettings,
+    link::{LinkSettings, Turn},
     protocol::{Protocol, Responder},
 };
 
@@ -196,6 +196,41 @@ pub fn respond<Pr: Protocol, P: Provider, R: Runtime>(
     let Accepted { stream, peer, admission } = accepted;
     let connection = Connection::responder(config, entropy::<R>()?, settings.clock.now());
     Ok((Link::new(connection, stream, peer, Arc::clone(settings)), admission))
+}
+
+/// What the task of a server's connection wakes up to.
+pub(super) enum Next {
+    /// Its signal: there is something to send, or to end.
+    Woken,
+    /// The link.
+    Turn(Result<Turn, LinkError>),
+    /// Nothing else was there to do, while `settling`: all that had arrived before the end began is dealt with.
+    Settled,
+}
+
+/// Waits for the next of them. Cancel-safe.
+pub(super) async fn next<Pr, P, S, C>(
+    link: &mut Link<Responder, Pr, P, S, C>,
+    signal: &Signal,
+    clock: &C,
+    settling: bool,
+) -> Next
+where
+    Pr: Protocol,
+    P: Provider,
+    S: Stream,
+    C: Clock,
+{
+    let woken = async {
+        signal.woken().await;
+        Next::Woken
+    };
+    let turn = async { Next::Turn(link.next().await) };
+    let settled = async {
+        when(settling, clock.yield_now()).await;
+        Next::Settled
+    };
+    or(woken, or(turn, settled)).await
 }
 
 /// Writes the end of a client's link to the log: what strangers do on a level that is off by default, what this side did wrong as an

@@ -193,17 +193,32 @@ fn a_pool_keeps_to_its_limit_on_shares() {
     }
 }
 
+/// A provider, and a pool that reaches it through a wire and has a job.
+struct Wired {
+    house: House,
+    wire: Wire,
+    provider: Program,
+    pool: Program,
+}
+
+impl Wired {
+    fn new() -> Self {
+        let house = House::new(65_536);
+        let wire = Wire::to(house.provider_port);
+        let port = |port: u16| format!("127.0.0.1:{port}/");
+        house.vary("pool", "pool", &port(house.provider_port), &port(wire.port));
+        let provider = house.provider();
+        let mut pool = house.pool();
+        pool.event("job", |event| event["new_tip"] == true);
+        Self { house, wire, provider, pool }
+    }
+}
+
 /// D-TDP-17: the way to the provider is cut when a block is found, and still when the pool ends. The pool says so, keeps it, and its next run hands it
 /// over; the chain takes it.
 #[test]
 fn a_block_that_was_found_without_a_provider_outlives_the_pool() {
-    let house = House::new(65_536);
-    let wire = Wire::to(house.provider_port);
-    let port = |port: u16| format!("127.0.0.1:{port}/");
-    house.vary("pool", "pool", &port(house.provider_port), &port(wire.port));
-    let mut provider = house.provider();
-    let mut pool = house.pool();
-    pool.event("job", |event| event["new_tip"] == true);
+    let Wired { house, wire, mut provider, mut pool } = Wired::new();
     wire.cut();
     pool.event("link_down", to_provider);
     let miner = miner(&house);
@@ -230,13 +245,7 @@ fn a_block_that_was_found_without_a_provider_outlives_the_pool() {
 /// D-TDP-17: the same when the pool is killed: whatever it has told of is on disk.
 #[test]
 fn a_block_that_was_found_without_a_provider_outlives_a_kill() {
-    let house = House::new(65_536);
-    let wire = Wire::to(house.provider_port);
-    let port = |port: u16| format!("127.0.0.1:{port}/");
-    house.vary("pool", "pool", &port(house.provider_port), &port(wire.port));
-    let mut provider = house.provider();
-    let mut pool = house.pool();
-    pool.event("job", |event| event["new_tip"] == true);
+    let Wired { house, wire, mut provider, mut pool } = Wired::new();
     wire.cut();
     pool.event("link_down", to_provider);
     let miner = miner(&house);
@@ -260,13 +269,7 @@ fn a_block_that_was_found_without_a_provider_outlives_a_kill() {
 /// D-TDP-17: what was written to the provider's link may not have arrived, however orderly the pool ended.
 #[test]
 fn a_block_that_was_lost_on_its_way_to_the_provider_outlives_the_pool() {
-    let house = House::new(65_536);
-    let wire = Wire::to(house.provider_port);
-    let port = |port: u16| format!("127.0.0.1:{port}/");
-    house.vary("pool", "pool", &port(house.provider_port), &port(wire.port));
-    let mut provider = house.provider();
-    let mut pool = house.pool();
-    pool.event("job", |event| event["new_tip"] == true);
+    let Wired { house, wire, mut provider, mut pool } = Wired::new();
     wire.lose();
     let miner = miner(&house);
     pool.event("block_found", |event| event["handed_over"] == "yes");

@@ -4,7 +4,6 @@ use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};
 use core::net::SocketAddr;
 
 use concurrent_queue::ConcurrentQueue;
-use futures_lite::future::or;
 
 use super::{
     AcceptedShare, PoolNews,
@@ -20,8 +19,8 @@ use crate::{
         Clock, Runtime, Stream,
         link::{Link, LinkError},
         listen::Accepted,
-        serve::{log_failure, respond},
-        wake::{Signal, when},
+        serve::{Next, log_failure, next, respond},
+        wake::Signal,
     },
     link::{LinkSettings, Turn},
     message::mining::SetupFlags,
@@ -100,14 +99,6 @@ impl From<LinkError> for Broken {
     }
 }
 
-/// What the task of a connection wakes up to.
-enum Step {
-    Woken,
-    Turn(Result<Turn, LinkError>),
-    /// Nothing else was there to do.
-    Settled,
-}
-
 struct Downstream<P: Crypto, R: Runtime, T> {
     link: Link<Responder, Mining, P, R::Stream, R::Clock>,
     revision: Revision,
@@ -152,22 +143,12 @@ pub(super) async fn run<P, R, T>(
         Downstream::<P, R, T> { link, revision, port, signal, registered: None, ticket: 0, ending: Ending::No };
     let broken = loop {
         let Downstream { link, port, signal, ending, .. } = &mut downstream;
-        let step = or(
-            async {
-                signal.woken().await;
-                Step::Woken
-            },
-            or(async { Step::Turn(link.next().await) }, async {
-                when(*ending == Ending::Arrived, port.links.clock.yield_now()).await;
-                Step::Settled
-            }),
-        );
-        let done = match step.await {
-            Step::Woken => {
+        let done = match next(link, signal, &port.links.clock, *ending == Ending::Arrived).await {
+            Next::Woken => {
                 downstream.leave();
                 downstream.send()
             }
-            Step::Turn(turn) => match turn {
+            Next::Turn(turn) => match turn {
                 Ok(Turn::Event(token)) => {
                     let done = downstream.take(token).await;
                     if downstream.registered.is_some() {
@@ -179,7 +160,7 @@ pub(super) async fn run<P, R, T>(
                 Ok(Turn::Closed) => return,
                 Err(error) => Err(error.into()),
             },
-            Step::Settled => {
+            Next::Settled => {
                 downstream.link.stop_listening();
                 downstream.ending = Ending::Acknowledging;
                 downstream.send()

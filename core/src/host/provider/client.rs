@@ -6,8 +6,6 @@ use alloc::{
     sync::Arc,
 };
 
-use futures_lite::future::or;
-
 use super::{ProviderEvent, Shared, Transactions};
 use crate::{
     connection::{Event, ResponderConfig, State as Phase, Token},
@@ -17,8 +15,8 @@ use crate::{
         Clock, Runtime, Stream,
         link::{Link, LinkError},
         listen::Accepted,
-        serve::{log_failure, respond},
-        wake::{Signal, when},
+        serve::{Next, log_failure, next, respond},
+        wake::Signal,
     },
     link::{LinkSettings, Turn},
     protocol::{Responder, TemplateDistribution},
@@ -55,14 +53,6 @@ impl From<LinkError> for Broken {
     }
 }
 
-/// What a client's task wakes up to.
-enum Step {
-    Woken,
-    Turn(Result<Turn, LinkError>),
-    /// Nothing else was there to do.
-    Settled,
-}
-
 struct Client<P: Crypto, R: Runtime> {
     link: Link<Responder, TemplateDistribution, P, R::Stream, R::Clock>,
     signal: Arc<Signal>,
@@ -88,24 +78,15 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
     let mut closed = false;
     loop {
         let Client { link, signal, .. } = &mut client;
-        let step = or(
-            async {
-                signal.woken().await;
-                Step::Woken
-            },
-            or(async { Step::Turn(link.next().await) }, async {
-                when(signal.is_shutdown() && !closed, settings.clock.yield_now()).await;
-                Step::Settled
-            }),
-        );
-        let turn = match step.await {
-            Step::Woken => {
+        let settling = signal.is_shutdown() && !closed;
+        let turn = match next(link, signal, &settings.clock, settling).await {
+            Next::Woken => {
                 if client.signal.is_shutdown() {
                     client.link.stream().look();
                 }
                 client.send(&shared)
             }
-            Step::Turn(turn) => match turn {
+            Next::Turn(turn) => match turn {
                 Ok(Turn::Event(token)) => match client.handle(token, revision, &shared) {
                     Ok(news) => {
                         if matches!(news, Some(ProviderEvent::Connected(_))) {
@@ -124,7 +105,7 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
                 Err(error) => Err(error.into()),
             },
             // What has arrived already is dealt with, a found block say.
-            Step::Settled => {
+            Next::Settled => {
                 closed = true;
                 client.send(&shared).map(|()| client.link.close())
             }
