@@ -56,11 +56,15 @@ impl<E> ConnectError<E> {
 impl<E: fmt::Display> fmt::Display for ConnectError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no connection to {}:{}: ", self.host, self.port)?;
+        // Of a name it is worth saying which address it was; an address needs not be said twice.
+        let is_host = |at: &SocketAddr| self.host.parse() == Ok(at.ip());
         match &self.cause {
             ConnectCause::Resolve(error) => write!(f, "the name does not resolve: {error}"),
             ConnectCause::NoAddress => f.write_str("the name has no address"),
             ConnectCause::TimedOut { tried: None } => f.write_str("no answer to the name look-up in time"),
+            ConnectCause::TimedOut { tried: Some(at) } if is_host(at) => f.write_str("no answer in time"),
             ConnectCause::TimedOut { tried: Some(at) } => write!(f, "no answer from {at} in time"),
+            ConnectCause::Refused { last, tried: 1, error } if is_host(last) => write!(f, "{error}"),
             ConnectCause::Refused { last, tried: 1, error } => write!(f, "{last}: {error}"),
             ConnectCause::Refused { last, tried, error } => {
                 write!(f, "none of {tried} addresses took it, the last one was {last}: {error}")
@@ -152,5 +156,18 @@ mod tests {
         let mut dial = Dial::<String>::new("pool", 1, Vec::new());
         assert_eq!(dial.next(Duration::ZERO), None);
         assert_eq!(dial.into_error().to_string(), "no connection to pool:1: the name has no address");
+    }
+
+    #[test]
+    fn a_host_that_is_an_address_is_said_once() {
+        let said = |host: &str, error: Option<&str>| {
+            let mut dial = Dial::new(host, 7, vec![SocketAddr::from(([192, 0, 2, 1], 7))]);
+            dial.next(Duration::ZERO);
+            dial.failed(error);
+            dial.into_error().to_string()
+        };
+        assert_eq!(said("192.0.2.1", Some("refused")), "no connection to 192.0.2.1:7: refused");
+        assert_eq!(said("192.0.2.1", None), "no connection to 192.0.2.1:7: no answer in time");
+        assert_eq!(said("pool", Some("refused")), "no connection to pool:7: 192.0.2.1:7: refused");
     }
 }

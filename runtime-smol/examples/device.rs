@@ -1,7 +1,7 @@
 //! A device that hashes on one thread.
 //!
 //! ```sh
-//! cargo run --release -p adit-smol --example device -- stratum2+tcp://127.0.0.1:34254/KEY account.worker
+//! cargo run --release -p adit-smol --example device -- stratum2+tcp://127.0.0.1:3333/KEY account.worker
 //! ```
 //!
 //! Enter ends it: hashing stops, what was found is sent, and the link closes when every share has its answer.

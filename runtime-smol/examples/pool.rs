@@ -1,7 +1,7 @@
 //! A pool on all cores.
 //!
 //! ```sh
-//! cargo run --release -p adit-smol --example pool -- 127.0.0.1:34254 stratum2+tcp://127.0.0.1:8442/KEY 51
+//! cargo run --release -p adit-smol --example pool -- 127.0.0.1:3333 stratum2+tcp://127.0.0.1:8442/KEY 51
 //! ```
 //!
 //! The arguments: where devices connect, the template provider, and the script that rewards go to, in hex (`51` pays anyone: for

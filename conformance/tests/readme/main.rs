@@ -97,7 +97,7 @@ fn over(link: impl Read + Write, trusted: &Authority<RustCrypto>, flags: u32) ->
         max_version: 2,
         flags,
         endpoint_host: Str0255::new("pool.example"),
-        endpoint_port: 34254,
+        endpoint_port: 3333,
         vendor: Str0255::new("acme"),
         hardware_version: Str0255::new("S1"),
         firmware: Str0255::new("1.0"),

@@ -8,9 +8,9 @@ use super::key::{AuthorityKey, KeyError};
 
 const SCHEME: &str = "stratum2+tcp://";
 
-/// The port of a URL that names none. The draft's text gives no number; this is the one in the current specification's example, and the
-/// one that the reference pool listens on.
-pub const DEFAULT_PORT: u16 = 34254;
+/// The port of a URL that names none: no specification gives one, and the reference implementation's pools listen here, hosted ones too. The 34254 of the
+/// current specification's example lies among those that systems give to outgoing connections (Linux: from 32768 on), so a server may find it taken.
+pub const DEFAULT_PORT: u16 = 3333;
 
 /// Characters of the longest host name in DNS.
 const MAX_NAME: usize = 253;
@@ -259,8 +259,7 @@ mod tests {
     /// authentication by name. A damaged key is an error, no missing one.
     #[test]
     fn no_key_is_made_up() {
-        for text in
-            ["stratum2+tcp://pool.example", "stratum2+tcp://pool.example/", "stratum2+tcp://pool.example:34254/"]
+        for text in ["stratum2+tcp://pool.example", "stratum2+tcp://pool.example/", "stratum2+tcp://pool.example:3333/"]
         {
             assert_eq!(parse(text).unwrap().key, None, "{text}");
         }

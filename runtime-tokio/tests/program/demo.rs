@@ -75,6 +75,18 @@ fn a_demo_ends_with_its_blocks_on_a_chain_and_a_summary_that_adds_up() {
     }
     assert_eq!(found.last().unwrap()["height"], count("tip_height"));
 
+    // Each link is told once, by the one of its ends that has a name.
+    let links: Vec<_> = named(&events, "link_up").iter().map(|event| event["from"].as_str().unwrap()).collect();
+    assert_eq!(links.iter().filter(|from| **from == "pool" || from.starts_with("device ")).count(), 3, "{links:?}");
+    assert_eq!(links.len(), 3, "{links:?}");
+    // And of a block first that it was found.
+    let place =
+        |name: &str, hash: &Value| events.iter().position(|event| event["event"] == name && event["hash"] == *hash);
+    for event in &found {
+        let [first, then] = ["block_found", "block_accepted"].map(|name| place(name, &event["hash"]).expect(name));
+        assert!(first < then, "{event}");
+    }
+
     assert!(count("shares_accepted") >= count("blocks"), "{summary}");
     // Each of the two devices may send one too late at each new tip, no more.
     assert!(count("shares_rejected") <= 2 * count("blocks"), "{summary}");

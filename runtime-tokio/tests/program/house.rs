@@ -58,7 +58,7 @@ impl House {
         provider.extend(of_provider);
         house.configure("provider", "provider", &provider);
         let listen = format!("127.0.0.1:{}", house.pool_port);
-        let mut pool = vec![("127.0.0.1:34254", listen.as_str())];
+        let mut pool = vec![("127.0.0.1:3333", listen.as_str())];
         let provider = format!("127.0.0.1:{}", house.provider_port);
         pool.extend([("127.0.0.1:8442", provider.as_str()), ("REPLACE-WITH-THE-PROVIDER-KEY", &provider_key)]);
         pool.extend(of_pool);
@@ -72,7 +72,7 @@ impl House {
             "miner",
             name,
             &[
-                ("127.0.0.1:34254", &format!("127.0.0.1:{}", self.pool_port)),
+                ("127.0.0.1:3333", &format!("127.0.0.1:{}", self.pool_port)),
                 ("REPLACE-WITH-THE-POOL-KEY", pool_key),
                 ("account.worker", user),
                 ("threads = 0", "threads = 1"),

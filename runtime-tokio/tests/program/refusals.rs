@@ -13,7 +13,56 @@ fn a_port_that_is_taken_is_named() {
     assert!(complaint.contains("listen") && complaint.contains(&house.provider_port.to_string()), "{complaint}");
     assert!(complaint.contains("in use"), "{complaint}");
     assert!(second.lines.is_empty(), "it does not say that it listens: {:?}", second.lines);
+    assert!(!house.path().join("other").exists(), "no chain is left of a provider that never ran");
+
+    house.vary(
+        "pool",
+        "taken",
+        &format!("127.0.0.1:{}", house.pool_port),
+        &format!("127.0.0.1:{}", house.provider_port),
+    );
+    let pool = house.start("pool", "taken").ended();
+    let complaint = pool.complaint(1);
+    assert!(complaint.contains("taken.toml, line ") && complaint.contains("in use"), "{complaint}");
+    assert!(!house.path().join("shares.redb").exists(), "nor a store of a pool");
     provider.end().well();
+}
+
+#[test]
+fn a_store_that_is_no_file_is_named() {
+    let house = House::new(NEVER);
+    std::fs::create_dir(house.path().join("stores")).unwrap();
+    house.vary("pool", "directory", "shares.redb", "stores");
+    let pool = house.start("pool", "directory").ended();
+    let complaint = pool.complaint(1);
+    assert!(complaint.contains("stores: ") && complaint.contains("irectory"), "{complaint}");
+    assert!(complaint.contains("name a file in it, such as stores/shares.redb"), "{complaint}");
+    assert_eq!(std::fs::read_dir(house.path().join("stores")).unwrap().count(), 0);
+    let look = run(house.path(), &["shares", "stores"]);
+    assert!(look.complaint(1).contains("stores/shares.redb"), "{}", look.errors);
+}
+
+/// Also while its placeholders are not replaced yet.
+#[test]
+fn the_configuration_of_another_role_is_known() {
+    let house = House::new(NEVER);
+    house.configure_miner("miner", "account.worker", &house.pool_key);
+    let example = run(house.path(), &["pool", "--example"]).well().lines.join("\n");
+    std::fs::write(house.path().join("unfilled.toml"), example).unwrap();
+    for (role, file, whose) in [
+        ("miner", "pool", "pool"),
+        ("miner", "unfilled", "pool"),
+        ("provider", "pool", "pool"),
+        ("pool", "miner", "miner"),
+        ("pool", "provider", "provider"),
+    ] {
+        let ended = house.start(role, file).ended();
+        let complaint = ended.complaint(1);
+        let wanted = format!(
+            "{file}.toml: this is the configuration of a {whose}; did you mean `adit {whose} --config {file}.toml`?"
+        );
+        assert!(complaint.ends_with(&wanted), "{complaint}");
+    }
 }
 
 #[test]
@@ -72,8 +121,10 @@ fn a_role_without_a_usable_file_says_what_is_wrong() {
     assert!(error.contains("authority_secret_key") && error.contains("may be a public key"), "{error}");
     let error = refused("pool", "pool", "\nchannels_per_connection = 100", "\nchannels_per_connection = 0");
     assert!(error.contains("changed.toml, line ") && error.contains("limits.channels_per_connection"), "{error}");
+    assert!(!house.path().join("shares.redb").exists());
     let error = refused("pool", "pool", "tag = \"/adit/\"", &format!("tag = \"{}\"", "x".repeat(100)));
     assert!(error.contains("changed.toml, line ") && error.contains("payout.tag") && error.contains("54"), "{error}");
+    assert!(!house.path().join("shares.redb").exists(), "no store is left of a pool that never ran");
     let error = refused("provider", "provider", &format!("hashes_per_block = {NEVER}"), "hashes_per_block = 0");
     assert!(error.contains("changed.toml, line ") && error.contains("chain.hashes_per_block"), "{error}");
     let error = refused("pool", "pool", "pool.key", "missing.key");

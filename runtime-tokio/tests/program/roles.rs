@@ -376,10 +376,16 @@ fn the_roles_start_in_any_order() {
     house.configure_miner("miner", USER, &house.pool_key);
     let mut miner = house.start("miner", "miner");
     miner.event("link_down", |event| event["to"] == "pool");
-    let mut pool = house.pool();
+    let idle = |miner: &mut Program, why: &str| miner.event("hash_rate", |event| event["idle"] == why);
+    idle(&mut miner, "no connection to the pool");
+    // Its configuration may be named without `--config`.
+    let mut pool = Program::start(house.path(), &["pool", "pool.toml", "--json"]);
     pool.event("link_down", to_provider);
-    let provider = house.provider();
+    idle(&mut miner, "connected, waiting for the pool's first job");
+    let mut provider = house.provider();
+    provider.event("link_up", |event| event["to"] == "provider");
     share(&mut pool);
+    assert!(miner.event("hash_rate", |event| event["hashes_per_second"] != 0.0)["idle"].is_null());
     for role in [miner, pool, provider] {
         role.end().well();
     }

@@ -49,7 +49,7 @@ impl Bench {
     fn with_policy(config: DeviceConfig, server: ServerConfig, policy: SetupPolicy) -> Self {
         let now = Instant::from_secs(1_000);
         let mut device = Device::new(config);
-        device.connecting(Endpoint::new("pool.example", 34_254).unwrap());
+        device.connecting(Endpoint::new("pool.example", 3333).unwrap());
         let terms = Terms { required: device.flags(), ..Terms::default() };
         let mut pool = Pool::new(&terms, server);
         pool.block(now, 1);
@@ -107,7 +107,7 @@ impl Bench {
                 Event::Opened(setup) => {
                     let names = [setup.vendor, setup.hardware_version, setup.firmware, setup.device_id];
                     assert_eq!(names, ["Adit", "test bench", "1.0", ""].map(Str0255::new));
-                    assert_eq!((setup.endpoint_host, setup.endpoint_port), ("pool.example".into(), 34_254));
+                    assert_eq!((setup.endpoint_host, setup.endpoint_port), ("pool.example".into(), 3333));
                     assert_eq!((setup.min_version, setup.max_version), (2, 2));
                 }
                 Event::Secured(None) => {}
@@ -279,8 +279,8 @@ fn a_reconnect_says_where_to_go() {
         bench.say(&Reconnect { new_host: new_host.into(), new_port });
         bench.exchange().remove(0)
     };
-    assert_eq!(go("", 0), "Reconnect(Endpoint { host: \"pool.example\", port: 34254 })");
-    assert_eq!(go("b.example", 0), "Reconnect(Endpoint { host: \"b.example\", port: 34254 })");
+    assert_eq!(go("", 0), "Reconnect(Endpoint { host: \"pool.example\", port: 3333 })");
+    assert_eq!(go("b.example", 0), "Reconnect(Endpoint { host: \"b.example\", port: 3333 })");
     assert_eq!(go("b.example", 7), "Reconnect(Endpoint { host: \"b.example\", port: 7 })");
 
     let work = bench.device.work().unwrap();

@@ -69,8 +69,11 @@ pub(crate) struct DemoArguments {
 #[derive(Debug, Args)]
 pub(crate) struct RoleArguments {
     /// The configuration, a TOML file.
-    #[arg(long, short, value_name = "FILE", required_unless_present = "example")]
+    #[arg(long, short, value_name = "FILE", required_unless_present_any = ["file", "example"])]
     pub(crate) config: Option<PathBuf>,
+    /// The same without `--config`.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub(crate) file: Option<PathBuf>,
     /// Prints an example configuration with every setting explained, and ends.
     #[arg(long, exclusive = true)]
     pub(crate) example: bool,

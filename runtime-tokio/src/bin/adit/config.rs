@@ -6,10 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::rate::Rate;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
 
+use crate::payee;
 use crate::place::Place;
 
 /// The commented example of each role's file.
@@ -34,6 +36,8 @@ pub(crate) enum ConfigError {
         /// What is wrong there.
         problem: String,
     },
+    /// It is the configuration of another role, whose subcommand this is.
+    OtherRole(PathBuf, &'static str),
     /// A placeholder of the example was left in.
     Placeholder {
         /// The file.
@@ -63,6 +67,10 @@ impl fmt::Display for ConfigError {
             Self::Parse { place, problem } => {
                 write!(f, "{place}: {problem}. `--example` prints every setting with what it means")
             }
+            Self::OtherRole(path, role) => {
+                let path = path.display();
+                write!(f, "{path}: this is the configuration of a {role}; did you mean `adit {role} --config {path}`?")
+            }
             Self::Placeholder { path, line, setting } => write!(
                 f,
                 "{}, line {line}: setting `{setting}`: replace the placeholder REPLACE-WITH-... by a key. `adit keys` makes a pair: the secret \
@@ -87,14 +95,33 @@ pub(crate) fn bad(setting: &'static str, problem: impl Into<String>) -> ConfigEr
 /// Reads and parses a role's file. Unknown settings are errors: a misspelt one must not be passed over.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<(T, Place), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+    let parsed = toml::from_str(&text);
+    if parsed.is_err()
+        && let Some(role) = role_of(&text)
+    {
+        return Err(ConfigError::OtherRole(path.to_owned(), role));
+    }
     if let Some((line, setting)) = placeholder(&text) {
         return Err(ConfigError::Placeholder { path: path.to_owned(), line, setting });
     }
     let place = Place { path: path.to_owned(), text };
-    match toml::from_str(&place.text) {
+    match parsed {
         Ok(config) => Ok((config, place)),
         Err(error) => Err(place.unparsed(&error)),
     }
+}
+
+/// The role that would take this file.
+fn role_of(text: &str) -> Option<&'static str> {
+    fn is<T: DeserializeOwned>(text: &str) -> bool {
+        toml::from_str::<T>(text).is_ok()
+    }
+    let roles = [
+        ("pool", is::<PoolConfig> as fn(&str) -> bool),
+        ("miner", is::<MinerConfig>),
+        ("provider", is::<ProviderConfig>),
+    ];
+    roles.into_iter().find(|(_, is)| is(text)).map(|(role, _)| role)
 }
 
 /// The first line, counted from 1, whose value the example leaves to the person, and its setting.
@@ -110,21 +137,11 @@ fn placeholder(text: &str) -> Option<(usize, String)> {
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
     text.parse().map_err(|_| {
-        D::Error::custom(format_args!("`listen` is {text:?}: take an address and port such as 127.0.0.1:34254"))
+        D::Error::custom(format_args!("`listen` is {text:?}: take an address and port such as 127.0.0.1:3333"))
     })
 }
 
-/// Whom a coinbase pays.
-fn address<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<bitcoin::Address<bitcoin::address::NetworkUnchecked>, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|error| {
-        D::Error::custom(format_args!("{text:?} is no Bitcoin address ({error}); was it copied whole?"))
-    })
-}
-
-/// The authority key that signs a server's certificate, given in the file or beside it.
+/// `adit pool`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PoolConfig {
@@ -161,7 +178,7 @@ pub(crate) struct PayoutConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct PayoutOutput {
-    #[serde(deserialize_with = "address")]
+    #[serde(deserialize_with = "payee::address")]
     pub(crate) address: bitcoin::Address<bitcoin::address::NetworkUnchecked>,
     #[serde(default = "default_weight")]
     pub(crate) weight: u32,
@@ -228,6 +245,17 @@ impl LimitsConfig {
             }
         }
         Ok(())
+    }
+
+    /// Who is let in.
+    pub(crate) fn gate(&self) -> Gate {
+        Gate::new(GateConfig {
+            connections: self.connections,
+            handshakes: self.handshakes,
+            handshakes_per_address: self.handshakes.div_ceil(2),
+            per_address: self.connections_per_address,
+            ..GateConfig::default()
+        })
     }
 
     /// How long a connection may be silent.
@@ -446,14 +474,14 @@ mod tests {
 
     #[test]
     fn a_name_is_no_address_to_listen_at() {
-        for (example, address) in [(example::POOL, "127.0.0.1:34254"), (example::PROVIDER, "127.0.0.1:8442")] {
+        for (example, address) in [(example::POOL, "127.0.0.1:3333"), (example::PROVIDER, "127.0.0.1:8442")] {
             let text = example.replace(&format!("listen = \"{address}\""), "listen = \"localhost\"");
             let error = if example == example::POOL {
                 toml::from_str::<PoolConfig>(&text).unwrap_err().to_string()
             } else {
                 toml::from_str::<ProviderConfig>(&text).unwrap_err().to_string()
             };
-            assert!(error.contains("\"localhost\": take an address and port such as 127.0.0.1:34254"), "{error}");
+            assert!(error.contains("\"localhost\": take an address and port such as 127.0.0.1:3333"), "{error}");
         }
     }
 

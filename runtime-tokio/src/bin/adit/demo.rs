@@ -15,12 +15,14 @@ use adit::mining::target::Target;
 use adit::noise::x25519::{CipherList, Policy};
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
+use adit_tokio::listen::{ListenError, Listener};
 use adit_tokio::net::Tokio;
 use adit_tokio::shutdown::Shutdown;
 use bitcoin::ScriptBuf;
 use bitcoin::WPubkeyHash;
 use bitcoin::hashes::Hash as _;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
 
 use crate::args::DemoArguments;
 use crate::chain::{Chain, Embedded, OpenError, Settings};
@@ -31,6 +33,7 @@ use crate::identity::Issuer;
 use crate::interrupts::Interrupts;
 use crate::keys;
 use crate::miner::{self, MinerError, MinerSettings};
+use crate::order::Order;
 use crate::pool::{PoolError, PoolSettings};
 use crate::provider::{ProviderError, ProviderSettings};
 use crate::remote;
@@ -65,6 +68,8 @@ pub(crate) enum DemoError {
     Template(Unbuildable),
     /// No entropy.
     Entropy(EntropyError),
+    /// No port of this machine.
+    Listen(ListenError),
     /// A directory or the terminal.
     Io(&'static str, io::Error),
     /// A role's URL: can't happen, for the roles made it.
@@ -91,6 +96,7 @@ impl fmt::Display for DemoError {
             Self::Chain(error) => error.fmt(f),
             Self::Template(error) => error.fmt(f),
             Self::Entropy(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
             Self::Io(what, error) => write!(f, "{what}: {error}"),
             Self::Url(error) => error.fmt(f),
             Self::Provider(error) => write!(f, "the provider ended: {error}"),
@@ -177,7 +183,7 @@ fn start(arguments: &DemoArguments, clock: Clock, events: &Events) -> Result<Rol
     let chain = Chain::open(settings, clock.wall().as_secs()).map_err(DemoError::Chain)?;
     let chain = Embedded::start(chain, REFRESH, clock).map_err(DemoError::Template)?;
     let provider = ProviderSettings {
-        listen: any_port,
+        listener: Listener::bind(any_port, LimitsConfig::default().gate(), clock).map_err(DemoError::Listen)?,
         issuer: issuer()?,
         source: TemplateSource::Chain(chain.clone()),
         limits: LimitsConfig::default(),
@@ -237,7 +243,7 @@ fn start(arguments: &DemoArguments, clock: Clock, events: &Events) -> Result<Rol
     let events = events.clone();
     roles.miners.spawn(async move {
         tokio::select! {
-            () = miner::report_rate(total, events) => {}
+            () = miner::report_rate(total, events, || "no device has work") => {}
             () = stop_miners.started() => {}
         }
         Ok(())
@@ -304,6 +310,7 @@ impl Roles {
 /// What the person sees, and what came of it.
 struct Stage {
     told: Told,
+    order: Order,
     interrupts: Interrupts,
     view: Option<View>,
     blocks: u32,
@@ -314,7 +321,7 @@ impl Stage {
     fn new(told: Told, interrupts: Interrupts, form: Form) -> Result<Self, DemoError> {
         let view = (form == Form::View).then(View::open).transpose();
         let view = view.map_err(|error| DemoError::Io("can't draw in this terminal; try --plain", error))?;
-        Ok(Self { told, interrupts, view, blocks: 0, rejected: None })
+        Ok(Self { told, order: Order::default(), interrupts, view, blocks: 0, rejected: None })
     }
 
     /// Shows events until all blocks are found, a block is rejected, a role ends, the time is over or the person has enough.
@@ -329,7 +336,12 @@ impl Stage {
         let mut frames = tokio::time::interval(FRAME);
         while self.blocks < arguments.blocks && self.rejected.is_none() {
             tokio::select! {
-                Some(event) = self.told.next() => self.tell(&event, reporter)?,
+                Some(event) = self.told.next() => {
+                    if let Some(event) = self.order.take(event, Instant::now()) {
+                        self.tell(&event, reporter)?;
+                    }
+                }
+                () = sleep_until(self.order.due().unwrap_or_else(Instant::now)), if self.order.due().is_some() => self.release(reporter)?,
                 _ = frames.tick(), if self.view.is_some() => {
                     if self.draw(reporter)? {
                         return Err(DemoError::Interrupted);
@@ -341,6 +353,11 @@ impl Stage {
             }
         }
         Ok(())
+    }
+
+    /// Tells what was held for its order.
+    fn release(&mut self, reporter: &mut Reporter) -> Result<(), DemoError> {
+        self.order.release().try_for_each(|event| self.tell(&event, reporter))
     }
 
     fn tell(&mut self, event: &Event, reporter: &mut Reporter) -> Result<(), DemoError> {
@@ -364,8 +381,11 @@ impl Stage {
     async fn finish(&mut self, events: Events, reporter: &mut Reporter) -> Result<(), DemoError> {
         drop(events);
         while let Ok(Some(event)) = tokio::time::timeout(FRAME, self.told.next()).await {
-            self.tell(&event, reporter)?;
+            if let Some(event) = self.order.take(event, Instant::now()) {
+                self.tell(&event, reporter)?;
+            }
         }
+        self.release(reporter)?;
         self.draw(reporter)?;
         self.view = None;
         Ok(())

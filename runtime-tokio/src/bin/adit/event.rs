@@ -75,6 +75,9 @@ pub(crate) enum Event {
     HashRate {
         /// Hashes a second.
         hashes_per_second: f64,
+        /// Why there is no work, where that is known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        idle: Option<&'static str>,
     },
     /// The pool accepted a share that is a block. Told when it is on disk.
     BlockFound {
@@ -181,9 +184,10 @@ impl fmt::Display for Event {
             }
             Self::ShareRejected { user, reason } => write!(f, "share      rejected, {reason}, {user}"),
             Self::Shares(shares) => shares.fmt(f),
+            Self::HashRate { idle: Some(why), .. } => write!(f, "hash rate  idle: {why}"),
             // Exactly none: there is no work.
-            Self::HashRate { hashes_per_second: 0.0 } => f.write_str("hash rate  idle"),
-            Self::HashRate { hashes_per_second } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
+            Self::HashRate { hashes_per_second: 0.0, .. } => f.write_str("hash rate  idle"),
+            Self::HashRate { hashes_per_second, .. } => write!(f, "hash rate  {}", Rate(*hashes_per_second)),
             Self::BlockFound { height, hash, user, handed_over } => {
                 let height = height.map_or_else(String::new, |height| format!("height {height}, "));
                 let fate = match *handed_over {
@@ -279,8 +283,11 @@ mod tests {
 
     #[test]
     fn a_miner_without_work_is_idle() {
-        let line = |hashes_per_second| Event::HashRate { hashes_per_second }.to_string();
-        assert_eq!([line(0.0), line(2_500.0)], ["hash rate  idle", "hash rate  2.50 kH/s"]);
+        let line = |hashes_per_second, idle| Event::HashRate { hashes_per_second, idle }.to_string();
+        assert_eq!([line(0.0, None), line(2_500.0, None)], ["hash rate  idle", "hash rate  2.50 kH/s"]);
+        assert_eq!(line(0.0, Some("not connected")), "hash rate  idle: not connected");
+        let json = serde_json::to_string(&Event::HashRate { hashes_per_second: 1.0, idle: None }).unwrap();
+        assert_eq!(json, r#"{"event":"hash_rate","hashes_per_second":1.0}"#);
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! The state of a client's link as events.
+//! Links as events: of a client its state, of a server who comes and goes.
+
+use std::fmt;
 
 use adit::message::common::SetupConnectionError;
 use adit::noise::CertificateError;
@@ -8,6 +10,16 @@ use adit_tokio::watch;
 
 use crate::event::Event;
 use crate::report::Events;
+
+/// A client's link to this server came up.
+pub(crate) fn came(peer: &impl fmt::Display, server: &str) -> Event {
+    Event::LinkUp { from: peer.to_string(), to: server.into() }
+}
+
+/// It is down. Who says why is the client: here it is a stranger's business.
+pub(crate) fn went(peer: &impl fmt::Display, server: &str) -> Event {
+    Event::LinkDown { from: peer.to_string(), to: server.into(), reason: "disconnected".into() }
+}
 
 /// Tells when the link from `from` to `to` comes up and goes down, until the one who keeps it is gone. Nothing is promised for later once
 /// `shutdown` has started.

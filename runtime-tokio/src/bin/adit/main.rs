@@ -13,6 +13,8 @@ mod keys;
 mod links;
 mod miner;
 mod node;
+mod order;
+mod payee;
 mod place;
 mod pool;
 mod provider;

@@ -18,7 +18,7 @@ use adit_tokio::clock::Clock;
 use adit_tokio::device::{DeviceHandle, DeviceNews, DeviceTask};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::shutdown::Shutdown;
-use adit_tokio::upstream::{Server, Upstream, UpstreamConfig};
+use adit_tokio::upstream::{Server, Upstream, UpstreamConfig, UpstreamState};
 use tokio::sync::{Notify, mpsc};
 
 use crate::event::Event;
@@ -60,7 +60,7 @@ pub(crate) struct MinerSettings {
     pub(crate) method: Method,
     /// Hashes a second to announce.
     pub(crate) nominal_hash_rate: f32,
-    /// Whether it sums its shares up. Where several miners count their hashes together, somebody else does.
+    /// Whether it tells its hash rate and sums its shares up. Where several miners count their hashes together, somebody else does.
     pub(crate) sums: bool,
 }
 
@@ -127,6 +127,7 @@ impl MinerSettings {
         let upstream = Upstream::new(UpstreamConfig::new(self.server), Arc::new(LinkSettings::new(clock, 2)));
         let (device, handle) = DeviceTask::new(config, upstream, SOLUTIONS, NEWS);
         tokio::spawn(links::watch(self.name.clone(), "pool".into(), handle.link(), events.clone(), shutdown.clone()));
+        let rate_events = events.clone();
         let mut teller = Teller {
             name: self.name,
             events,
@@ -143,9 +144,18 @@ impl MinerSettings {
             teller.tell(news, &ending).await;
             teller
         });
+        let rate = self.sums.then(|| {
+            let (hashes, handle) = (Arc::clone(&hashes), handle.clone());
+            let had_work = Arc::clone(&hashes);
+            let why = move || idle(&handle.link().borrow(), had_work.load(Ordering::Relaxed) > 0);
+            tokio::spawn(report_rate(hashes, rate_events, why))
+        });
         let rolling = Rolling::new(engine, clock, hashes);
         let hashing = tokio::spawn(rolling.run(handle.work(), results, handle.solutions()));
         device.run::<Fastest>(shutdown).await;
+        if let Some(rate) = rate {
+            rate.abort();
+        }
         end.notify_one();
         // It ends by itself, for nobody gives it work any more; its threads with it.
         let hashed = hashing.await.map_err(MinerError::Hashing);
@@ -256,8 +266,18 @@ impl Teller {
     }
 }
 
-/// Tells the hash rate every second, for as long as somebody runs it.
-pub(crate) async fn report_rate(hashes: Arc<AtomicU64>, events: Events) {
+/// Why a miner with this link to its pool has no work.
+fn idle(link: &UpstreamState, had_work: bool) -> &'static str {
+    match link {
+        UpstreamState::Open { .. } if had_work => "connected, waiting for a job",
+        UpstreamState::Open { .. } => "connected, waiting for the pool's first job",
+        UpstreamState::Idle | UpstreamState::Connecting { .. } => "connecting to the pool",
+        UpstreamState::Waiting { .. } | UpstreamState::Stopped => "no connection to the pool",
+    }
+}
+
+/// Tells the hash rate every second, for as long as somebody runs it; when there is none, why.
+pub(crate) async fn report_rate(hashes: Arc<AtomicU64>, events: Events, why: impl Fn() -> &'static str) {
     let mut ticks = tokio::time::interval(RATE_EVERY);
     let (mut before, mut at) = (hashes.load(Ordering::Relaxed), Instant::now());
     ticks.tick().await;
@@ -267,7 +287,8 @@ pub(crate) async fn report_rate(hashes: Arc<AtomicU64>, events: Events) {
         // Fewer than 2^53 hashes a second on any processor.
         #[allow(clippy::cast_precision_loss, reason = "a hash rate needs no more than 53 bits")]
         let done = now.wrapping_sub(before) as f64;
-        events.tell(Event::HashRate { hashes_per_second: done / (time - at).as_secs_f64() });
+        let idle = (now == before).then(&why);
+        events.tell(Event::HashRate { hashes_per_second: done / (time - at).as_secs_f64(), idle });
         (before, at) = (now, time);
     }
 }

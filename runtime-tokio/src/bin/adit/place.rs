@@ -144,7 +144,12 @@ mod tests {
         let error = pool("network = \"regtest\"", "network = \"main\"");
         assert!(error.contains("unknown value `main`, expected one of `bitcoin`"), "{error}");
         let error = pool("bcrt1q6rhpng9evdsfnn833a4f4vej0asu6dk5srld6x", "bcrt1q6rhpng9");
-        assert!(error.contains("\"bcrt1q6rhpng9\" is no Bitcoin address") && error.contains("copied whole"), "{error}");
+        assert!(
+            error.contains("\"bcrt1q6rhpng9\" is no Bitcoin address")
+                && error.contains("checksum")
+                && error.contains("copied whole"),
+            "{error}"
+        );
         let error = pool("idle_secs = 600", "idle_secs = -1");
         assert!(error.contains("idle_secs = -1") && error.contains("a whole number, 0 or more"), "{error}");
         let error = pool("authority_secret_key_file = \"pool.key\"", "authority_secret_key = secretXYZ");

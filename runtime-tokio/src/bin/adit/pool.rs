@@ -21,7 +21,6 @@ use adit_native::hash::Method;
 use adit_tokio::broadcast::{self, RecvError};
 use adit_tokio::clock::Clock;
 use adit_tokio::entropy::{EntropyError, entropy};
-use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::link::LinkSettings;
 use adit_tokio::listen::{ListenError, Listener};
 use adit_tokio::net::Tokio;
@@ -126,10 +125,19 @@ pub(crate) struct ReadyPool {
 }
 
 impl PoolSettings {
-    /// Opens the store, restores the books, listens. Needs a tokio runtime.
+    /// Listens, opens the store, restores the books. Needs a tokio runtime.
     pub(crate) fn start(self, clock: Clock, events: Events, shutdown: Shutdown) -> Result<ReadyPool, PoolError> {
+        let listener = Listener::bind(self.listen, self.limits.gate(), clock).map_err(PoolError::Listen)?;
+        // What is wrong with the settings comes out before there is a store of a pool that never ran.
+        self.pool(0)?;
         let mut store = Store::open(&self.store, Retention::default()).map_err(PoolError::Store)?;
-        let mut pool = self.pool(&store)?;
+        let mut pool = self.pool(store.next_ticket().saturating_sub(1))?;
+        for (account, total) in store.reader().totals().map_err(PoolError::Store)? {
+            if pool.restore_user(&account, total.shares, total.difficulty()).is_none() {
+                tracing::warn!("more users in the store than the pool keeps in memory; the rest is in the store only");
+                break;
+            }
+        }
         let left = store.held().map_err(PoolError::Store)?;
         let held = blocks::restore(&mut pool, left, clock.wall(), &events);
         store.hold(&held).map_err(PoolError::Store)?;
@@ -137,14 +145,6 @@ impl PoolSettings {
         let mut issuer = self.issuer;
         issuer.setup = handle.setup_policy();
         issuer.idle = self.limits.idle();
-        let gate = Gate::new(GateConfig {
-            connections: self.limits.connections,
-            handshakes: self.limits.handshakes,
-            handshakes_per_address: self.limits.handshakes.div_ceil(2),
-            per_address: self.limits.connections_per_address,
-            ..GateConfig::default()
-        });
-        let listener = Listener::bind(self.listen, gate, clock).map_err(PoolError::Listen)?;
         let url = issuer.url(listener.address());
         let responder = issuer.start(clock, shutdown.clone()).map_err(PoolError::Identity)?;
         let settings = LinkSettings { frames: self.limits.frames(), ..LinkSettings::new(clock, BUFFERS) };
@@ -182,14 +182,14 @@ impl PoolSettings {
         Ok(ReadyPool { url, handle, setup, writer, blocks, keeper, events, shutdown })
     }
 
-    fn pool(&self, store: &Store) -> Result<Pool<Heap>, PoolError> {
+    fn pool(&self, last_ticket: u64) -> Result<Pool<Heap>, PoolError> {
         let payouts: Vec<Payout<'_>> =
             self.payouts.iter().map(|(script, weight)| Payout { script_pubkey: script, weight: *weight }).collect();
         let run = entropy::<Tokio>().map_err(PoolError::Entropy)?;
         let mut config = PoolConfig::new(&payouts);
         config.tag = &self.tag;
         config.server_prefix = &run[..RUN_PREFIX];
-        config.last_ticket = store.next_ticket().saturating_sub(1);
+        config.last_ticket = last_ticket;
         config.server.vardiff.shares_per_minute = self.shares_per_minute;
         config.server.easiest_target = self.easiest_target;
         config.server.max_channels = self.limits.channels_per_connection;
@@ -199,14 +199,7 @@ impl PoolSettings {
         config.limits.open_burst = u32::try_from(self.limits.channels_per_connection).unwrap_or(u32::MAX);
         config.limits.shares_per_second = NonZeroU32::new(self.limits.shares_per_second);
         config.limits.share_burst = self.limits.share_burst;
-        let mut pool = Pool::new(&config).map_err(PoolError::Config)?;
-        for (account, total) in store.reader().totals().map_err(PoolError::Store)? {
-            if pool.restore_user(&account, total.shares, total.difficulty()).is_none() {
-                tracing::warn!("more users in the store than the pool keeps in memory; the rest is in the store only");
-                break;
-            }
-        }
-        Ok(pool)
+        Pool::new(&config).map_err(PoolError::Config)
     }
 }
 
@@ -442,10 +435,8 @@ fn tell(news: &PoolNews, events: &Events) {
             tracing::info!(?connection, why = why.code(), "channel refused");
         }
         PoolNews::Downstream(event) => tracing::debug!(?event, "downstream"),
-        PoolNews::Connected { peer, .. } => events.tell(Event::LinkUp { from: peer.to_string(), to: "pool".into() }),
-        PoolNews::Disconnected { peer, .. } => {
-            events.tell(Event::LinkDown { from: peer.to_string(), to: "pool".into(), reason: "disconnected".into() });
-        }
+        PoolNews::Connected { peer, .. } => events.tell(links::came(peer, "pool")),
+        PoolNews::Disconnected { peer, .. } => events.tell(links::went(peer, "pool")),
         PoolNews::Template(TemplateNews::Job { template_id, future }) => {
             events.tell(Event::Job { template_id: *template_id, new_tip: *future });
         }

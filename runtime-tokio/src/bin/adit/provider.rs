@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use adit::mining::header::Header;
@@ -11,9 +10,8 @@ use adit::template::book::{Basis, BookError};
 use adit::template::{Constraints, Tip};
 use adit_native::crypto::Fastest;
 use adit_tokio::clock::Clock;
-use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::link::LinkSettings;
-use adit_tokio::listen::{ListenError, Listener};
+use adit_tokio::listen::Listener;
 use adit_tokio::net::Tokio;
 use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle, Transactions, serve_provider};
 use adit_tokio::queue;
@@ -25,6 +23,7 @@ use tokio::task::{JoinError, JoinSet};
 use crate::config::LimitsConfig;
 use crate::event::Event;
 use crate::identity::{IdentityError, Issuer};
+use crate::links;
 use crate::report::{Events, Flood};
 use crate::source::{Solution, Template, TemplateSource, Verdict};
 
@@ -39,8 +38,6 @@ const BUFFERS: usize = 64;
 pub(crate) enum ProviderError {
     /// No certificate.
     Identity(IdentityError),
-    /// The port can't be had.
-    Listen(ListenError),
     /// Serving failed.
     Serve(ServeError),
     /// The source has ended.
@@ -53,7 +50,6 @@ impl fmt::Display for ProviderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Identity(error) => error.fmt(f),
-            Self::Listen(error) => write!(f, "setting `listen`: {error}"),
             Self::Serve(error) => error.fmt(f),
             Self::SourceGone => f.write_str("the source of templates has ended"),
             Self::Template(error) => write!(f, "a template can't be told to clients: {error}"),
@@ -65,8 +61,8 @@ impl std::error::Error for ProviderError {}
 
 /// What a provider is made of, with all settings checked.
 pub(crate) struct ProviderSettings {
-    /// Where pools and job negotiators connect; port 0 for any.
-    pub(crate) listen: SocketAddr,
+    /// Where pools and job negotiators connect.
+    pub(crate) listener: Listener,
     /// Signs its certificates.
     pub(crate) issuer: Issuer,
     /// Where templates come from.
@@ -89,7 +85,7 @@ pub(crate) struct ReadyProvider {
 }
 
 impl ProviderSettings {
-    /// Listens. Needs a tokio runtime.
+    /// Makes its certificate. Needs a tokio runtime.
     pub(crate) fn start(
         self,
         clock: Clock,
@@ -99,21 +95,22 @@ impl ProviderSettings {
         let mut issuer = self.issuer;
         // Template clients are silent for hours, so there is no limit for that.
         issuer.idle = None;
-        let gate = Gate::new(GateConfig {
-            connections: self.limits.connections,
-            handshakes: self.limits.handshakes,
-            handshakes_per_address: self.limits.handshakes.div_ceil(2),
-            per_address: self.limits.connections_per_address,
-            ..GateConfig::default()
-        });
-        let listener = Listener::bind(self.listen, gate, clock).map_err(ProviderError::Listen)?;
-        let url = issuer.url(listener.address());
+        let url = issuer.url(self.listener.address());
         let responder = issuer.start(clock, shutdown.clone()).map_err(ProviderError::Identity)?;
         let links = LinkSettings { frames: self.limits.frames(), ..LinkSettings::new(clock, BUFFERS) };
         let links = Arc::new(links.with_large_output());
         // D-TDP-7: above every id of an earlier run, unless that one made 2^20 templates a second.
         let first_id = u64::from(clock.wall().as_secs()) << 20;
-        Ok(ReadyProvider { url, listener, responder, links, source: self.source, events, shutdown, first_id })
+        Ok(ReadyProvider {
+            url,
+            listener: self.listener,
+            responder,
+            links,
+            source: self.source,
+            events,
+            shutdown,
+            first_id,
+        })
     }
 }
 
@@ -336,8 +333,8 @@ impl Publisher {
             ProviderEvent::NoBlock { peer, template_id, why } => self.events.tell(Event::Warning {
                 message: format!("{peer} sent a solution of template {template_id} that is none: {why}"),
             }),
-            ProviderEvent::Connected(peer) => tracing::info!(%peer, "template client connected"),
-            ProviderEvent::Disconnected(peer) => tracing::info!(%peer, "template client gone"),
+            ProviderEvent::Connected(peer) => self.events.tell(links::came(peer, "provider")),
+            ProviderEvent::Disconnected(peer) => self.events.tell(links::went(peer, "provider")),
             ProviderEvent::Solution(_) => {}
         }
     }

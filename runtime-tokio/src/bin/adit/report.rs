@@ -88,7 +88,9 @@ impl State {
                 self.shares.entry(user.clone()).or_default().0 += 1;
             }
             Event::ShareRejected { user, .. } => self.shares.entry(user.clone()).or_default().1 += 1,
-            Event::HashRate { hashes_per_second } => push_bounded(&mut self.hash_rate, *hashes_per_second, HASH_RATES),
+            Event::HashRate { hashes_per_second, .. } => {
+                push_bounded(&mut self.hash_rate, *hashes_per_second, HASH_RATES);
+            }
             Event::BlockAccepted { height, hash, .. } => self.blocks.push((*height, hash.clone())),
             Event::Shares(_)
             | Event::BlockFound { .. }
@@ -279,7 +281,7 @@ mod tests {
         let mut state = State::new();
         for _ in 0..1_000 {
             state.apply(&Event::ShareAccepted { user: "a.b".into(), difficulty: 1.0 });
-            state.apply(&Event::HashRate { hashes_per_second: 1.0 });
+            state.apply(&Event::HashRate { hashes_per_second: 1.0, idle: None });
         }
         state.apply(&Event::ShareRejected { user: "a.c".into(), reason: "stale-share".into() });
         assert_eq!(state.share_totals(), (1_000, 1));

@@ -14,6 +14,7 @@ use adit::noise::x25519::{CipherList, Policy};
 use adit::role::pool::ConfigError as RewardError;
 use adit::template::coinbase::CoinbaseError;
 use adit_tokio::clock::Clock;
+use adit_tokio::listen::{ListenError, Listener};
 use adit_tokio::shutdown::Shutdown;
 
 use crate::args::RoleArguments;
@@ -29,7 +30,7 @@ use crate::keys;
 use crate::miner::{self, MinerSettings};
 use crate::node::{Health, Node};
 use crate::pool::{PoolError, PoolSettings};
-use crate::provider::{ProviderError, ProviderSettings};
+use crate::provider::ProviderSettings;
 use crate::remote;
 use crate::report::{Events, Form, Reporter, Told};
 use crate::source::TemplateSource;
@@ -102,7 +103,7 @@ fn file<'a>(arguments: &'a RoleArguments, example: &str) -> std::io::Result<Opti
         out.write_all(example.as_bytes())?;
         out.flush()?;
     }
-    Ok(arguments.config.as_deref())
+    Ok(arguments.config.as_deref().or(arguments.file.as_deref()))
 }
 
 /// `adit pool`.
@@ -114,7 +115,7 @@ pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
     let frame = Frame::new(arguments)?;
     let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone());
     let pool = pool.map_err(|error| match error {
-        PoolError::Listen(error) => place.of(bad("listen", format!("{error}; {LISTEN}"))).into(),
+        PoolError::Listen(error) => place.of(no_listener(&error)).into(),
         PoolError::Config(error @ RewardError::Rewards(CoinbaseError::TagTooLong(_))) => {
             place.of(bad("payout.tag", error.to_string())).into()
         }
@@ -207,7 +208,6 @@ pub(crate) async fn miner(arguments: &RoleArguments) -> Outcome {
     let frame = Frame::new(arguments)?;
     let settings = miner_settings(config).map_err(|error| place.of(error))?;
     let hashes = Arc::new(AtomicU64::new(0));
-    tokio::spawn(miner::report_rate(Arc::clone(&hashes), frame.events.clone()));
     let running = settings.run(frame.clock, frame.events.clone(), hashes, frame.shutdown.clone());
     Box::pin(frame.drive(running)).await
 }
@@ -243,11 +243,7 @@ pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
     warn_of_secret(config.authority_secret_key.as_deref(), path);
     let mut frame = Frame::new(arguments)?;
     let settings = provider_settings(config, &mut frame).await.map_err(|error| place.of_any(error))?;
-    let provider = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone());
-    let provider = provider.map_err(|error| match error {
-        ProviderError::Listen(error) => place.of(bad("listen", format!("{error}; {LISTEN}"))).into(),
-        other => Box::<dyn Error>::from(other),
-    })?;
+    let provider = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
     frame.events.tell(Event::Listening { role: "provider", url: provider.url.clone() });
     Box::pin(frame.drive(provider.serve())).await
 }
@@ -257,15 +253,26 @@ async fn provider_settings(config: ProviderConfig, frame: &mut Frame) -> Result<
     limits.check()?;
     let validity = validity(config.certificate_validity_secs)?;
     let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
-    let source = match (config.chain, config.node) {
-        (Some(chain), None) => TemplateSource::Chain(embedded(&chain, frame.clock)?),
-        (None, Some(node)) => TemplateSource::Node(follow(&node, frame).await?),
+    let listen =
+        |frame: &Frame| Listener::bind(config.listen, limits.gate(), frame.clock).map_err(|error| no_listener(&error));
+    let (listener, source) = match (config.chain, config.node) {
+        // First, so that there is no chain of a provider that never ran.
+        (Some(chain), None) => (listen(frame)?, TemplateSource::Chain(embedded(&chain, frame.clock)?)),
+        // Last: until there is a template, clients shall hear that nobody is here.
+        (None, Some(node)) => {
+            let node = follow(&node, frame).await?;
+            (listen(frame)?, TemplateSource::Node(node))
+        }
         (None, None) => {
             return Err(bad("chain, node", "where do templates come from? add one of these sections").into());
         }
         (Some(_), Some(_)) => return Err(bad("chain, node", "both sections are there; leave one of them out").into()),
     };
-    Ok(ProviderSettings { listen: config.listen, issuer: issuer(secret, validity, Policy::default()), source, limits })
+    Ok(ProviderSettings { listener, issuer: issuer(secret, validity, Policy::default()), source, limits })
+}
+
+fn no_listener(error: &ListenError) -> ConfigError {
+    bad("listen", format!("{error}; {LISTEN}"))
 }
 
 /// Waits for the node's first template, and tells why there is none yet. The person may end it.

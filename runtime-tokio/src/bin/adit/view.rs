@@ -147,7 +147,7 @@ mod tests {
             Event::Template { template_id: 7, height: 102, transactions: 5, fees: 900, new_tip: true },
             Event::Job { template_id: 7, new_tip: true },
             Event::ShareAccepted { user: "demo.1".into(), difficulty: 0.001 },
-            Event::HashRate { hashes_per_second: 6_400_000.0 },
+            Event::HashRate { hashes_per_second: 6_400_000.0, idle: None },
             Event::BlockAccepted { height: 102, hash: "00ff".into(), transactions: 5 },
         ] {
             reporter.tell(&event).unwrap();
