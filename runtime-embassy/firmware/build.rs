@@ -7,7 +7,7 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=--nmagic");
     // Functions that came out the same are one; nothing here compares addresses of functions.
     println!("cargo:rustc-link-arg-bins=--icf=all");
-    // Relocations stay in the file (not in the image), so that `inspect.py` can tell who calls whom.
+    // Relocations stay in the file (not in the image), so that `size.py` and `panics` can tell who refers to whom.
     println!("cargo:rustc-link-arg-bins=--emit-relocs");
     for name in ["ADIT_POOL", "ADIT_STOP_AFTER"] {
         println!("cargo:rerun-if-env-changed={name}");
