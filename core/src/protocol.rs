@@ -40,6 +40,8 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for super::Initiator {}
     impl Sealed for super::Responder {}
+    impl Sealed for super::Mining {}
+    impl Sealed for super::StandardMining {}
 }
 
 /// The client: opens the transport, starts the handshake, sends `SetupConnection`.
@@ -108,6 +110,36 @@ impl Protocol for Mining {
     const SUCCESS_FLAGS: u32 = mining::SuccessFlags::ALL.bits();
     type ToServer<'a> = mining::ToServer<'a>;
     type ToClient<'a> = mining::ToClient<'a>;
+}
+
+/// The mining protocol as a client speaks it that takes standard jobs only (`REQUIRES_STANDARD_JOBS`, D-FLAG-1).
+///
+/// On the wire it is [`Mining`]. Of the messages that only other clients may get it knows the numbers, and reads nothing: a board with one standard
+/// channel links no extended jobs, no groups and no custom jobs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct StandardMining;
+
+impl Protocol for StandardMining {
+    const NUMBER: u8 = Mining::NUMBER;
+    const NAME: &'static str = Mining::NAME;
+    const SETUP_FLAGS: u32 = Mining::SETUP_FLAGS;
+    const SUCCESS_FLAGS: u32 = Mining::SUCCESS_FLAGS;
+    type ToServer<'a> = mining::ToServer<'a>;
+    type ToClient<'a> = mining::ToStandardClient<'a>;
+}
+
+/// [`Mining`], or the part of it that a client limits itself to.
+pub trait MiningProtocol: sealed::Sealed + Protocol {
+    /// Whether the client takes standard jobs only, and says so in its setup.
+    const STANDARD_JOBS: bool;
+}
+
+impl MiningProtocol for Mining {
+    const STANDARD_JOBS: bool = false;
+}
+
+impl MiningProtocol for StandardMining {
+    const STANDARD_JOBS: bool = true;
 }
 
 /// The template distribution protocol, 2: block templates, found blocks.

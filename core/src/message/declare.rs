@@ -141,7 +141,7 @@ macro_rules! message {
     };
 
     (@in common [$($ty:tt)*]) => { impl<Pr: $crate::protocol::Protocol> $crate::protocol::In<Pr> for $($ty)* {} };
-    (@in mining [$($ty:tt)*]) => { impl $crate::protocol::In<$crate::protocol::Mining> for $($ty)* {} };
+    (@in mining [$($ty:tt)*]) => { impl<Pr: $crate::protocol::MiningProtocol> $crate::protocol::In<Pr> for $($ty)* {} };
     (@in template [$($ty:tt)*]) => { impl $crate::protocol::In<$crate::protocol::TemplateDistribution> for $($ty)* {} };
 
     (@family common) => { $crate::message::Family::Common };

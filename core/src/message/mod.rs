@@ -11,6 +11,7 @@ mod field;
 mod names;
 mod numbers;
 mod outputs;
+mod unread;
 
 pub mod common;
 pub mod mining;
@@ -22,6 +23,7 @@ pub use catalogue::{Direction, Entry, Family, Field, FieldInfo, MessageInfo, Slo
 pub use field::{ChannelKind, CurrentOnly, DraftOnly, ErrorCode, FieldType, JobStart};
 pub use numbers::{Number, Numbers, Row, Rows};
 pub use outputs::{CoinbaseOutputs, CoinbaseOutputsIter, TxOut, TxOuts};
+pub use unread::Unread;
 
 use crate::frame::Header;
 use crate::wire::{Decode, DecodeError, DecodeErrorKind, Encode, EncodeError};

@@ -12,6 +12,7 @@ use core::fmt;
 
 use adit::config::{DEVICE_INPUT, DEVICE_OUTPUT};
 use adit::crypto::{ChaChaPolyOnly, Provider, RustCrypto};
+use adit::protocol::StandardMining;
 use adit::role::device::{Device, DeviceConfig};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 
@@ -85,7 +86,7 @@ where
 
     /// The device, to look at its counts.
     #[must_use]
-    pub const fn device(&self) -> &Device<&'d str> {
+    pub const fn device(&self) -> &Device<&'d str, StandardMining> {
         &self.miner.device
     }
 }

@@ -12,7 +12,7 @@ use adit::error::Error;
 use adit::link::{Io, Step};
 use adit::mining::client::{NotSent, Solution};
 use adit::noise::PeerIdentity;
-use adit::protocol::{Initiator, Mining};
+use adit::protocol::{Initiator, StandardMining};
 use adit::role::device::{Device, DeviceConfig, Leaving, Outcome};
 use adit::session::Session;
 use adit::time::{Instant, UnixTime, earliest};
@@ -133,7 +133,7 @@ where
 
 /// All but the connection: the device, its servers and its desk.
 pub(super) struct Miner<'d, M: RawMutex, const N: usize> {
-    pub(super) device: Device<&'d str>,
+    pub(super) device: Device<&'d str, StandardMining>,
     upstream: Upstream<'d>,
     without_clock: WithoutClock,
     link: LinkSettings,
@@ -153,7 +153,7 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
         desk: &'d Desk<M, N>,
     ) -> Self {
         Self {
-            device: Device::new(device),
+            device: Device::standard(device),
             upstream: Upstream::new(settings.upstream),
             without_clock: settings.without_clock,
             link: settings.link,
@@ -207,7 +207,7 @@ fn initiator<P: Provider>(
     config: &InitiatorConfig,
     wall: Option<UnixTime>,
     entropy: [u8; 32],
-) -> Connection<Initiator, Mining, P> {
+) -> Connection<Initiator, StandardMining, P> {
     let mut config = *config;
     if let (None, Security::Noise(noise)) = (wall, &mut config.security) {
         // Any time is in any period, give or take that much; the end is looked at when the handshake is over.
@@ -219,7 +219,7 @@ fn initiator<P: Provider>(
 /// One connection.
 struct Running<'r, 'd, M: RawMutex, P: Provider, I, O, R, W, F, const N: usize> {
     miner: &'r mut Miner<'d, M, N>,
-    link: &'r mut Link<Initiator, Mining, P, I, O, R, W>,
+    link: &'r mut Link<Initiator, StandardMining, P, I, O, R, W>,
     /// The time is known, and the certificate's period was checked with it.
     timed: bool,
     /// The end is near: whether it is because the server sends us elsewhere. Otherwise the owner wants to stop.

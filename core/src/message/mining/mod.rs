@@ -10,6 +10,8 @@ pub use custom::*;
 pub use job::*;
 pub use share::*;
 
+use super::Unread;
+
 flags! {
     /// `SetupConnection.flags` of a mining connection: what the client requires.
     pub struct SetupFlags {
@@ -63,5 +65,26 @@ message_set! {
         SetCustomMiningJobSuccess(SetCustomMiningJobSuccess<'a>),
         SetCustomMiningJobError(SetCustomMiningJobError<'a>),
         SetGroupChannel(SetGroupChannel<'a>),
+    }
+}
+
+message_set! {
+    /// Mining messages that a server sends to a client of standard jobs (D-FLAG-1). What only other clients may get is not read.
+    pub enum ToStandardClient<'a> {
+        SubmitSharesSuccess(SubmitSharesSuccess),
+        SubmitSharesError(SubmitSharesError<'a>),
+        NewMiningJob(NewMiningJob),
+        SetNewPrevHash(SetNewPrevHash),
+        SetTarget(SetTarget),
+        OpenStandardMiningChannelSuccess(OpenStandardMiningChannelSuccess<'a>),
+        OpenMiningChannelError(OpenMiningChannelError<'a>),
+        UpdateChannelError(UpdateChannelError<'a>),
+        CloseChannel(CloseChannel<'a>),
+        SetExtranoncePrefix(SetExtranoncePrefix<'a>),
+        NewExtendedMiningJob(Unread<'a, NewExtendedMiningJob<'a>>),
+        OpenExtendedMiningChannelSuccess(Unread<'a, OpenExtendedMiningChannelSuccess<'a>>),
+        SetCustomMiningJobSuccess(Unread<'a, SetCustomMiningJobSuccess<'a>>),
+        SetCustomMiningJobError(Unread<'a, SetCustomMiningJobError<'a>>),
+        SetGroupChannel(Unread<'a, SetGroupChannel<'a>>),
     }
 }

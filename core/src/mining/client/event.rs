@@ -107,6 +107,8 @@ pub enum Ignored {
     NothingUnanswered,
     /// Groups mean nothing to a client of standard jobs (D-FLAG-1).
     Group,
+    /// Nobody asked for a custom job, which a client of standard jobs cannot (D-CUST-1).
+    CustomJob,
     /// The channel that was opened found no memory.
     NoMemory(u32),
 }

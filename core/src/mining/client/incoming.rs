@@ -8,57 +8,117 @@ use crate::message::ChannelKind;
 use crate::message::mining::{
     CloseChannel, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
     OpenStandardMiningChannelSuccess, SetExtranoncePrefix, SetGroupChannel, SetNewPrevHash, SetTarget, SetupFlags,
-    ToClient,
+    ToClient, ToStandardClient, UpdateChannelError,
 };
 use crate::mining::extranonce::{ExtranoncePrefix, MAX_EXTRANONCE_LEN};
 use crate::mining::merkle;
 use crate::mining::target::Target;
+use crate::protocol::{Mining, MiningProtocol, StandardMining};
 use crate::storage::{List, Storage};
 use crate::time::Instant;
 use crate::wire::Revision;
 
 type Outcome<'m> = Result<ClientEvent<'m>, ServerViolation>;
 
-impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
-    MiningClient<S, CHANNELS, COINBASE, PATH>
+/// The part of the mining protocol that a client limits itself to, and where its messages go. For use, not for implementing.
+pub trait ClientProtocol: MiningProtocol {
+    /// See [`MiningClient::handle`].
+    #[doc(hidden)]
+    fn receive<'m, S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>(
+        client: &mut MiningClient<S, CHANNELS, COINBASE, PATH, Self>,
+        now: Instant,
+        message: &Self::ToClient<'m>,
+    ) -> Result<ClientEvent<'m>, ServerViolation>;
+}
+
+impl ClientProtocol for Mining {
+    fn receive<'m, S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>(
+        client: &mut MiningClient<S, CHANNELS, COINBASE, PATH>,
+        now: Instant,
+        message: &Self::ToClient<'m>,
+    ) -> Outcome<'m> {
+        match message {
+            ToClient::SubmitSharesSuccess(message) => Ok(client.accepted(message)),
+            ToClient::SubmitSharesError(message) => Ok(client.rejected(message)),
+            ToClient::NewMiningJob(message) => client.standard_job(now, message),
+            ToClient::NewExtendedMiningJob(message) => client.extended_job(now, message),
+            ToClient::SetNewPrevHash(message) => Ok(client.prev_hash(now, message)),
+            ToClient::SetTarget(message) => Ok(client.target(message)),
+            ToClient::OpenStandardMiningChannelSuccess(message) => client.opened_standard(message),
+            ToClient::OpenExtendedMiningChannelSuccess(message) => client.opened_extended(message),
+            ToClient::OpenMiningChannelError(message) => Ok(client.open_refused(message)),
+            ToClient::UpdateChannelError(message) => Ok(update_refused(message)),
+            ToClient::CloseChannel(message) => Ok(client.closed(message)),
+            ToClient::SetExtranoncePrefix(message) => client.prefix(message),
+            ToClient::SetCustomMiningJobSuccess(message) => Ok(ClientEvent::Custom(*message)),
+            ToClient::SetCustomMiningJobError(message) => Ok(ClientEvent::CustomRefused(*message)),
+            ToClient::SetGroupChannel(message) => client.group(message),
+        }
+    }
+}
+
+impl ClientProtocol for StandardMining {
+    fn receive<'m, S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>(
+        client: &mut MiningClient<S, CHANNELS, COINBASE, PATH, Self>,
+        now: Instant,
+        message: &Self::ToClient<'m>,
+    ) -> Outcome<'m> {
+        match message {
+            ToStandardClient::SubmitSharesSuccess(message) => Ok(client.accepted(message)),
+            ToStandardClient::SubmitSharesError(message) => Ok(client.rejected(message)),
+            ToStandardClient::NewMiningJob(message) => client.standard_job(now, message),
+            ToStandardClient::SetNewPrevHash(message) => Ok(client.prev_hash(now, message)),
+            ToStandardClient::SetTarget(message) => Ok(client.target(message)),
+            ToStandardClient::OpenStandardMiningChannelSuccess(message) => client.opened_standard(message),
+            ToStandardClient::OpenMiningChannelError(message) => Ok(client.open_refused(message)),
+            ToStandardClient::UpdateChannelError(message) => Ok(update_refused(message)),
+            ToStandardClient::CloseChannel(message) => Ok(client.closed(message)),
+            ToStandardClient::SetExtranoncePrefix(message) => client.prefix(message),
+            // D-MIN-10: an extended job for a standard channel. For any other id it means nothing, for there is no group.
+            ToStandardClient::NewExtendedMiningJob(message) => {
+                let to = message.channel_id();
+                let ours = client.find(to).is_some();
+                if ours { Err(ServerViolation::JobKind) } else { Ok(ClientEvent::Ignored(Ignored::UnknownChannel(to))) }
+            }
+            // Never asked for.
+            ToStandardClient::OpenExtendedMiningChannelSuccess(_) => Err(ServerViolation::Request),
+            ToStandardClient::SetCustomMiningJobSuccess(_) | ToStandardClient::SetCustomMiningJobError(_) => {
+                Ok(ClientEvent::Ignored(Ignored::CustomJob))
+            }
+            // D-FLAG-1
+            ToStandardClient::SetGroupChannel(_) => Ok(ClientEvent::Ignored(Ignored::Group)),
+        }
+    }
+}
+
+impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH, Pr>
 {
     /// Takes a message of the server. After a violation the state is what it was before the message.
     #[cfg_attr(target_os = "none", inline(never))]
-    pub fn handle<'m>(&mut self, now: Instant, message: &ToClient<'m>) -> Outcome<'m> {
-        match message {
-            ToClient::SubmitSharesSuccess(message) => Ok(self.accepted(message)),
-            ToClient::SubmitSharesError(message) => Ok(self.rejected(message)),
-            ToClient::NewMiningJob(message) => self.standard_job(now, message),
-            ToClient::NewExtendedMiningJob(message) => self.extended_job(now, message),
-            ToClient::SetNewPrevHash(message) => Ok(self.prev_hash(now, message)),
-            ToClient::SetTarget(message) => Ok(self.target(message)),
-            ToClient::OpenStandardMiningChannelSuccess(message) => self.opened_standard(message),
-            ToClient::OpenExtendedMiningChannelSuccess(message) => self.opened_extended(message),
-            ToClient::OpenMiningChannelError(message) => Ok(self.open_refused(message)),
-            ToClient::UpdateChannelError(message) => {
-                let (channel_id, error_code) = (message.channel_id, message.error_code);
-                Ok(ClientEvent::UpdateRefused { channel_id, error_code })
-            }
-            ToClient::CloseChannel(message) => Ok(self.closed(message)),
-            ToClient::SetExtranoncePrefix(message) => self.prefix(message),
-            ToClient::SetCustomMiningJobSuccess(message) => Ok(ClientEvent::Custom(*message)),
-            ToClient::SetCustomMiningJobError(message) => Ok(ClientEvent::CustomRefused(*message)),
-            ToClient::SetGroupChannel(message) => self.group(message),
-        }
+    pub fn handle<'m>(&mut self, now: Instant, message: &Pr::ToClient<'m>) -> Outcome<'m> {
+        Pr::receive(self, now, message)
     }
 
     fn is_group(&self, id: u32) -> bool {
-        self.channels.iter().any(|channel| channel.group == Some(id))
+        !Pr::STANDARD_JOBS && self.channels.iter().any(|channel| channel.group == Some(id))
     }
 
-    /// The channel with this id, or the members of the group with it. Ids of both share one space (D-CHAN-1).
-    fn addressed(&mut self, id: u32) -> impl Iterator<Item = &mut Channel<S, COINBASE, PATH>> {
-        let range = match self.position(id) {
-            Some(at) => at..at.saturating_add(1),
-            None => 0..self.channels.len(),
-        };
-        let channels = self.channels.get_mut(range).unwrap_or_default();
-        channels.iter_mut().filter(move |channel| channel.id == id || channel.group == Some(id))
+    /// Does something with the channel of this id, or with the members of the group of it; false when there is none. Ids of both share one space
+    /// (D-CHAN-1).
+    fn each_addressed(&mut self, id: u32, mut action: impl FnMut(&mut Channel<S, COINBASE, PATH>)) -> bool {
+        if let Some(channel) = self.find_mut(id) {
+            action(channel);
+            return true;
+        }
+        let mut known = false;
+        if !Pr::STANDARD_JOBS {
+            for channel in self.channels.iter_mut().filter(|channel| channel.group == Some(id)) {
+                action(channel);
+                known = true;
+            }
+        }
+        known
     }
 
     #[cfg_attr(target_os = "none", inline(never))]
@@ -83,30 +143,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             message.target.into(),
             prefix.ok_or(ServerViolation::ExtranonceSize)?,
         );
-        channel.group = Some(message.group_channel_id).filter(|_| self.terms.groups());
-        self.opened(at, channel)
-    }
-
-    fn opened_extended<'m>(&mut self, message: &OpenExtendedMiningChannelSuccess<'_>) -> Outcome<'m> {
-        if !Channel::<S, COINBASE, PATH>::EXTENDED {
-            // Never asked for.
-            return Err(ServerViolation::Request);
-        }
-        let at = self.answered(message.request_id, ChannelKind::Extended)?;
-        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
-        let mut channel = Channel::new(
-            message.channel_id,
-            ChannelKind::Extended,
-            message.target.into(),
-            prefix.ok_or(ServerViolation::ExtranonceSize)?,
-        );
-        // D-OPEN-7, and what the field of a share can carry (D-SHARE-3).
-        let least = self.requests.get(at).map_or(0, |request| request.min_extranonce_size);
-        let granted = Some(message.extranonce_size).filter(|size| *size >= least);
-        let granted = granted.and_then(|size| u8::try_from(size).ok());
-        channel.extranonce_size =
-            granted.filter(|size| usize::from(*size) <= MAX_EXTRANONCE_LEN).ok_or(ServerViolation::ExtranonceSize)?;
-        channel.group = message.group_channel_id.get().filter(|_| self.terms.groups());
+        channel.group = Some(message.group_channel_id).filter(|_| self.groups());
         self.opened(at, channel)
     }
 
@@ -120,13 +157,13 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         let Some(request) = self.requests.remove(request) else { return Err(ServerViolation::Request) };
         channel.nominal_hash_rate = request.nominal_hash_rate;
         channel.max_target = request.max_target;
-        let at = self.channels.partition_point(|other| other.id < id);
+        let at = if Self::ONE { 0 } else { self.channels.partition_point(|other| other.id < id) };
         // Room was kept when the channel was asked for; only the allocator can refuse.
         if self.channels.push(channel).is_err() {
             return Ok(ClientEvent::Ignored(Ignored::NoMemory(id)));
         }
         // At least the new one is there. Said again, it keeps the panic of `rotate_right` out of firmware.
-        if let Some(behind) = self.channels.get_mut(at..).filter(|behind| !behind.is_empty()) {
+        if let Some(behind) = self.channels.get_mut(at..).filter(|behind| !Self::ONE && !behind.is_empty()) {
             behind.rotate_right(1);
         }
         Ok(ClientEvent::Opened { request_id: request.id, channel_id: id })
@@ -164,6 +201,83 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         Ok(added_job(channel.take(now, serial, &job), to, job.id))
     }
 
+    /// D-MIN-5 to D-MIN-7.
+    fn prev_hash<'m>(&mut self, now: Instant, message: &SetNewPrevHash) -> ClientEvent<'m> {
+        let to = message.channel_id;
+        let serial = self.next_serial();
+        if self.each_addressed(to, |channel| channel.set_prev_hash(now, serial, message)) {
+            ClientEvent::Work { to }
+        } else {
+            ClientEvent::Ignored(Ignored::UnknownChannel(to))
+        }
+    }
+
+    /// D-TGT-1, D-TGT-2: for jobs that begin later.
+    fn target<'m>(&mut self, message: &SetTarget) -> ClientEvent<'m> {
+        let to = message.channel_id;
+        let target = Target::from(message.maximum_target);
+        if self.each_addressed(to, |channel| channel.target = target) {
+            ClientEvent::Target { to }
+        } else {
+            ClientEvent::Ignored(Ignored::UnknownChannel(to))
+        }
+    }
+
+    /// D-EXN-1, D-EXN-2: for jobs that come later.
+    fn prefix<'m>(&mut self, message: &SetExtranoncePrefix<'_>) -> Outcome<'m> {
+        let channel_id = message.channel_id;
+        let Some(channel) = self.find_mut(channel_id) else {
+            let unknown = ClientEvent::Ignored(Ignored::UnknownChannel(channel_id));
+            return if self.is_group(channel_id) { Err(ServerViolation::GroupPrefix) } else { Ok(unknown) };
+        };
+        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
+        channel.prefix = prefix.ok_or(ServerViolation::ExtranonceSize)?;
+        Ok(ClientEvent::Prefix { channel_id })
+    }
+
+    /// D-CLOSE-1. A group closes with all its members, which only the current revision knows (C-CLOSE-6).
+    fn closed<'m>(&mut self, message: &CloseChannel<'m>) -> ClientEvent<'m> {
+        let (id, reason_code) = (message.channel_id, message.reason_code);
+        if self.find(id).is_some() {
+            self.forget(id);
+        } else if self.terms.revision == Revision::Current && self.is_group(id) {
+            while let Some(member) = self.channels.iter().find(|channel| channel.group == Some(id)).map(|it| it.id) {
+                self.forget(member);
+            }
+        } else {
+            return ClientEvent::Ignored(Ignored::UnknownChannel(id));
+        }
+        ClientEvent::Closed { id, reason_code }
+    }
+}
+
+/// What clients of standard jobs have no part in.
+impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH>
+{
+    fn opened_extended<'m>(&mut self, message: &OpenExtendedMiningChannelSuccess<'_>) -> Outcome<'m> {
+        if !Channel::<S, COINBASE, PATH>::EXTENDED {
+            // Never asked for.
+            return Err(ServerViolation::Request);
+        }
+        let at = self.answered(message.request_id, ChannelKind::Extended)?;
+        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
+        let mut channel = Channel::new(
+            message.channel_id,
+            ChannelKind::Extended,
+            message.target.into(),
+            prefix.ok_or(ServerViolation::ExtranonceSize)?,
+        );
+        // D-OPEN-7, and what the field of a share can carry (D-SHARE-3).
+        let least = self.requests.get(at).map_or(0, |request| request.min_extranonce_size);
+        let granted = Some(message.extranonce_size).filter(|size| *size >= least);
+        let granted = granted.and_then(|size| u8::try_from(size).ok());
+        channel.extranonce_size =
+            granted.filter(|size| usize::from(*size) <= MAX_EXTRANONCE_LEN).ok_or(ServerViolation::ExtranonceSize)?;
+        channel.group = message.group_channel_id.get().filter(|_| self.groups());
+        self.opened(at, channel)
+    }
+
     fn extended_job<'m>(&mut self, now: Instant, message: &NewExtendedMiningJob<'_>) -> Outcome<'m> {
         let to = message.channel_id;
         // D-MIN-10
@@ -177,10 +291,8 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         }
         let serial = self.next_serial();
         let (prefix, suffix) = (message.coinbase_tx_prefix.as_bytes(), message.coinbase_tx_suffix.as_bytes());
-        let mut known = false;
         let mut taken = Taken::default();
-        for channel in self.addressed(to) {
-            known = true;
+        let known = self.each_addressed(to, |channel| {
             let root;
             let body = if channel.is_extended() {
                 Body::Coinbase { path: message.merkle_path, prefix, suffix }
@@ -200,53 +312,17 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             let one = channel.take(now, serial, &job);
             taken.added |= one.added;
             taken.changed |= one.changed;
-        }
+        });
         if !known {
             return Ok(ClientEvent::Ignored(Ignored::UnknownChannel(to)));
         }
         Ok(added_job(taken, to, message.job_id))
     }
 
-    /// D-MIN-5 to D-MIN-7.
-    fn prev_hash<'m>(&mut self, now: Instant, message: &SetNewPrevHash) -> ClientEvent<'m> {
-        let to = message.channel_id;
-        let serial = self.next_serial();
-        let mut known = false;
-        for channel in self.addressed(to) {
-            channel.set_prev_hash(now, serial, message);
-            known = true;
-        }
-        if known { ClientEvent::Work { to } } else { ClientEvent::Ignored(Ignored::UnknownChannel(to)) }
-    }
-
-    /// D-TGT-1, D-TGT-2: for jobs that begin later.
-    fn target<'m>(&mut self, message: &SetTarget) -> ClientEvent<'m> {
-        let to = message.channel_id;
-        let target = Target::from(message.maximum_target);
-        let mut known = false;
-        for channel in self.addressed(to) {
-            channel.target = target;
-            known = true;
-        }
-        if known { ClientEvent::Target { to } } else { ClientEvent::Ignored(Ignored::UnknownChannel(to)) }
-    }
-
-    /// D-EXN-1, D-EXN-2: for jobs that come later.
-    fn prefix<'m>(&mut self, message: &SetExtranoncePrefix<'_>) -> Outcome<'m> {
-        let channel_id = message.channel_id;
-        let Some(channel) = self.find_mut(channel_id) else {
-            let unknown = ClientEvent::Ignored(Ignored::UnknownChannel(channel_id));
-            return if self.is_group(channel_id) { Err(ServerViolation::GroupPrefix) } else { Ok(unknown) };
-        };
-        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
-        channel.prefix = prefix.ok_or(ServerViolation::ExtranonceSize)?;
-        Ok(ClientEvent::Prefix { channel_id })
-    }
-
     /// D-GRP-1 to D-GRP-3. In the draft standard channels only (D-CHAN-4); ids of channels that are closed by now mean nothing.
     fn group<'m>(&mut self, message: &SetGroupChannel<'_>) -> Outcome<'m> {
         let group = message.group_channel_id;
-        if !self.terms.groups() {
+        if !self.groups() {
             return Ok(ClientEvent::Ignored(Ignored::Group));
         }
         if self.find(group).is_some() {
@@ -262,21 +338,10 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         }
         Ok(ClientEvent::Grouped { group })
     }
+}
 
-    /// D-CLOSE-1. A group closes with all its members, which only the current revision knows (C-CLOSE-6).
-    fn closed<'m>(&mut self, message: &CloseChannel<'m>) -> ClientEvent<'m> {
-        let (id, reason_code) = (message.channel_id, message.reason_code);
-        if self.find(id).is_some() {
-            self.forget(id);
-        } else if self.terms.revision == Revision::Current && self.is_group(id) {
-            while let Some(member) = self.channels.iter().find(|channel| channel.group == Some(id)).map(|it| it.id) {
-                self.forget(member);
-            }
-        } else {
-            return ClientEvent::Ignored(Ignored::UnknownChannel(id));
-        }
-        ClientEvent::Closed { id, reason_code }
-    }
+fn update_refused<'m>(message: &UpdateChannelError<'m>) -> ClientEvent<'m> {
+    ClientEvent::UpdateRefused { channel_id: message.channel_id, error_code: message.error_code }
 }
 
 /// A job that waits can end the one in work, when it comes under the same id.

@@ -11,7 +11,8 @@
 //!
 //! Capacities are chosen by type. The default is one standard channel, in a kilobyte. An extended channel needs room for the parts of its
 //! jobs: `MiningClient<Inline, 1, 512, 16>` keeps 512 bytes of coinbase and 16 merkle levels of each in the value, `MiningClient<Heap>` keeps
-//! what comes on the heap.
+//! what comes on the heap. The last parameter is what the connection is for: a client of [`StandardMining`](crate::protocol::StandardMining) takes
+//! standard jobs only, and is in no group. What the types rule out is not linked.
 
 mod channel;
 mod custom;
@@ -22,6 +23,7 @@ mod share;
 mod work;
 
 use core::fmt;
+use core::marker::PhantomData;
 
 use crate::config::CLIENT_CHANNELS_HEAP;
 use crate::connection::Outbound;
@@ -36,6 +38,7 @@ use crate::wire::Revision;
 
 pub use custom::NotStarted;
 pub use event::{ClientEvent, Ignored, ServerViolation};
+pub use incoming::ClientProtocol;
 pub use request::{Open, RequestError};
 pub use share::{NotSent, Statistics};
 pub use work::{ExtendedWork, Solution, Work};
@@ -44,7 +47,7 @@ use channel::Channel;
 use request::Request;
 
 /// The way to send, for a mining client.
-pub type Out<'o> = Outbound<'o, Initiator, Mining>;
+pub type Out<'o, Pr = Mining> = Outbound<'o, Initiator, Pr>;
 
 /// What both sides have agreed on in the setup of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +71,6 @@ impl Terms {
             (true, Revision::Current) => VERSION_MASK_BIP323,
         }
     }
-
-    /// D-FLAG-1: who takes standard jobs only is in no group, whatever the server says.
-    const fn groups(&self) -> bool {
-        !self.required.contains(SetupFlags::REQUIRES_STANDARD_JOBS)
-    }
 }
 
 impl Default for Terms {
@@ -82,12 +80,14 @@ impl Default for Terms {
     }
 }
 
-/// One upstream connection: `CHANNELS` channels inline, for each job `COINBASE` bytes and `PATH` merkle levels inline.
+/// One upstream connection: `CHANNELS` channels inline, for each job `COINBASE` bytes and `PATH` merkle levels inline. `Pr` is the whole protocol,
+/// or the part of it that the client limits itself to.
 pub struct MiningClient<
     S: Storage = Inline,
     const CHANNELS: usize = 1,
     const COINBASE: usize = 0,
     const PATH: usize = 0,
+    Pr = Mining,
 > {
     terms: Terms,
     /// Sorted by id.
@@ -100,10 +100,11 @@ pub struct MiningClient<
     /// Channels with an update to tell.
     updates: usize,
     statistics: Statistics,
+    protocol: PhantomData<fn() -> Pr>,
 }
 
-impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize> fmt::Debug
-    for MiningClient<S, CHANNELS, COINBASE, PATH>
+impl<S: Storage, Pr, const CHANNELS: usize, const COINBASE: usize, const PATH: usize> fmt::Debug
+    for MiningClient<S, CHANNELS, COINBASE, PATH, Pr>
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MiningClient")
@@ -115,8 +116,8 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     }
 }
 
-impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
-    MiningClient<S, CHANNELS, COINBASE, PATH>
+impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH, Pr>
 {
     /// A connection without channels.
     #[must_use]
@@ -129,6 +130,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             serial: 0,
             updates: 0,
             statistics: Statistics::default(),
+            protocol: PhantomData,
         }
     }
 
@@ -196,15 +198,27 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         self.find(channel_id).map_or(0, Channel::in_work)
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
+    /// Whether there is one channel at most. Then nothing is searched or sorted, and what would do it is left out of the program.
+    const ONE: bool = !S::GROWS && CHANNELS == 1;
+
+    /// D-FLAG-1: who takes standard jobs only is in no group, whatever the server says.
+    fn groups(&self) -> bool {
+        !Pr::STANDARD_JOBS && !self.terms.required.contains(SetupFlags::REQUIRES_STANDARD_JOBS)
+    }
+
     fn position(&self, channel_id: u32) -> Option<usize> {
+        if Self::ONE {
+            return self.channels.first().filter(|channel| channel.id == channel_id).map(|_| 0);
+        }
         self.channels.binary_search_by_key(&channel_id, |channel| channel.id).ok()
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn find(&self, channel_id: u32) -> Option<&Channel<S, COINBASE, PATH>> {
         self.channels.get(self.position(channel_id)?)
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn find_mut(&mut self, channel_id: u32) -> Option<&mut Channel<S, COINBASE, PATH>> {
         let at = self.position(channel_id)?;
         self.channels.get_mut(at)
@@ -212,11 +226,15 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
 
     /// The channel is over: its unanswered shares are lost.
     fn forget(&mut self, channel_id: u32) {
-        if let Some(at) = self.position(channel_id)
-            && let Some(channel) = self.channels.remove(at)
-        {
+        let Some(at) = self.position(channel_id) else { return };
+        if let Some(channel) = self.channels.get(at) {
             self.statistics.lose(&channel.statistics);
             self.updates = self.updates.saturating_sub(usize::from(channel.update.is_some()));
+        }
+        if Self::ONE {
+            self.channels.clear();
+        } else {
+            self.channels.remove(at);
         }
     }
 }
@@ -295,6 +313,8 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> ChannelView<'_, S, CO
 mod conversation;
 #[cfg(test)]
 pub(crate) mod hostile;
+#[cfg(test)]
+mod standard;
 #[cfg(test)]
 pub(crate) mod testing;
 #[cfg(test)]

@@ -4,7 +4,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::channel::Update;
-use super::{MiningClient, Out};
+use super::{ClientProtocol, MiningClient, Out};
 use crate::error::Error;
 use crate::message::ChannelKind;
 use crate::message::mining::{
@@ -84,12 +84,12 @@ impl fmt::Display for RequestError {
 
 impl core::error::Error for RequestError {}
 
-impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
-    MiningClient<S, CHANNELS, COINBASE, PATH>
+impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH, Pr>
 {
     /// Asks for a standard channel and gives the request's number (D-OPEN-3). The answer is
     /// [`Opened`](super::ClientEvent::Opened) or [`OpenRefused`](super::ClientEvent::OpenRefused).
-    pub fn open_standard(&mut self, open: &Open<'_>, out: &mut Out<'_>) -> Result<u32, RequestError> {
+    pub fn open_standard(&mut self, open: &Open<'_>, out: &mut Out<'_, Pr>) -> Result<u32, RequestError> {
         if self.terms.imposed.contains(SuccessFlags::REQUIRES_EXTENDED_CHANNELS) {
             return Err(RequestError::StandardRefused);
         }
@@ -99,29 +99,6 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             user_identity: Str0255::new(open.user_identity),
             nominal_hash_rate: open.nominal_hash_rate,
             max_target: open.max_target.into(),
-        })?;
-        self.asked(request)
-    }
-
-    /// Asks for an extended channel with at least `min_extranonce_size` bytes to roll (D-OPEN-7), and gives the request's number.
-    pub fn open_extended(
-        &mut self,
-        open: &Open<'_>,
-        min_extranonce_size: u16,
-        out: &mut Out<'_>,
-    ) -> Result<u32, RequestError> {
-        let standard_only = self.terms.required.contains(SetupFlags::REQUIRES_STANDARD_JOBS);
-        // One byte of coinbase is little, but none means that the client was made for standard channels.
-        if standard_only || !Parts::<S, COINBASE, PATH>::default().takes(1, 0) {
-            return Err(RequestError::NoExtendedJobs);
-        }
-        let request = self.request(ChannelKind::Extended, open, min_extranonce_size)?;
-        out.send(&OpenExtendedMiningChannel {
-            request_id: request.id,
-            user_identity: Str0255::new(open.user_identity),
-            nominal_hash_rate: open.nominal_hash_rate,
-            max_target: open.max_target.into(),
-            min_extranonce_size,
         })?;
         self.asked(request)
     }
@@ -175,7 +152,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     }
 
     /// Closes a channel: nothing more of it is taken from now on.
-    pub fn close(&mut self, channel_id: u32, reason_code: &str, out: &mut Out<'_>) -> Result<(), RequestError> {
+    pub fn close(&mut self, channel_id: u32, reason_code: &str, out: &mut Out<'_, Pr>) -> Result<(), RequestError> {
         if self.find(channel_id).is_none() {
             return Err(RequestError::UnknownChannel);
         }
@@ -216,7 +193,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
     }
 
     /// Sends what is due, as far as there is room. After [`Error::Full`] call again when the buffer was drained.
-    pub fn poll_outbound(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Error> {
+    pub fn poll_outbound(&mut self, now: Instant, out: &mut Out<'_, Pr>) -> Result<(), Error> {
         if self.updates == 0 {
             return Ok(());
         }
@@ -231,5 +208,32 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             self.updates = self.updates.saturating_sub(1);
         }
         Ok(())
+    }
+}
+
+impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH>
+{
+    /// Asks for an extended channel with at least `min_extranonce_size` bytes to roll (D-OPEN-7), and gives the request's number.
+    pub fn open_extended(
+        &mut self,
+        open: &Open<'_>,
+        min_extranonce_size: u16,
+        out: &mut Out<'_>,
+    ) -> Result<u32, RequestError> {
+        let standard_only = self.terms.required.contains(SetupFlags::REQUIRES_STANDARD_JOBS);
+        // One byte of coinbase is little, but none means that the client was made for standard channels.
+        if standard_only || !Parts::<S, COINBASE, PATH>::default().takes(1, 0) {
+            return Err(RequestError::NoExtendedJobs);
+        }
+        let request = self.request(ChannelKind::Extended, open, min_extranonce_size)?;
+        out.send(&OpenExtendedMiningChannel {
+            request_id: request.id,
+            user_identity: Str0255::new(open.user_identity),
+            nominal_hash_rate: open.nominal_hash_rate,
+            max_target: open.max_target.into(),
+            min_extranonce_size,
+        })?;
+        self.asked(request)
     }
 }

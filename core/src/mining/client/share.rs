@@ -4,7 +4,7 @@ use core::fmt;
 
 use super::event::{ClientEvent, Ignored};
 use super::work::{Solution, max_ntime};
-use super::{MiningClient, Out};
+use super::{ClientProtocol, MiningClient, Out};
 use crate::error::Error;
 use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, SubmitSharesSuccess};
 use crate::storage::Storage;
@@ -77,13 +77,13 @@ impl Statistics {
     }
 }
 
-impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
-    MiningClient<S, CHANNELS, COINBASE, PATH>
+impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usize, const PATH: usize>
+    MiningClient<S, CHANNELS, COINBASE, PATH, Pr>
 {
     /// Sends a share and gives its sequence number (D-SHARE-1). What could not count is not sent.
     ///
     /// The hash is not worked out again: the hasher has compared it with the target of the work.
-    pub fn submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_>) -> Result<u32, NotSent> {
+    pub fn submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_, Pr>) -> Result<u32, NotSent> {
         let result = self.try_submit(now, solution, out);
         match result {
             Ok(_) => self.statistics.submitted = self.statistics.submitted.saturating_add(1),
@@ -93,7 +93,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         result
     }
 
-    fn try_submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_>) -> Result<u32, NotSent> {
+    fn try_submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_, Pr>) -> Result<u32, NotSent> {
         let terms = self.terms;
         let channel = self.find_mut(solution.channel_id).ok_or(NotSent::Stale)?;
         let job = channel.workable(solution.serial).ok_or(NotSent::Stale)?;

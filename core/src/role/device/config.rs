@@ -24,7 +24,8 @@ pub struct DeviceConfig<T = &'static str> {
     pub nominal_hash_rate: f32,
     /// The easiest target that is accepted (D-OPEN-5). Default: any.
     pub max_target: Target,
-    /// Standard jobs only: none for groups, which are some 400 bytes each (D-FLAG-1). Default: yes.
+    /// Standard jobs only: none for groups, which are some 400 bytes each (D-FLAG-1). Default: yes. A device of
+    /// [`StandardMining`](crate::protocol::StandardMining) takes no others, whatever this says.
     pub standard_jobs_only: bool,
     /// The hasher needs the version's bits, so a server that fixes them is of no use (D-FLAG-3). Default: no.
     pub version_rolling: bool,

@@ -2,10 +2,10 @@
 
 use super::Device;
 use crate::error::Error;
-use crate::mining::client::{NotSent, Out, Solution};
+use crate::mining::client::{ClientProtocol, NotSent, Out, Solution};
 use crate::time::Instant;
 
-impl<T: AsRef<str>> Device<T> {
+impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
     /// Sends what waits: solutions first, `waiting` and then those that `more` gives, then what the device has to say. A solution that finds
     /// no room stays in `waiting`; one that cannot count is told to `not_sent`. [`Error::Full`]: something is left for when there is room.
     pub fn send(
@@ -13,7 +13,7 @@ impl<T: AsRef<str>> Device<T> {
         now: Instant,
         waiting: &mut Option<Solution>,
         mut more: impl FnMut() -> Option<Solution>,
-        out: &mut Out<'_>,
+        out: &mut Out<'_, Pr>,
         mut not_sent: impl FnMut(NotSent),
     ) -> Result<(), Error> {
         let mut full = false;

@@ -20,11 +20,12 @@ use crate::backoff::doubled;
 use crate::connection::{Event, VERSION, reconnect_target};
 use crate::error::Error;
 use crate::message::common::{SetupConnection, SetupConnectionSuccess};
-use crate::message::mining::{SetupFlags, SuccessFlags, ToClient};
+use crate::message::mining::{SetupFlags, SuccessFlags};
 use crate::mining::client::{
-    ClientEvent, MiningClient, NotSent, Open, Out, RequestError, Solution, Statistics, Terms, Work,
+    ClientEvent, ClientProtocol, MiningClient, NotSent, Open, Out, RequestError, Solution, Statistics, Terms, Work,
 };
-use crate::protocol::{Initiator, Mining, Protocol};
+use crate::protocol::{Initiator, Mining, StandardMining};
+use crate::storage::Inline;
 use crate::time::{Instant, earliest};
 use crate::wire::{Revision, Str0255};
 
@@ -57,12 +58,15 @@ enum Channel {
 }
 
 /// One mining device. `T` is how its names are held: `&'static str` in firmware, `String` where that is easier.
+///
+/// `Pr` is [`Mining`], or [`StandardMining`] for a device that never takes anything but standard jobs: the connection is
+/// one of the same protocol, and what such a device has no use for is not linked.
 #[derive(Debug)]
-pub struct Device<T = &'static str> {
+pub struct Device<T = &'static str, Pr = Mining> {
     config: DeviceConfig<T>,
     endpoint: Endpoint,
     stage: Stage,
-    client: MiningClient,
+    client: MiningClient<Inline, 1, 0, 0, Pr>,
     /// Times in a row that the channel was refused or closed soon.
     failures: u8,
     /// The work that the owner was told of, by its serial (0: none), and how often that changed.
@@ -73,8 +77,22 @@ pub struct Device<T = &'static str> {
 impl<T: AsRef<str>> Device<T> {
     /// A device without a connection.
     #[must_use]
+    pub fn new(config: DeviceConfig<T>) -> Self {
+        Self::unconnected(config)
+    }
+}
+
+impl<T: AsRef<str>> Device<T, StandardMining> {
+    /// A device without a connection, which takes standard jobs only.
+    #[must_use]
+    pub fn standard(config: DeviceConfig<T>) -> Self {
+        Self::unconnected(config)
+    }
+}
+
+impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
     #[cfg_attr(target_os = "none", inline(never))]
-    pub fn new(mut config: DeviceConfig<T>) -> Self {
+    fn unconnected(mut config: DeviceConfig<T>) -> Self {
         config.nominal_hash_rate = config::hash_rate(config.nominal_hash_rate);
         Self {
             config,
@@ -120,8 +138,8 @@ impl<T: AsRef<str>> Device<T> {
     pub fn handle<'m>(
         &mut self,
         now: Instant,
-        event: &Event<'m, Initiator, Mining>,
-        out: &mut Out<'_>,
+        event: &Event<'m, Initiator, Pr>,
+        out: &mut Out<'_, Pr>,
     ) -> Result<Outcome<'m>, Error> {
         let outcome = match event {
             Event::Secured(_) => {
@@ -176,7 +194,7 @@ impl<T: AsRef<str>> Device<T> {
 
     const fn flags(&self) -> SetupFlags {
         let mut flags = SetupFlags::NONE;
-        if self.config.standard_jobs_only {
+        if Pr::STANDARD_JOBS || self.config.standard_jobs_only {
             flags = flags.union(SetupFlags::REQUIRES_STANDARD_JOBS);
         }
         if self.config.version_rolling {
@@ -185,7 +203,7 @@ impl<T: AsRef<str>> Device<T> {
         flags
     }
 
-    fn message<'m>(&mut self, now: Instant, message: &ToClient<'m>) -> Outcome<'m> {
+    fn message<'m>(&mut self, now: Instant, message: &Pr::ToClient<'m>) -> Outcome<'m> {
         let Stage::Open(channel) = self.stage else { return Outcome::Done };
         let event = match self.client.handle(now, message) {
             Ok(event) => event,
@@ -274,7 +292,7 @@ impl<T: AsRef<str>> Device<T> {
 
     /// The mining client, to look at.
     #[must_use]
-    pub const fn client(&self) -> &MiningClient {
+    pub const fn client(&self) -> &MiningClient<Inline, 1, 0, 0, Pr> {
         &self.client
     }
 
@@ -286,7 +304,7 @@ impl<T: AsRef<str>> Device<T> {
 
     /// Sends a share and gives its sequence number; see [`MiningClient::submit`].
     #[cfg_attr(target_os = "none", inline(never))]
-    pub fn submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_>) -> Result<u32, NotSent> {
+    pub fn submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_, Pr>) -> Result<u32, NotSent> {
         self.client.submit(now, solution, out)
     }
 
@@ -337,7 +355,7 @@ impl<T: AsRef<str>> Device<T> {
     }
 
     /// Sends what is due. After [`Error::Full`] call again when the buffer was drained.
-    pub fn poll_outbound(&mut self, now: Instant, out: &mut Out<'_>) -> Result<(), Error> {
+    pub fn poll_outbound(&mut self, now: Instant, out: &mut Out<'_, Pr>) -> Result<(), Error> {
         match self.stage {
             Stage::Secured => {
                 self.set_up(out)?;
@@ -353,9 +371,9 @@ impl<T: AsRef<str>> Device<T> {
     }
 
     /// D-CONN-1, D-CONN-3, D-CONN-5, D-CONN-6
-    fn set_up(&self, out: &mut Out<'_>) -> Result<(), Error> {
+    fn set_up(&self, out: &mut Out<'_, Pr>) -> Result<(), Error> {
         out.send(&SetupConnection {
-            protocol: Mining::NUMBER,
+            protocol: Pr::NUMBER,
             min_version: VERSION,
             max_version: VERSION,
             flags: self.flags().bits(),
@@ -369,7 +387,7 @@ impl<T: AsRef<str>> Device<T> {
     }
 
     /// D-OPEN-1
-    fn open(&mut self, out: &mut Out<'_>) -> Result<(), Error> {
+    fn open(&mut self, out: &mut Out<'_, Pr>) -> Result<(), Error> {
         let open = Open {
             user_identity: self.config.user_identity.as_ref(),
             nominal_hash_rate: self.config.nominal_hash_rate,

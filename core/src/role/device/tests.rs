@@ -13,7 +13,12 @@ use crate::config::{DEVICE_INPUT, DEVICE_OUTPUT};
 use crate::connection::{Connection, InitiatorConfig, Progress, ResponderConfig, Security, SetupPolicy};
 use crate::message::ChannelKind;
 use crate::message::common::Reconnect;
-use crate::message::mining::{CloseChannel, OpenMiningChannelError, OpenStandardMiningChannel, SetTarget};
+use crate::message::mining::{
+    CloseChannel, OpenMiningChannelError, OpenStandardMiningChannel, OpenStandardMiningChannelSuccess, SetTarget,
+    ToStandardClient,
+};
+use crate::message::{Message, Unread};
+use crate::mining::client::ServerViolation;
 use crate::mining::client::hostile::message;
 use crate::mining::client::testing::{Pool, mine};
 use crate::mining::server::ServerConfig;
@@ -339,7 +344,7 @@ fn a_full_buffer_delays_and_loses_nothing() {
     let mut device = Device::new(CONFIG);
     let mut output = Output::new([0; 120]);
     let now = Instant::ORIGIN;
-    Out::plain(&mut output, Revision::Draft)
+    Out::<Mining>::plain(&mut output, Revision::Draft)
         .send(&OpenStandardMiningChannel {
             request_id: 0,
             user_identity: "x".repeat(60).as_str().into(),
@@ -443,4 +448,35 @@ fn a_broken_rule_is_fatal() {
     assert!(bench.device.work().is_none());
     bench.say(&SetTarget { channel_id: work.channel_id, maximum_target: U256::MAX });
     assert!(bench.exchange().is_empty(), "nothing of it counts any more");
+}
+
+/// D-MIN-10, D-FLAG-1: a device whose type says standard jobs only asks for them whatever its configuration says, and judges an extended job for its
+/// channel without having read it.
+#[test]
+fn a_standard_device_judges_what_it_does_not_read() {
+    let mut device = Device::standard(DeviceConfig { standard_jobs_only: false, ..CONFIG });
+    let mut output = Output::new([0; DEVICE_OUTPUT]);
+    let now = Instant::ORIGIN;
+    let mut handle = |event| {
+        let mut out = Out::plain(&mut output, Revision::Draft);
+        let outcome = device.handle(now, &event, &mut out).unwrap();
+        let sent = output.filled().to_vec();
+        output.consume(sent.len()).unwrap();
+        (outcome, sent)
+    };
+    let (_, sent) = handle(Event::Secured(None));
+    let setup = SetupConnection::from_payload(0, &sent[6..], Revision::Draft).unwrap();
+    assert_eq!(setup.flags, SetupFlags::REQUIRES_STANDARD_JOBS.bits());
+    let _ = handle(Event::Opened(SetupConnectionSuccess { used_version: 2, flags: 0 }));
+    let opened = ToStandardClient::OpenStandardMiningChannelSuccess(OpenStandardMiningChannelSuccess {
+        request_id: 1,
+        channel_id: 7,
+        target: U256::MAX,
+        extranonce_prefix: (&[1]).into(),
+        group_channel_id: 9,
+    });
+    assert_eq!(handle(Event::Message(opened)).0, Outcome::ChannelOpened { channel_id: 7 });
+    let job = |id: &'static [u8; 4]| Event::Message(ToStandardClient::NewExtendedMiningJob(Unread::new(id)));
+    assert_eq!(handle(job(&[9, 0, 0, 0])).0, Outcome::Done, "a job of no group of this device");
+    assert_eq!(handle(job(&[7, 0, 0, 0])).0, Outcome::Fatal(Fatal::Server(ServerViolation::JobKind)));
 }
