@@ -226,23 +226,19 @@ macro_rules! message_set {
                 payload: &$lt [u8],
                 revision: $crate::wire::Revision,
             ) -> Result<Self, $crate::wire::DecodeError> {
-                enum At { $($variant,)* }
                 let mut reader = $crate::wire::Reader::new(payload);
-                let message = match row.at {
-                    $(
-                        at if at == At::$variant as u8 => {
-                            let mut message = <$ty as $crate::wire::Decode<$lt>>::read(&mut reader, revision);
-                            $crate::message::Message::set_variant(&mut message, usize::from(row.variant));
-                            Self::$variant(message)
-                        }
-                    )*
-                    // Of another set.
-                    _ => {
-                        let unknown = $crate::wire::DecodeErrorKind::UnknownMessage(row.number.msg_type);
-                        return Err($crate::wire::DecodeError::new(unknown, 0));
-                    }
-                };
+                let message = Self::read_any(row, &mut reader, revision);
                 $crate::message::finish(reader, row.number.msg_type, revision).map(|()| message)
+            }
+
+            // A call of its own, so that each message is read straight into the place of the value.
+            #[cfg_attr(target_os = "none", inline(never))]
+            fn read_any(
+                row: $crate::message::Row,
+                reader: &mut $crate::wire::Reader<$lt>,
+                revision: $crate::wire::Revision,
+            ) -> Self {
+                message_set!(@arms row, reader, revision, $lt; $( $variant($ty), )*)
             }
         }
 
@@ -264,6 +260,28 @@ macro_rules! message_set {
             }
         }
     };
+
+    (@arms $row:ident, $reader:ident, $revision:ident, $lt:lifetime; $first:ident($fty:ty), $( $variant:ident($ty:ty), )*) => {{
+        enum At { $first, $($variant,)* }
+        match $row.at {
+            $(
+                at if at == At::$variant as u8 => {
+                    let mut message = <$ty as $crate::wire::Decode<$lt>>::read($reader, $revision);
+                    $crate::message::Message::set_variant(&mut message, usize::from($row.variant));
+                    Self::$variant(message)
+                }
+            )*
+            at => {
+                if at != At::$first as u8 {
+                    // Of another set.
+                    $reader.fail($crate::wire::DecodeErrorKind::UnknownMessage($row.number.msg_type), 0);
+                }
+                let mut message = <$fty as $crate::wire::Decode<$lt>>::read($reader, $revision);
+                $crate::message::Message::set_variant(&mut message, usize::from($row.variant));
+                Self::$first(message)
+            }
+        }
+    }};
 
     (@first $row:ident, $payload:ident, $revision:ident; $first:ident($ty:ty), $($rest:tt)*) => {
         $crate::message::decode_as::<$ty>($row.number.msg_type, usize::from($row.variant), $payload, $revision)

@@ -48,7 +48,8 @@ impl<M> Encode for Unread<'_, M> {
 }
 
 impl<'a, M> Decode<'a> for Unread<'a, M> {
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     fn read(reader: &mut Reader<'a>, _: Revision) -> Self {
         Self::new(reader.read_slice(reader.rest().len()))
     }

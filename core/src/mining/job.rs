@@ -12,7 +12,7 @@ use crate::config::{
 };
 use crate::storage::{List, Storage};
 use crate::time::Instant;
-use crate::wire::U256;
+use crate::wire::{Seq0255, U256};
 
 /// A job's number in its book. Never used again while a job has it; numbers on the wire are the connections' own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -112,6 +112,14 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Parts<S, COINBASE, PA
 
     pub(crate) fn push_path(&mut self, hash: U256) -> Result<(), BookError> {
         self.path.push(hash).map_err(|_| BookError::PathTooLong)
+    }
+
+    /// Becomes these parts, in its own memory.
+    pub(crate) fn set(&mut self, path: &Seq0255<'_, U256>, prefix: &[u8], suffix: &[u8]) -> Result<(), BookError> {
+        self.clear();
+        self.push_prefix(prefix)?;
+        self.push_suffix(suffix)?;
+        path.iter().try_for_each(|hash| self.push_path(hash))
     }
 
     pub(crate) fn prefix(&self) -> &[u8] {

@@ -24,16 +24,17 @@ struct Prev {
     since: Instant,
 }
 
+/// In the order in which their places are given to new jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     /// The place is free; its memory is kept.
     Free,
+    /// Replaced on the same prevhash: shares of it still count.
+    Past,
     /// Waits for a prevhash that names it.
     Waiting,
     /// In work.
     Active,
-    /// Replaced on the same prevhash: shares of it still count.
-    Past,
 }
 
 pub(super) struct Job<S: Storage, const COINBASE: usize, const PATH: usize> {
@@ -112,8 +113,8 @@ pub(super) struct Custom<'a> {
 /// An update to tell the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Update {
-    /// At this time (D-UPD-2).
-    Later(Instant),
+    /// As soon as one may be sent again (D-UPD-2).
+    Later,
     /// Now.
     Due,
 }
@@ -130,7 +131,8 @@ pub(super) struct Channel<S: Storage, const COINBASE: usize, const PATH: usize> 
     pub(super) nominal_hash_rate: f32,
     pub(super) max_target: Target,
     pub(super) update: Option<Update>,
-    pub(super) updated_at: Option<Instant>,
+    /// D-UPD-2: from when an update may be sent.
+    pub(super) update_from: Instant,
     prev: Option<Prev>,
     jobs: S::List<Job<S, COINBASE, PATH>, CLIENT_JOBS_INLINE, CLIENT_JOBS_HEAP>,
     pub(super) sequence_number: u32,
@@ -153,7 +155,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
             nominal_hash_rate: 0.0,
             max_target: Target::MAX,
             update: None,
-            updated_at: None,
+            update_from: Instant::ORIGIN,
             prev: None,
             jobs: Default::default(),
             sequence_number: 0,
@@ -200,57 +202,55 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
     ///
     /// When there is no place, a job goes whose last shares are on the way, else the oldest that waits. A job whose id another one has
     /// replaces it. Nothing happens when the job does not fit.
-    fn add(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Result<(), BookError> {
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn take(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Taken {
         if !Self::takes(&new.body) {
-            return Err(BookError::CoinbaseTooLong);
+            return Taken::default();
         }
         let started = match (new.start, self.prev) {
             (JobStart::Now { min_ntime: Some(min_ntime) }, Some(_)) => Some((min_ntime, now)),
             (JobStart::Now { min_ntime: None }, Some(prev)) => Some((prev.min_ntime, prev.since)),
             (JobStart::Future, _) | (JobStart::Now { .. }, None) => None,
         };
-        let (target, prefix) = (self.target, self.prefix);
         // The place of a job with this id is taken before the job in work is replaced: it may be the same.
         let place = self.place(new.id);
+        let changed = started.is_some() || self.jobs.get(place).is_some_and(|job| job.state == State::Active);
         if started.is_some() {
-            for job in self.jobs.iter_mut().filter(|job| job.state == State::Active) {
-                job.state = State::Past;
-            }
+            self.retire();
         }
-        let Some(job) = self.jobs.get_mut(place) else { return Err(BookError::CoinbaseTooLong) };
+        let failed = Taken { added: false, changed };
+        let Some(job) = self.jobs.get_mut(place) else { return failed };
         job.state = State::Free;
-        job.parts.clear();
         match &new.body {
             Body::Root(root) => job.root = **root,
-            Body::Coinbase { .. } if !Self::EXTENDED => return Err(BookError::CoinbaseTooLong),
+            Body::Coinbase { .. } if !Self::EXTENDED => return failed,
             Body::Coinbase { path, prefix, suffix } => {
-                job.parts.push_prefix(prefix)?;
-                job.parts.push_suffix(suffix)?;
-                path.iter().try_for_each(|hash| job.parts.push_path(hash))?;
+                job.prefix = self.prefix;
+                if job.parts.set(path, prefix, suffix).is_err() {
+                    return failed;
+                }
             }
         }
         job.serial = serial;
         job.id = new.id;
         job.version = new.version;
         job.rolling = new.rolling;
-        job.prefix = prefix;
         job.state = State::Waiting;
         if let Some((min_ntime, since)) = started {
             job.state = State::Active;
             // D-TGT-1
-            job.target = target;
+            job.target = self.target;
             job.min_ntime = min_ntime;
             job.since = since;
         }
-        Ok(())
+        Taken { added: true, changed }
     }
 
-    /// As [`Self::add`], and says what came of it.
-    #[cfg_attr(target_os = "none", inline(never))]
-    pub(super) fn take(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Taken {
-        let before = self.in_work();
-        let added = self.add(now, serial, new).is_ok();
-        Taken { added, changed: self.in_work() != before }
+    /// The job in work is replaced on the same prevhash.
+    fn retire(&mut self) {
+        for job in self.jobs.iter_mut().filter(|job| job.state == State::Active) {
+            job.state = State::Past;
+        }
     }
 
     /// The place for a job with this id.
@@ -260,13 +260,8 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         // Of several of a rank the oldest.
         let (mut best, mut place) = ((u8::MAX, 0), 0);
         for (at, job) in self.jobs.iter().enumerate() {
-            let rank = match job.state {
-                _ if job.state != State::Free && job.id == id => 0,
-                State::Free => 1,
-                State::Past => 2,
-                State::Waiting => 3,
-                State::Active => 4,
-            };
+            let same = job.state != State::Free && job.id == id;
+            let rank = if same { 0 } else { (job.state as u8).saturating_add(1) };
             if (rank, job.serial) < best {
                 (best, place) = ((rank, job.serial), at);
             }
@@ -282,7 +277,6 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
     pub(super) fn set_prev_hash(&mut self, now: Instant, serial: u64, message: &SetNewPrevHash) {
         self.prev =
             Some(Prev { hash: message.prev_hash.0, nbits: message.nbits, min_ntime: message.min_ntime, since: now });
-        let target = self.target;
         for job in self.jobs.iter_mut() {
             if job.id != message.job_id || job.state == State::Free {
                 job.state = State::Free;
@@ -290,7 +284,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
             }
             if job.state == State::Waiting {
                 // D-TGT-1: a job that was in work keeps its target.
-                job.target = target;
+                job.target = self.target;
             }
             job.state = State::Active;
             job.serial = serial;
@@ -315,9 +309,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
             self.jobs.iter_mut().for_each(|job| job.state = State::Free);
         }
         let place = self.place(custom.id);
-        for job in self.jobs.iter_mut().filter(|job| job.state == State::Active) {
-            job.state = State::Past;
-        }
+        self.retire();
         let Some(job) = self.jobs.get_mut(place) else { return Err(BookError::CoinbaseTooLong) };
         *job = Job {
             serial,

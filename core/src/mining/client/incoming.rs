@@ -3,7 +3,6 @@
 use super::MiningClient;
 use super::channel::{Body, Channel, NewJob, Taken};
 use super::event::{ClientEvent, Ignored, ServerViolation};
-use super::request::Request;
 use crate::message::ChannelKind;
 use crate::message::mining::{
     CloseChannel, NewExtendedMiningJob, NewMiningJob, OpenExtendedMiningChannelSuccess, OpenMiningChannelError,
@@ -124,18 +123,28 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn next_serial(&mut self) -> u64 {
         // Not reached by counting messages.
-        self.serial = self.serial.saturating_add(1);
+        self.serial = self.serial.wrapping_add(1);
         self.serial
     }
 
-    /// The request that was answered.
-    fn answered(&mut self, id: u32, kind: ChannelKind) -> Result<usize, ServerViolation> {
-        let waits = |request: &Request| request.id == id && request.kind == kind;
-        self.requests.iter().position(waits).ok_or(ServerViolation::Request)
+    /// The request of this number, which has its answer.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn answered(&self, id: u32) -> Option<usize> {
+        if Self::ONE {
+            return self.requests.first().filter(|request| request.id == id).map(|_| 0);
+        }
+        self.requests.iter().position(|request| request.id == id)
     }
 
+    /// The request for a channel of this kind.
+    fn asked_for(&self, id: u32, kind: ChannelKind) -> Result<usize, ServerViolation> {
+        let kind = |at: &usize| self.requests.get(*at).is_some_and(|request| request.kind == kind);
+        self.answered(id).filter(kind).ok_or(ServerViolation::Request)
+    }
+
+    #[cfg_attr(target_os = "none", inline(never))]
     fn opened_standard<'m>(&mut self, message: &OpenStandardMiningChannelSuccess<'_>) -> Outcome<'m> {
-        let at = self.answered(message.request_id, ChannelKind::Standard)?;
+        let at = self.asked_for(message.request_id, ChannelKind::Standard)?;
         let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
         let mut channel = Channel::new(
             message.channel_id,
@@ -170,8 +179,9 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-OPEN-6: by the request's number, whichever of the two message numbers it came with (draft open question 9).
+    #[cfg_attr(target_os = "none", inline(never))]
     fn open_refused<'m>(&mut self, message: &OpenMiningChannelError<'m>) -> ClientEvent<'m> {
-        match self.requests.iter().position(|request| request.id == message.request_id) {
+        match self.answered(message.request_id) {
             Some(at) => {
                 self.requests.remove(at);
                 ClientEvent::OpenRefused { request_id: message.request_id, error_code: message.error_code }
@@ -180,6 +190,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         }
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn standard_job<'m>(&mut self, now: Instant, message: &NewMiningJob) -> Outcome<'m> {
         let to = message.channel_id;
         let serial = self.next_serial();
@@ -202,6 +213,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-MIN-5 to D-MIN-7.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn prev_hash<'m>(&mut self, now: Instant, message: &SetNewPrevHash) -> ClientEvent<'m> {
         let to = message.channel_id;
         let serial = self.next_serial();
@@ -213,6 +225,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-TGT-1, D-TGT-2: for jobs that begin later.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn target<'m>(&mut self, message: &SetTarget) -> ClientEvent<'m> {
         let to = message.channel_id;
         let target = Target::from(message.maximum_target);
@@ -224,6 +237,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-EXN-1, D-EXN-2: for jobs that come later.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn prefix<'m>(&mut self, message: &SetExtranoncePrefix<'_>) -> Outcome<'m> {
         let channel_id = message.channel_id;
         let Some(channel) = self.find_mut(channel_id) else {
@@ -236,6 +250,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-CLOSE-1. A group closes with all its members, which only the current revision knows (C-CLOSE-6).
+    #[cfg_attr(target_os = "none", inline(never))]
     fn closed<'m>(&mut self, message: &CloseChannel<'m>) -> ClientEvent<'m> {
         let (id, reason_code) = (message.channel_id, message.reason_code);
         if self.find(id).is_some() {
@@ -260,7 +275,7 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             // Never asked for.
             return Err(ServerViolation::Request);
         }
-        let at = self.answered(message.request_id, ChannelKind::Extended)?;
+        let at = self.asked_for(message.request_id, ChannelKind::Extended)?;
         let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
         let mut channel = Channel::new(
             message.channel_id,

@@ -144,8 +144,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         channel.nominal_hash_rate = nominal_hash_rate;
         channel.max_target = max_target;
         if channel.update.is_none() {
-            let free_at = channel.updated_at.map(|at| at.saturating_add(UPDATE_EVERY)).filter(|at| *at > now);
-            channel.update = Some(free_at.map_or(Update::Due, Update::Later));
+            channel.update = Some(if channel.update_from > now { Update::Later } else { Update::Due });
             self.updates = self.updates.saturating_add(1);
         }
         Ok(())
@@ -167,11 +166,8 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         if self.updates == 0 {
             return None;
         }
-        let due = self.channels.iter().filter_map(|channel| match channel.update {
-            Some(Update::Later(at)) => Some(at),
-            Some(Update::Due) | None => None,
-        });
-        due.min()
+        let held = self.channels.iter().filter(|channel| channel.update == Some(Update::Later));
+        held.map(|channel| channel.update_from).min()
     }
 
     /// Lets updates go that were held back long enough: [`Self::wants_outbound`] holds afterwards.
@@ -180,7 +176,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
             return;
         }
         for channel in self.channels.iter_mut() {
-            if matches!(channel.update, Some(Update::Later(at)) if at <= now) {
+            if channel.update == Some(Update::Later) && channel.update_from <= now {
                 channel.update = Some(Update::Due);
             }
         }
@@ -204,7 +200,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
                 maximum_target: channel.max_target.into(),
             })?;
             channel.update = None;
-            channel.updated_at = Some(now);
+            channel.update_from = now.saturating_add(UPDATE_EVERY);
             self.updates = self.updates.saturating_sub(1);
         }
         Ok(())

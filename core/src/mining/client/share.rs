@@ -39,7 +39,7 @@ impl fmt::Display for NotSent {
 
 impl core::error::Error for NotSent {}
 
-/// What became of shares.
+/// What became of shares. Shares are counted one by one, so that none of the counts comes to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
     /// Sent.
@@ -61,19 +61,21 @@ impl Statistics {
     #[must_use]
     #[cfg_attr(target_os = "none", inline(never))]
     pub const fn unanswered(&self) -> u64 {
-        self.submitted.saturating_sub(self.accepted).saturating_sub(self.rejected).saturating_sub(self.lost)
+        // Each share is counted as submitted first, and has one end.
+        self.submitted.wrapping_sub(self.accepted).wrapping_sub(self.rejected).wrapping_sub(self.lost)
     }
 
     /// So many shares were accepted.
     #[cfg_attr(target_os = "none", inline(never))]
     const fn accept(&mut self, count: u64, difficulty: u64) {
-        self.accepted = self.accepted.saturating_add(count);
+        self.accepted = self.accepted.wrapping_add(count);
+        // What a server says.
         self.difficulty = self.difficulty.saturating_add(difficulty);
     }
 
     /// A channel with these counts has ended.
     pub(super) const fn lose(&mut self, channel: &Self) {
-        self.lost = self.lost.saturating_add(channel.unanswered());
+        self.lost = self.lost.wrapping_add(channel.unanswered());
     }
 }
 
@@ -86,9 +88,9 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     pub fn submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_, Pr>) -> Result<u32, NotSent> {
         let result = self.try_submit(now, solution, out);
         match result {
-            Ok(_) => self.statistics.submitted = self.statistics.submitted.saturating_add(1),
+            Ok(_) => self.statistics.submitted = self.statistics.submitted.wrapping_add(1),
             Err(NotSent::Send(_)) => {}
-            Err(_) => self.statistics.not_sent = self.statistics.not_sent.saturating_add(1),
+            Err(_) => self.statistics.not_sent = self.statistics.not_sent.wrapping_add(1),
         }
         result
     }
@@ -129,11 +131,12 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         }
         .map_err(NotSent::Send)?;
         channel.sequence_number = sequence_number;
-        channel.statistics.submitted = channel.statistics.submitted.saturating_add(1);
+        channel.statistics.submitted = channel.statistics.submitted.wrapping_add(1);
         Ok(sequence_number)
     }
 
     /// D-SHARE-4. A server that accepts more than was sent is believed as far as something was.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn accepted<'m>(&mut self, message: &SubmitSharesSuccess) -> ClientEvent<'m> {
         let Some(channel) = self.find_mut(message.channel_id) else {
             return ClientEvent::Ignored(Ignored::UnknownChannel(message.channel_id));
@@ -155,6 +158,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
 
     /// D-SHARE-6, D-ERR-1: counted and told, whatever the code says. What to stop working on is told by jobs, not by codes; so both
     /// spellings of `difficulty-too-low` are the same here (draft open question 22).
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn rejected<'m>(&mut self, message: &SubmitSharesError<'m>) -> ClientEvent<'m> {
         let Some(channel) = self.find_mut(message.channel_id) else {
             return ClientEvent::Ignored(Ignored::UnknownChannel(message.channel_id));
@@ -162,8 +166,8 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         if channel.statistics.unanswered() == 0 {
             return ClientEvent::Ignored(Ignored::NothingUnanswered);
         }
-        channel.statistics.rejected = channel.statistics.rejected.saturating_add(1);
-        self.statistics.rejected = self.statistics.rejected.saturating_add(1);
+        channel.statistics.rejected = channel.statistics.rejected.wrapping_add(1);
+        self.statistics.rejected = self.statistics.rejected.wrapping_add(1);
         ClientEvent::Rejected {
             channel_id: message.channel_id,
             sequence_number: message.sequence_number,

@@ -3,6 +3,7 @@
 use core::fmt;
 use core::time::Duration;
 
+use crate::message::common::Reconnect;
 use crate::mining::target::Target;
 use crate::wire::{Str0255, is_hash_rate};
 
@@ -91,6 +92,26 @@ impl Endpoint {
         Ok(Self { host, port })
     }
 
+    /// Where `message` sends who is connected here: what it leaves open stays as it is (D-RECON-3). None when the new host is not ASCII, as names and
+    /// addresses are. (What takes any text is [`reconnect_target`](crate::connection::reconnect_target); a board has no other use for UTF-8.)
+    #[must_use]
+    pub fn redirected(&self, message: &Reconnect<'_>) -> Option<Self> {
+        let mut to = self.clone();
+        if !message.new_host.is_empty() {
+            to.host.clear();
+        }
+        for byte in message.new_host.as_bytes() {
+            if !byte.is_ascii_graphic() {
+                return None;
+            }
+            to.host.push(char::from(*byte)).ok()?;
+        }
+        if message.new_port != 0 {
+            to.port = message.new_port;
+        }
+        Some(to)
+    }
+
     /// Host name or address.
     #[must_use]
     pub fn host(&self) -> &str {
@@ -101,5 +122,31 @@ impl Endpoint {
     #[must_use]
     pub const fn port(&self) -> u16 {
         self.port
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// D-RECON-3: what is empty stays as it is; what no host is called leads nowhere.
+    #[test]
+    fn a_redirection_fills_in_what_is_left_open() {
+        let here = Endpoint::new("old", 1).unwrap();
+        let to = |new_host: &'static [u8], new_port| {
+            here.redirected(&Reconnect { new_host: Str0255::from_bytes(new_host), new_port })
+        };
+        for (new_host, new_port, host, port) in [
+            ("", 0, "old", 1),
+            ("new.example", 0, "new.example", 1),
+            ("", 2, "old", 2),
+            ("[fe80::1]", 2, "[fe80::1]", 2),
+        ] {
+            assert_eq!(to(new_host.as_bytes(), new_port), Some(Endpoint::new(host, port).unwrap()));
+        }
+        assert_eq!(to(&[b'x'; 255], 0).unwrap().host().len(), 255);
+        for refused in [&b"\xff"[..], b"a b", b"a\n", "grün".as_bytes(), &[b'x'; 256]] {
+            assert_eq!(to(refused, 3), None, "{refused:?}");
+        }
     }
 }

@@ -17,7 +17,7 @@ pub use leaving::Leaving;
 pub use outcome::{Fatal, Outcome};
 
 use crate::backoff::doubled;
-use crate::connection::{Event, VERSION, reconnect_target};
+use crate::connection::{Event, VERSION};
 use crate::error::Error;
 use crate::message::common::{SetupConnection, SetupConnectionSuccess};
 use crate::message::mining::{SetupFlags, SuccessFlags};
@@ -154,9 +154,9 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
             Event::Message(message) => self.message(now, message),
             Event::Reconnect(message) => {
                 // D-RECON-3
-                match reconnect_target(message, self.endpoint.host(), self.endpoint.port()) {
-                    Some((host, port)) => Endpoint::new(host, port).map_or(Outcome::Done, Outcome::Reconnect),
-                    // A name that is no text leads nowhere; the connection may as well be used until the server ends it.
+                match self.endpoint.redirected(message) {
+                    Some(endpoint) => Outcome::Reconnect(endpoint),
+                    // What is no name leads nowhere; the connection may as well be used until the server ends it.
                     None => Outcome::Done,
                 }
             }
