@@ -4,9 +4,11 @@
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use core::{
     fmt,
-    future::poll_fn,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst},
-    task::{Context, Poll},
+    future::{Future, poll_fn},
+    mem,
+    pin::Pin,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    task::{Context, Poll, Waker},
 };
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,88 +19,190 @@ use futures_lite::future::block_on;
 /// A queue of at most `places` things (at least one).
 #[must_use]
 pub fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
+    let state =
+        State { things: VecDeque::new(), free: places.max(1), waiting: VecDeque::new(), last: 0, closed: false };
     let inner = Arc::new(Inner {
-        things: Mutex::default(),
+        state: Mutex::new(state),
         taker: AtomicWaker::new(),
-        free: AtomicUsize::new(places.max(1)),
-        freed: Event::new(),
         ended: Event::new(),
-        closed: AtomicBool::new(false),
         senders: AtomicUsize::new(1),
     });
     (Sender { inner: Arc::clone(&inner) }, Receiver { inner })
 }
 
 struct Inner<T> {
-    things: Mutex<VecDeque<T>>,
+    state: Mutex<State<T>>,
     /// Who takes things out.
     taker: AtomicWaker,
-    /// Places that nobody has.
-    free: AtomicUsize,
-    /// Told of each place that is given back, and of the end.
-    freed: Event,
-    /// Nothing more is taken in.
-    closed: AtomicBool,
-    /// Told of that alone.
+    /// Told when nothing more is taken in.
     ended: Event,
     senders: AtomicUsize,
 }
 
-impl<T> Inner<T> {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<T>> {
-        self.things.lock().unwrap_or_else(PoisonError::into_inner)
+struct State<T> {
+    things: VecDeque<T>,
+    /// Places that nobody has.
+    free: usize,
+    /// Who waits for places, in the order in which they came; those that have been given some are in front. As long as the longest line there
+    /// ever was, so that a wait allocates nothing of its own.
+    waiting: VecDeque<Waiting>,
+    /// The number of who came last.
+    last: u64,
+    /// Nothing more is taken in.
+    closed: bool,
+}
+
+struct Waiting {
+    number: u64,
+    waker: Waker,
+    /// Places that it takes at most.
+    most: usize,
+    /// Places that were given to it, which it has not fetched yet.
+    given: usize,
+}
+
+impl<T> State<T> {
+    /// The first who waits and has not been given anything.
+    fn first(&mut self) -> Option<&mut Waiting> {
+        let given = self.waiting.partition_point(|waiting| waiting.given > 0);
+        self.waiting.get_mut(given)
     }
 
-    /// Takes as many places as there are, up to `most`.
-    fn take(&self, most: usize) -> usize {
-        let mut free = self.free.load(SeqCst);
-        loop {
-            let taken = free.min(most);
-            if taken == 0 {
-                return 0;
-            }
-            match self.free.compare_exchange_weak(free, free - taken, SeqCst, SeqCst) {
-                Ok(_) => return taken,
-                Err(now) => free = now,
-            }
-        }
+    /// Takes as many places as there are, up to `most`; none before those who wait.
+    fn take(&mut self, most: usize) -> usize {
+        let taken = if self.first().is_some() { 0 } else { self.free.min(most) };
+        self.free -= taken;
+        taken
+    }
+
+    /// Gives free places to the first who waits; who is to be woken then.
+    fn give(&mut self) -> Option<Waker> {
+        let free = self.free;
+        let first = self.first().filter(|_| free > 0)?;
+        first.given = first.most.min(free);
+        let (given, waker) = (first.given, first.waker.clone());
+        self.free -= given;
+        Some(waker)
+    }
+
+    /// Where in the line the one of this number is.
+    fn place(&self, number: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()
+    }
+}
+
+impl<T> Inner<T> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn give_back(&self, places: usize) {
         if places > 0 {
-            self.free.fetch_add(places, SeqCst);
-            self.freed.notify_additional(places);
+            let mut state = self.lock();
+            state.free += places;
+            self.give_all(state);
         }
     }
 
-    fn close(&self) {
-        self.closed.store(true, SeqCst);
-        self.freed.notify(usize::MAX);
+    /// Gives free places to those who wait. They are woken outside of the lock, for what a waker does is its own.
+    fn give_all<'a>(&'a self, mut state: MutexGuard<'a, State<T>>) {
+        while let Some(waker) = state.give() {
+            drop(state);
+            waker.wake();
+            state = self.lock();
+        }
+    }
+
+    /// Tells everyone of the end, which stands in the state already.
+    fn tell_end(&self, mut state: MutexGuard<'_, State<T>>) {
+        // They find out by themselves that they have no place in the line any more.
+        let waiting = mem::take(&mut state.waiting);
+        drop(state);
+        for waiting in waiting {
+            waiting.waker.wake();
+        }
         self.ended.notify(usize::MAX);
     }
 
     /// Things in the order in which they came, and their places are free again; 0 when nobody puts things in any more.
     fn poll_many(&self, cx: &mut Context<'_>, to: &mut impl Extend<T>, most: usize) -> Poll<usize> {
-        let taken = self.try_many(to, most);
+        let (taken, _) = self.try_many(to, most);
         if taken > 0 || most == 0 {
             return Poll::Ready(taken);
         }
         self.taker.register(cx.waker());
         // Senders first: the last one may put something in and go.
-        let over = self.senders.load(SeqCst) == 0 || self.closed.load(SeqCst);
+        let last_is_gone = self.senders.load(SeqCst) == 0;
         match self.try_many(to, most) {
-            0 if !over => Poll::Pending,
-            taken => Poll::Ready(taken),
+            (0, closed) if !closed && !last_is_gone => Poll::Pending,
+            (taken, _) => Poll::Ready(taken),
         }
     }
 
-    fn try_many(&self, to: &mut impl Extend<T>, most: usize) -> usize {
-        let mut things = self.lock();
-        let taken = things.len().min(most);
-        to.extend(things.drain(..taken));
-        drop(things);
-        self.give_back(taken);
-        taken
+    /// How many things were taken, and whether the queue was closed by then.
+    fn try_many(&self, to: &mut impl Extend<T>, most: usize) -> (usize, bool) {
+        let mut state = self.lock();
+        let (taken, closed) = (state.things.len().min(most), state.closed);
+        to.extend(state.things.drain(..taken));
+        state.free += taken;
+        self.give_all(state);
+        (taken, closed)
+    }
+}
+
+/// A wait for places. Dropping it leaves the line, and what was given to it is the next one's.
+struct Reserve<'a, T> {
+    inner: &'a Inner<T>,
+    most: usize,
+    /// Its number in the line.
+    number: Option<u64>,
+}
+
+impl<'a, T> Future for Reserve<'a, T> {
+    type Output = Option<Places<'a, T>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { inner, most, number } = *self;
+        let mut state = inner.lock();
+        if state.closed {
+            return Poll::Ready(None);
+        }
+        let Some(number) = number else {
+            let left = state.take(most);
+            if left > 0 {
+                return Poll::Ready(Some(Places { inner, left }));
+            }
+            state.last += 1;
+            let number = state.last;
+            state.waiting.push_back(Waiting { number, waker: cx.waker().clone(), most, given: 0 });
+            drop(state);
+            self.number = Some(number);
+            return Poll::Pending;
+        };
+        // Who waits is in the line until it is closed.
+        let Some(place) = state.place(number) else { return Poll::Ready(None) };
+        let Some(waiting) = state.waiting.get_mut(place) else { return Poll::Ready(None) };
+        if waiting.given == 0 {
+            waiting.waker.clone_from(cx.waker());
+            return Poll::Pending;
+        }
+        let left = waiting.given;
+        state.waiting.remove(place);
+        drop(state);
+        self.number = None;
+        Poll::Ready(Some(Places { inner, left }))
+    }
+}
+
+impl<T> Drop for Reserve<'_, T> {
+    fn drop(&mut self) {
+        let Some(number) = self.number else { return };
+        let mut state = self.inner.lock();
+        let place = state.place(number);
+        if let Some(waiting) = place.and_then(|place| state.waiting.remove(place)) {
+            state.free += waiting.given;
+            self.inner.give_all(state);
+        }
     }
 }
 
@@ -140,16 +244,17 @@ impl<T: fmt::Debug> core::error::Error for TrySendError<T> {}
 
 impl<T> Sender<T> {
     /// Waits for a place, and takes as many as are free then, up to `most` (at least one). `None` when nobody takes things out any more.
-    /// Cancel-safe, though a dropped wait loses its turn.
+    ///
+    /// First come, first served: nobody gets a place, by [`try_reserve`](Self::try_reserve) neither, before those who wait already. Cancel-safe,
+    /// though a dropped wait loses its turn.
     pub async fn reserve(&self, most: usize) -> Option<Places<'_, T>> {
-        wait_for(&self.inner.freed, || if self.is_closed() { Some(None) } else { self.try_reserve(most).map(Some) })
-            .await
+        Reserve { inner: &self.inner, most: most.max(1), number: None }.await
     }
 
-    /// As many places as are free, up to `most` (at least one); `None` if none is.
+    /// As many places as are free, up to `most` (at least one); `None` if none is, or somebody waits for it.
     #[must_use]
     pub fn try_reserve(&self, most: usize) -> Option<Places<'_, T>> {
-        let left = self.inner.take(most.max(1));
+        let left = self.inner.lock().take(most.max(1));
         (left > 0).then_some(Places { inner: &self.inner, left })
     }
 
@@ -180,18 +285,24 @@ impl<T> Sender<T> {
     /// Places that are free.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.inner.free.load(SeqCst)
+        self.inner.lock().free
     }
 
     /// Whether nobody takes things out any more.
     #[must_use]
     pub fn is_closed(&self) -> bool {
-        self.inner.closed.load(SeqCst)
+        self.inner.lock().closed
     }
 
     /// Waits until nobody takes things out any more. Cancel-safe.
     pub async fn closed(&self) {
-        wait_for(&self.inner.ended, || self.is_closed().then_some(())).await;
+        while !self.is_closed() {
+            let ended = self.inner.ended.listen();
+            // Between the look and the listening it may have come.
+            if !self.is_closed() {
+                ended.await;
+            }
+        }
     }
 }
 
@@ -218,15 +329,14 @@ impl<T> Places<'_, T> {
     /// Puts as many things in as there are places, one behind the other and with nobody else's between them. When nobody takes things out
     /// any more none is taken of `things`.
     pub fn send_all(&mut self, things: impl Iterator<Item = T>) {
-        let mut queue = self.inner.lock();
-        // Looked at under the lock, so that nothing is put in behind the end.
-        if self.inner.closed.load(SeqCst) {
+        let mut state = self.inner.lock();
+        if state.closed {
             return;
         }
-        let before = queue.len();
-        queue.extend(things.take(self.left));
-        let sent = queue.len() - before;
-        drop(queue);
+        let before = state.things.len();
+        state.things.extend(things.take(self.left));
+        let sent = state.things.len() - before;
+        drop(state);
         self.left -= sent;
         if sent > 0 {
             self.inner.taker.wake();
@@ -264,7 +374,7 @@ impl<T> Receiver<T> {
     /// Whether nothing is there.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.inner.lock().is_empty()
+        self.inner.lock().things.is_empty()
     }
 
     /// The next thing, if one is there.
@@ -276,23 +386,9 @@ impl<T> Receiver<T> {
 
     /// Takes nothing more in. What is there still comes out.
     pub fn close(&mut self) {
-        let _no_send_is_under_way = self.inner.lock();
-        self.inner.close();
-    }
-}
-
-/// Waits until `look` finds something, looking whenever there was such an event. Cancel-safe.
-async fn wait_for<R>(event: &Event, mut look: impl FnMut() -> Option<R>) -> R {
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        let listener = event.listen();
-        // Between the look and the listening something may have happened.
-        if let Some(found) = look() {
-            return found;
-        }
-        listener.await;
+        let mut state = self.inner.lock();
+        state.closed = true;
+        self.inner.tell_end(state);
     }
 }
 
@@ -324,11 +420,11 @@ impl<T> Drop for Sender<T> {
 
 impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut things = self.inner.lock();
-        self.inner.close();
+        let mut state = self.inner.lock();
+        state.closed = true;
         // Not under the lock: what they do when they are dropped is theirs.
-        let rest = core::mem::take(&mut *things);
-        drop(things);
+        let rest = mem::take(&mut state.things);
+        self.inner.tell_end(state);
         drop(rest);
     }
 }
@@ -430,6 +526,65 @@ mod tests {
             receiver.close();
             assert_eq!(sender.try_send(2), Err(TrySendError::Closed(2)));
             assert_eq!((receiver.recv().await, receiver.recv().await), (Some(1), None));
+        });
+    }
+
+    /// Nobody who comes later, or asks without waiting, takes what is free before who waits; a wait that is given up is passed over, and what
+    /// it had been given is the next one's.
+    #[test]
+    fn first_come_first_served() {
+        block_on(async {
+            let (sender, mut receiver) = channel(2);
+            sender.try_send(1).unwrap();
+            sender.try_send(2).unwrap();
+            let mut waits: Vec<_> = (0..4).map(|_| Box::pin(sender.reserve(2))).collect();
+            for wait in &mut waits {
+                assert!(poll_once(wait).await.is_none());
+            }
+            assert_eq!(receiver.recv().await, Some(1));
+            // It is the first one's, whoever looks first.
+            assert!(sender.try_reserve(1).is_none());
+            assert_eq!(sender.try_send(9), Err(TrySendError::Full(9)));
+            let mut late = Box::pin(sender.reserve(1));
+            assert!(poll_once(&mut late).await.is_none());
+            let mut waits = waits.into_iter();
+            let [first, mut second, mut third, mut fourth] = core::array::from_fn(|_| waits.next().unwrap());
+            assert!(poll_once(&mut fourth).await.is_none() && poll_once(&mut second).await.is_none());
+            // Given up before it was fetched.
+            drop(first);
+            assert!(poll_once(&mut third).await.is_none());
+            let mut place = poll_once(&mut second).await.unwrap().unwrap();
+            assert_eq!(place.len(), 1);
+            drop(third);
+            place.send(3).unwrap();
+            let mut out = Vec::new();
+            assert_eq!(receiver.recv_many(&mut out, 9).await, 2);
+            assert!(poll_once(&mut late).await.is_none(), "two of two are before it");
+            assert_eq!(poll_once(&mut fourth).await.unwrap().map(|places| places.len()), Some(2));
+            assert!(poll_once(&mut late).await.unwrap().is_some());
+            assert_eq!((sender.free(), out), (2, vec![2, 3]));
+        });
+    }
+
+    /// Who is served by others' hands again and again does not keep one who waits from its turn.
+    #[test]
+    fn a_busy_sender_starves_nobody() {
+        block_on(async {
+            let (sender, mut receiver) = channel(1);
+            sender.try_send(0).unwrap();
+            let mut patient = Box::pin(sender.send(100));
+            assert!(poll_once(&mut patient).await.is_none());
+            let mut out = Vec::new();
+            for n in 1..10 {
+                out.extend(receiver.try_recv());
+                // The busy one is always there first.
+                let _full = sender.try_send(n);
+                let _sent = poll_once(&mut patient).await.is_some() && {
+                    patient = Box::pin(sender.send(100 + n));
+                    true
+                };
+            }
+            assert!(out.contains(&100), "{out:?}");
         });
     }
 
