@@ -8,7 +8,7 @@ use core::{
 };
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
-use event_listener::Event;
+use event_listener::{Event, EventListener};
 
 struct Inner<T> {
     /// With the number of changes.
@@ -27,22 +27,6 @@ impl<T> Inner<T> {
         let closed = self.senders.load(SeqCst) == 0;
         let changed = self.read().1 != seen;
         if closed && !changed { Err(Closed) } else { Ok(changed) }
-    }
-
-    /// Waits for a change after the one that was seen, and gives its number.
-    async fn changed(&self, seen: u64) -> Result<u64, Closed> {
-        loop {
-            if self.has_changed(seen)? {
-                break;
-            }
-            let listener = self.changed.listen();
-            // Between the look and the listening something may have happened.
-            if self.has_changed(seen)? {
-                break;
-            }
-            listener.await;
-        }
-        Ok(self.read().1)
     }
 }
 
@@ -79,6 +63,8 @@ pub struct Sender<T> {
 pub struct Receiver<T> {
     inner: Arc<Inner<T>>,
     seen: u64,
+    /// A wait that was given up: the next one goes on with it, so that waiting among other things, again and again, allocates once.
+    listening: Option<EventListener>,
 }
 
 /// Both sides of a value.
@@ -129,7 +115,7 @@ impl<T> Sender<T> {
     #[must_use]
     pub fn subscribe(&self) -> Receiver<T> {
         let seen = self.inner.read().1;
-        Receiver { inner: Arc::clone(&self.inner), seen }
+        Receiver { inner: Arc::clone(&self.inner), seen, listening: None }
     }
 }
 
@@ -186,7 +172,17 @@ impl<T> Receiver<T> {
 
     /// Waits for a change since the last one seen, which then counts as seen. Cancel-safe.
     pub async fn changed(&mut self) -> Result<(), Closed> {
-        self.seen = self.inner.changed(self.seen).await?;
+        while !self.has_changed()? {
+            match &mut self.listening {
+                Some(listening) => {
+                    listening.await;
+                    self.listening = None;
+                }
+                // Before it is waited for comes another look: something may have happened in between.
+                none => *none = Some(self.inner.changed.listen()),
+            }
+        }
+        self.seen = self.inner.read().1;
         Ok(())
     }
 
@@ -201,7 +197,7 @@ impl<T> Receiver<T> {
 
 impl<T> Clone for Receiver<T> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), seen: self.seen }
+        Self { inner: Arc::clone(&self.inner), seen: self.seen, listening: None }
     }
 }
 
@@ -249,6 +245,30 @@ mod tests {
         }
         drop((sender, second));
         assert_eq!(waiter.join().unwrap(), Err(Closed));
+    }
+
+    /// Each registration is an allocation.
+    #[test]
+    fn a_wait_that_was_given_up_is_not_registered_anew() {
+        let (sender, mut receiver) = channel(0);
+        let registered = |receiver: &Receiver<i32>| alloc::format!("{:?}", receiver.inner.changed);
+        block_on(async {
+            assert!(poll_once(receiver.changed()).await.is_none());
+            let once = registered(&receiver);
+            assert!(once.contains("listeners_total: 1"), "{once}");
+            for _ in 0..3 {
+                assert!(poll_once(receiver.changed()).await.is_none());
+                assert_eq!(registered(&receiver), once);
+            }
+            // It hears of a change all the same, and of the next one.
+            for value in 1..3 {
+                sender.send_replace(value);
+                assert_eq!(receiver.changed().await, Ok(()));
+                assert!(poll_once(receiver.changed()).await.is_none());
+            }
+            drop(sender);
+            assert_eq!(receiver.changed().await, Err(Closed));
+        });
     }
 
     #[test]
