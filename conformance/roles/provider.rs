@@ -19,7 +19,7 @@ use adit::{
     },
 };
 
-use super::{ProviderEvent, Transactions};
+use super::{PLACES, ProviderEvent, Transactions};
 use crate::{
     gate::GateConfig,
     link::{Link, LinkError, LinkSettings, Turn},
@@ -89,8 +89,31 @@ impl Pool {
         self.until(tip).await.unwrap().expect("a tip")
     }
 
+    /// Sends what there is to send, and waits until it has left. Nothing else comes meanwhile that would matter.
+    async fn flush(&mut self) {
+        let sent = self.client.poll_outbound(&mut self.link.outbound().unwrap());
+        sent.unwrap();
+        self.link.want_room();
+        loop {
+            match self.link.next().await.unwrap() {
+                Turn::Room => return,
+                Turn::Event(token) => {
+                    let now = self.link.clock().now();
+                    let (Event::Message(message), _) = self.link.event(token).unwrap() else { panic!("another event") };
+                    self.client.handle(now, message).unwrap();
+                }
+                Turn::Closed => panic!("closed"),
+            }
+        }
+    }
+
     /// Finds a block on the best template; with this target every hash is one.
     fn find(&mut self) {
+        self.find_by(7);
+    }
+
+    /// As [`find`](Self::find), with this nonce.
+    fn find_by(&mut self, nonce: u32) {
         let best: &Template<Heap> = self.client.best().expect("a template");
         let payout = Payout { script_pubkey: &[0x51], weight: 1 };
         let plan = Coinbase::new(best.coinbase(), [payout], b"", 4).unwrap();
@@ -102,7 +125,7 @@ impl Pool {
             prev_hash: self.client.tip().expect("a tip").0.prev_hash,
             version: best.version(),
             header_timestamp: WALL.as_secs(),
-            header_nonce: 7,
+            header_nonce: nonce,
             coinbase_prefix: &prefix,
             extranonce: [&[1, 2, 3], &[4]],
             coinbase_suffix: &suffix,
@@ -295,6 +318,64 @@ fn a_shutdown_takes_what_has_arrived_and_closes_in_order() {
         assert!(matches!(node.event().await, ProviderEvent::Connected(_)));
         assert!(matches!(node.event().await, ProviderEvent::Solution(_)));
         assert!(matches!(node.event().await, ProviderEvent::Disconnected(_)));
+    });
+}
+
+/// Where blocks cost no work a client can send as many as it likes: only so many of them wait for the owner's verdict, the others in the client's
+/// socket; other clients do not notice, and none is lost.
+#[test]
+fn a_client_that_floods_with_blocks_waits_for_itself_alone() {
+    const FLOOD: u32 = 10 * PLACES as u32;
+    run(async |lab| {
+        let mut node = lab.node(0, 1);
+        new_tip(&node, 1, Transactions::default());
+        let mut flooder = Pool::connect(&lab, node.address, 10).await;
+        flooder.tip().await;
+        let mut honest = Pool::connect(&lab, node.address, 10).await;
+        honest.tip().await;
+        for _ in 0..2 {
+            assert!(matches!(node.event().await, ProviderEvent::Connected(_)));
+        }
+        let flood = async {
+            for nonce in 0..FLOOD {
+                flooder.find_by(nonce);
+                flooder.flush().await;
+            }
+        };
+        let mut waiting = Vec::new();
+        let judge = async {
+            // All that comes while nothing is judged.
+            while let Some(heard) = lab.timeout(Duration::from_millis(200), node.events.recv()).await {
+                waiting.push(heard.expect("the provider lives"));
+                assert!(waiting.len() <= PLACES, "more wait");
+            }
+            assert_eq!(waiting.len(), PLACES);
+            // Another one's block is heard at once, and both hear of a new tip.
+            honest.find();
+            honest.flush().await;
+            let heard = node.events.recv().await.expect("the provider lives");
+            let ProviderEvent::Solution(found) = heard.event else { panic!("{:?}", heard.event) };
+            assert!(
+                waiting
+                    .iter()
+                    .all(|heard| matches!(&heard.event, ProviderEvent::Solution(other) if other.peer != found.peer))
+            );
+            let next = new_tip(&node, 2, Transactions::default());
+            assert_eq!(honest.tip().await, next);
+            // A verdict at a time.
+            let mut judged = 0;
+            while judged < FLOOD {
+                drop(waiting.pop().expect("some wait"));
+                judged += 1;
+                if judged + PLACES as u32 <= FLOOD {
+                    let heard = node.events.recv().await.expect("the provider lives");
+                    assert!(matches!(&heard.event, ProviderEvent::Solution(_)));
+                    waiting.push(heard);
+                }
+            }
+        };
+        zip(flood, judge).await;
+        assert_eq!(flooder.tip().await, 2);
     });
 }
 

@@ -50,6 +50,10 @@ extern crate alloc;
 #[cfg(any(test, feature = "std"))]
 extern crate std;
 
+/// For texts that tests of the runtimes share.
+#[cfg(all(test, feature = "std"))]
+extern crate self as adit;
+
 pub mod address;
 pub mod backoff;
 pub mod buffer;

@@ -196,7 +196,7 @@ fn a_smol_pool_between_tokio_peers() {
         provider_task.await.expect("no panic").expect("an orderly end");
         let mut heard = Vec::new();
         while let Some(event) = events.try_recv() {
-            heard.push(event);
+            heard.push(event.event);
         }
         all_blocks(heard);
     });
@@ -295,7 +295,7 @@ fn a_tokio_pool_between_smol_peers() {
         provider_task.await.expect("an orderly end");
         let mut heard = Vec::new();
         while let Some(event) = events.try_recv() {
-            heard.push(event);
+            heard.push(event.event);
         }
         all_blocks(heard);
     });

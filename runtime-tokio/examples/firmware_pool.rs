@@ -39,7 +39,7 @@ use adit_tokio::{
     listen::Listener,
     net::Tokio,
     pool::{AcceptedShare, PoolHandle, PoolNews, PoolSetup, serve_pool},
-    provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
+    provider::{Heard, ProviderHandle, Transactions, serve_provider},
     queue,
     shutdown::Shutdown,
     upstream::{Server, Software, Upstream, UpstreamConfig},
@@ -253,7 +253,7 @@ async fn refused(mut news: broadcast::Receiver<PoolNews>) {
 }
 
 /// No hash meets the chain's target, so nothing has to be done about solutions.
-async fn blocks(events: &mut queue::Receiver<ProviderEvent>) {
+async fn blocks(events: &mut queue::Receiver<Heard>) {
     while events.recv().await.is_some() {}
 }
 

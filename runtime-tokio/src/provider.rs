@@ -4,7 +4,7 @@
 #[path = "../../conformance/roles/provider.rs"]
 mod tests;
 
-pub use adit::host::provider::{FoundBlock, ProviderEvent, Transactions, serve_provider};
+pub use adit::host::provider::{FoundBlock, Heard, PLACES, Place, ProviderEvent, Transactions, serve_provider};
 
 use crate::clock::Clock;
 

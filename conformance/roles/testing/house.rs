@@ -28,7 +28,7 @@ use super::{
 use crate::{
     gate::{Gate, GateConfig},
     pool::{AcceptedShare, PoolHandle, PoolServeError, PoolSetup, Store, serve_pool},
-    provider::{ProviderEvent, ProviderHandle, Transactions, serve_provider},
+    provider::{Heard, ProviderEvent, ProviderHandle, Transactions, serve_provider},
     serve::ServeError,
     shutdown::Shutdown,
     upstream::{Server, Software, Upstream, UpstreamConfig, UpstreamState},
@@ -41,7 +41,7 @@ pub(crate) const HARD: Target = Target::ZERO;
 /// A template provider that serves at a port.
 pub(crate) struct Node {
     pub(crate) handle: ProviderHandle,
-    pub(crate) events: queue::Receiver<ProviderEvent>,
+    pub(crate) events: queue::Receiver<Heard>,
     pub(crate) address: SocketAddr,
     pub(crate) gate: Gate,
     pub(crate) shutdown: Shutdown,
@@ -77,9 +77,9 @@ impl Node {
         id
     }
 
-    /// What its owner hears next.
+    /// What its owner hears next; a solution counts as judged at once.
     pub(crate) async fn event(&mut self) -> ProviderEvent {
-        self.events.recv().await.expect("the provider lives")
+        self.events.recv().await.expect("the provider lives").event
     }
 }
 

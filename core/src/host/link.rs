@@ -19,6 +19,10 @@ use crate::link::{Link as Machine, LinkCause, LinkSettings, Outgoing, Step, Turn
 use crate::protocol::Protocol;
 use crate::time::{Instant, UnixTime};
 
+/// Bytes that are read of a peer at most once its connection is to end, see [`Link::read_what_arrived`]: twice what Linux keeps of a connection, unless
+/// it is both fast and far away.
+const ARRIVED: u32 = 256 << 10;
+
 /// Turns and reads of a link in a row before it lets other tasks have theirs.
 const BURST: u8 = 64;
 
@@ -39,6 +43,8 @@ pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, T, C: Clock> {
     /// Armed at the earliest deadline or before it; re-armed only when it fires or a deadline moves forward, since the limit on
     /// silence moves with every frame. Boxed, because most idle connections have none.
     timer: Option<Pin<Box<C::Sleep>>>,
+    /// Bytes that are still read; the largest number for no bound.
+    wanted: u32,
     /// Turns and reads in a row.
     burst: u8,
 }
@@ -55,7 +61,7 @@ where
     #[must_use]
     pub fn new(connection: Connection<S, Pr, P>, stream: T, peer: SocketAddr, settings: Arc<LinkSettings<C>>) -> Self {
         let (session, now) = (settings.session(connection), settings.clock.now());
-        Self { machine: Machine::new(session, settings, now), stream, peer, timer: None, burst: 0 }
+        Self { machine: Machine::new(session, settings, now), stream, peer, timer: None, wanted: u32::MAX, burst: 0 }
     }
 
     /// Who is at the other end.
@@ -152,9 +158,23 @@ where
         self.machine.stop_listening();
     }
 
+    /// Takes [`stop_listening`](Self::stop_listening) back: what has arrived meanwhile is next.
+    pub fn listen_again(&mut self) {
+        self.machine.listen_again();
+    }
+
+    /// The connection is about to end: what has arrived is read still, all of it, and no more than can have, however much the peer sends from now
+    /// on (256 KiB). When that is handled, `next` waits.
+    pub fn read_what_arrived(&mut self) {
+        self.stream.look();
+        self.wanted = ARRIVED;
+    }
+
     /// Ends the connection in order: nothing more is sent after what waits. `next` says [`Turn::Closed`] when that has left
     /// and the peer has ended its half, or had time to.
     pub fn close(&mut self) {
+        // What comes now is thrown away, for a limited time.
+        self.wanted = u32::MAX;
         self.machine.close();
     }
 
@@ -214,8 +234,18 @@ where
 
     /// Reads what is there. Whether anything was.
     fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, LinkCause<io::Error>> {
+        if self.wanted == 0 {
+            return Ok(false);
+        }
         let space = self.machine.space();
-        let Poll::Ready(result) = self.stream.poll_read(cx, space) else { return Ok(false) };
+        let most = space.len().min(self.wanted.try_into().unwrap_or(usize::MAX));
+        let Poll::Ready(result) = self.stream.poll_read(cx, space.get_mut(..most).unwrap_or_default()) else {
+            return Ok(false);
+        };
+        if self.wanted != u32::MAX {
+            let read = result.as_ref().map_or(0, |read| u32::try_from(*read).unwrap_or(u32::MAX));
+            self.wanted = self.wanted.saturating_sub(read);
+        }
         self.machine.read(result, now)?;
         Ok(true)
     }

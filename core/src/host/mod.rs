@@ -15,6 +15,8 @@ pub mod provider;
 pub mod queue;
 pub mod serve;
 pub mod shutdown;
+#[cfg(test)]
+mod testing;
 pub mod upstream;
 pub mod wake;
 pub mod watch;

@@ -233,6 +233,11 @@ where
         self.flags.deaf = true;
     }
 
+    /// Takes [`stop_listening`](Self::stop_listening) back: what has arrived meanwhile is next.
+    pub const fn listen_again(&mut self) {
+        self.flags.deaf = false;
+    }
+
     /// Ends the connection in order: nothing more is sent after what waits. [`Turn::Closed`] comes when that has left and, if the link
     /// [ends](Terms::ENDS) the stream, the peer has ended its half too or had time to.
     pub fn close(&mut self) {

@@ -16,7 +16,7 @@ use crate::{
     crypto::Provider as Crypto,
     error::Error,
     host::{
-        Clock, Runtime, Stream,
+        Clock, Runtime,
         link::{Link, LinkError},
         listen::Accepted,
         serve::{Next, log_failure, next, respond},
@@ -115,7 +115,7 @@ struct Downstream<P: Crypto, R: Runtime, T> {
 enum Ending {
     /// Not yet.
     No,
-    /// What has arrived is still taken.
+    /// What has arrived is still taken, but not what the peer goes on to send.
     Arrived,
     /// Nothing more is taken; accepted shares wait for the store and their acknowledgement.
     Acknowledging,
@@ -184,7 +184,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
             return;
         }
         self.ending = Ending::Arrived;
-        self.link.stream().look();
+        self.link.read_what_arrived();
         if let Some((host, port)) = &self.port.reconnect {
             self.port.shared.leave(host, *port);
         }
@@ -282,6 +282,9 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
         let begun = shared.lock().pool.begin_batch(now, id, batch);
         batch.hash(|path, ids| hasher.fold_paths(path, ids), |headers, hashes| hasher.hash_headers(headers, hashes));
         let mut outcome = Ok(());
+        // News that the store makes have no claim to the room that is left for answers: else a peer that sends before it reads would be kept from
+        // sending. What came behind the shares needs the room for its answer, too.
+        let may_tell = behind.is_none() && self.link.outbound().is_some();
         let (mut out, ticket, heard) = (self.link.answer(), &mut self.ticket, shared.is_heard());
         shared.with(|state| {
             let (at, mut stored) = (clock.wall(), false);
@@ -305,8 +308,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
             }
             if stored {
                 state.stored(*ticket);
-                // What came behind the shares needs the room for its answer.
-                if behind.is_none() {
+                if may_tell {
                     // For want of room the rest is sent when all of this has left: it stays wanted, which wakes us.
                     let _full = state.pool.poll_outbound(id, &mut out);
                 }

@@ -6,6 +6,8 @@
 mod downstream;
 mod shared;
 mod store;
+#[cfg(test)]
+mod tests;
 mod upstream;
 
 use alloc::{boxed::Box, string::String, sync::Arc, vec::Vec};

@@ -6,13 +6,13 @@ use alloc::{
     sync::Arc,
 };
 
-use super::{ProviderEvent, Shared, Transactions};
+use super::{Heard, PLACES, Places, ProviderEvent, Shared, Transactions};
 use crate::{
     connection::{Event, ResponderConfig, State as Phase, Token},
     crypto::Provider as Crypto,
     error::Error,
     host::{
-        Clock, Runtime, Stream,
+        Clock, Runtime,
         link::{Link, LinkError},
         listen::Accepted,
         serve::{Next, log_failure, next, respond},
@@ -59,6 +59,20 @@ struct Client<P: Crypto, R: Runtime> {
     registered: Option<Registered>,
     /// Templates whose transactions are still to be sent.
     owed: VecDeque<u64>,
+    /// Of its solutions.
+    places: Places,
+    ending: Ending,
+}
+
+/// The way to an orderly end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// Not yet.
+    No,
+    /// What has arrived is still taken, a found block say, but not what the peer goes on to send.
+    Arrived,
+    /// The link is closing.
+    Closing,
 }
 
 pub(super) async fn run<P: Crypto, R: Runtime>(
@@ -74,15 +88,18 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
         Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
     };
     drop(config);
-    let mut client = Client::<P, R> { link, signal, registered: None, owed: VecDeque::new() };
-    let mut closed = false;
+    let places = Places::new(&signal);
+    let mut client =
+        Client::<P, R> { link, signal, registered: None, owed: VecDeque::new(), places, ending: Ending::No };
     loop {
-        let Client { link, signal, .. } = &mut client;
-        let settling = signal.is_shutdown() && !closed;
+        let may_go_on = client.hold_back();
+        let Client { link, signal, ending, .. } = &mut client;
+        let settling = *ending == Ending::Arrived && may_go_on;
         let turn = match next(link, signal, &settings.clock, settling).await {
             Next::Woken => {
-                if client.signal.is_shutdown() {
-                    client.link.stream().look();
+                if client.signal.is_shutdown() && client.ending == Ending::No {
+                    client.ending = Ending::Arrived;
+                    client.link.read_what_arrived();
                 }
                 client.send(&shared)
             }
@@ -92,9 +109,10 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
                         if matches!(news, Some(ProviderEvent::Connected(_))) {
                             admission.established();
                         }
-                        if let Some(news) = news {
+                        if let Some(event) = news {
+                            let place = matches!(event, ProviderEvent::Solution(_)).then(|| client.places.take());
                             // An owner who is gone needs no news; the shutdown follows.
-                            let _gone = shared.events.send(news).await;
+                            let _gone = shared.events.send(Heard { event, place }).await;
                         }
                         Ok(())
                     }
@@ -104,9 +122,8 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
                 Ok(Turn::Closed) => break,
                 Err(error) => Err(error.into()),
             },
-            // What has arrived already is dealt with, a found block say.
             Next::Settled => {
-                closed = true;
+                client.ending = Ending::Closing;
                 client.send(&shared).map(|()| client.link.close())
             }
         };
@@ -125,11 +142,33 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
     let known = client.registered.is_some();
     drop(client);
     if known {
-        let _gone = shared.events.send(ProviderEvent::Disconnected(peer)).await;
+        let _gone = shared.events.send(ProviderEvent::Disconnected(peer).into()).await;
     }
 }
 
 impl<P: Crypto, R: Runtime> Client<P, R> {
+    /// Takes nothing more of a client while as many of its solutions as may wait for their verdicts; what it sends meanwhile waits in its socket. A
+    /// place that comes free wakes this task. Whether more is taken.
+    fn hold_back(&mut self) -> bool {
+        if self.ending == Ending::Closing || self.link.connection().state() != Phase::Open {
+            return true;
+        }
+        let full = self.places.are_taken();
+        if full {
+            self.link.stop_listening();
+        } else {
+            self.link.listen_again();
+        }
+        if full && self.places.is_first_time() {
+            tracing::warn!(
+                peer = %self.link.peer(),
+                waiting = PLACES,
+                "a template client's solutions come faster than they are judged; nothing more is read of it before some are"
+            );
+        }
+        !full
+    }
+
     /// Takes an event of the link, and says what the owner is to be told.
     fn handle(
         &mut self,

@@ -1,6 +1,7 @@
 //! A template provider: many template clients, one [`Provider`] of the core, an owner who has the node.
 
 mod client;
+mod places;
 
 use alloc::{sync::Arc, vec::Vec};
 use core::fmt;
@@ -30,6 +31,8 @@ use crate::{
     storage::Heap,
     template::{Constraints, Tip, book::BookError},
 };
+use places::Places;
+pub use places::{PLACES, Place};
 
 /// The owner's side of a provider: clones are handles on the same one.
 #[derive(Clone)]
@@ -38,10 +41,25 @@ pub struct ProviderHandle<C> {
     shared: Arc<Shared>,
 }
 
+/// What the owner of a provider hears.
+#[derive(Debug)]
+pub struct Heard {
+    /// What happened.
+    pub event: ProviderEvent,
+    /// Of a solution: its place among those of its client that wait. Dropping it says that there is a verdict, or that nobody looks for one.
+    pub place: Option<Place>,
+}
+
+impl From<ProviderEvent> for Heard {
+    fn from(event: ProviderEvent) -> Self {
+        Self { event, place: None }
+    }
+}
+
 struct Shared {
     state: Mutex<State>,
     wanted: watch::Sender<Option<Constraints>>,
-    events: queue::Sender<ProviderEvent>,
+    events: queue::Sender<Heard>,
 }
 
 struct State {
@@ -59,9 +77,12 @@ impl<C> fmt::Debug for ProviderHandle<C> {
 impl<C: Clock> ProviderHandle<C> {
     /// A provider without clients or templates, and where its events come out. `clock` is the one that its links have. `first_id` is above every template id that
     /// the provider used before, see [`Provider::starting_at`]. `events` is how many events wait at most; while as many
-    /// do, the clients that cause them wait too.
+    /// do, the clients that cause them wait too, and are served in the order in which they came.
+    ///
+    /// Solutions take time to be judged. Who keeps the [`Place`] of each until then has [`PLACES`] of a client at most: nothing more is read of it
+    /// before one is dropped. So no solution is lost, and a client that floods waits for itself alone.
     #[must_use]
-    pub fn new(clock: C, first_id: u64, events: usize) -> (Self, queue::Receiver<ProviderEvent>) {
+    pub fn new(clock: C, first_id: u64, events: usize) -> (Self, queue::Receiver<Heard>) {
         let (events, receiver) = queue::channel(events);
         let state =
             State { provider: Provider::starting_at(first_id), tasks: Tasks::default(), transactions: HashMap::new() };
@@ -187,19 +208,92 @@ pub async fn serve_provider<P: Crypto, R: Runtime>(
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{
+        boxed::Box,
+        future::Future,
+        mem::size_of_val,
+        pin::Pin,
+        task::{Context, Poll, Waker},
+        thread,
+    };
 
     use super::*;
     use crate::{
         buffer::Output,
-        connection::Outbound,
+        connection::{Outbound, SetupPolicy},
+        crypto::RustCrypto,
+        host::{
+            testing::{Client, Memory, Still, connection, responder, settings},
+            wake::Signal,
+        },
+        link::Turn,
         message::{
             CurrentOnly,
-            template::{CoinbaseOutputConstraints, ToServer},
+            template::{CoinbaseOutputConstraints, RequestTransactionData, ToServer},
         },
+        protocol::TemplateDistribution,
         time::Instant,
         wire::Revision,
     };
+
+    type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+    /// The task of a client's connection with room for `capacity` bytes in either direction.
+    fn task(
+        handle: &ProviderHandle<Still>,
+        capacity: usize,
+    ) -> (impl Future<Output = ()> + Send + use<>, Arc<Signal>, Client<TemplateDistribution>) {
+        let (accepted, link) = connection::<TemplateDistribution>(capacity);
+        let (signal, shared) = (Arc::<Signal>::default(), Arc::clone(&handle.shared));
+        let responder = responder(SetupPolicy::new(0));
+        let task = client::run::<RustCrypto, Memory>(accepted, Arc::clone(&signal), responder, settings(), shared);
+        (task, signal, link)
+    }
+
+    /// As for a pool's devices.
+    #[test]
+    fn the_task_of_a_connection_is_small() {
+        let (handle, _events) = ProviderHandle::new(Still, 1, 16);
+        let (task, ..) = task(&handle, 64);
+        let size = size_of_val(&task);
+        assert!(size <= 2_048, "{size} bytes");
+    }
+
+    /// What a client goes on to send when the shutdown has begun keeps nobody.
+    #[test]
+    fn a_client_that_never_stops_sending_does_not_hold_up_the_shutdown() {
+        let (handle, _events) = ProviderHandle::new(Still, 1, 16);
+        let (server, signal, mut link) = task(&handle, 1 << 14);
+        let mut server: Task = Box::pin(server);
+        let mut cx = Context::from_waker(Waker::noop());
+        link.open(&mut cx, server.as_mut());
+        let wish = CoinbaseOutputConstraints {
+            coinbase_output_max_additional_size: 10,
+            coinbase_output_max_additional_sigops: CurrentOnly::absent(),
+        };
+        link.outbound().unwrap().send(&wish).unwrap();
+        let mut turn = |link: &mut Client<TemplateDistribution>| {
+            if let Some(mut out) = link.outbound() {
+                while out.send(&RequestTransactionData { template_id: 77 }).is_ok() {}
+            }
+            // Each is refused.
+            while let Poll::Ready(turn) = link.poll_next(&mut cx) {
+                match turn {
+                    Ok(Turn::Event(token)) => drop(link.event(token).unwrap()),
+                    Ok(Turn::Room) => {}
+                    Ok(Turn::Closed) | Err(_) => return true,
+                }
+            }
+            // There is always something to read.
+            let _end = server.as_mut().poll(&mut cx);
+            false
+        };
+        for _ in 0..10 {
+            assert!(!turn(&mut link));
+        }
+        signal.shut_down();
+        assert!((0..2_000).any(|_| turn(&mut link)), "no end");
+    }
 
     /// Of two changes at the same time the later one is what those who watch see in the end, whichever thread comes first to tell of its own.
     #[test]
