@@ -13,7 +13,7 @@ use adit_tokio::clock::Clock;
 use adit_tokio::link::LinkSettings;
 use adit_tokio::listen::Listener;
 use adit_tokio::net::Tokio;
-use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle, Transactions, serve_provider};
+use adit_tokio::provider::{FoundBlock, Heard, Place, ProviderEvent, ProviderHandle, Transactions, serve_provider};
 use adit_tokio::queue;
 use adit_tokio::serve::ServeError;
 use adit_tokio::shutdown::Shutdown;
@@ -152,10 +152,10 @@ struct Publisher {
 
 /// Gives out templates and takes solutions until all clients have left and what they found is judged. `heard` is what
 /// [`ProviderHandle::new`] gave.
-async fn run(
+pub(crate) async fn run(
     source: TemplateSource,
     handle: ProviderHandle,
-    mut heard: queue::Receiver<ProviderEvent>,
+    mut heard: queue::Receiver<Heard>,
     events: Events,
     mut left: oneshot::Receiver<()>,
     shutdown: Shutdown,
@@ -179,8 +179,8 @@ async fn run(
         tokio::select! {
             biased;
             // Solutions first: a block that waits may become an orphan.
-            Some(event) = heard.recv() => match event {
-                ProviderEvent::Solution(found) => publisher.submit(found, &mut submissions),
+            Some(Heard { event, place }) = heard.recv() => match event {
+                ProviderEvent::Solution(found) => publisher.submit(found, place, &mut submissions),
                 event => {
                     if matches!(event, ProviderEvent::Disconnected(_)) {
                         // What it alone wanted need not be left any more; but when nobody is left, the room is kept for who comes back, or the
@@ -193,7 +193,7 @@ async fn run(
                     publisher.tell(&event);
                 }
             },
-            Some(judged) = submissions.join_next() => publisher.judged(judged),
+            Some(judged) = submissions.join_next() => publisher.judged(judged, &mut submissions),
             changed = templates.changed() => {
                 changed.map_err(|_| ProviderError::SourceGone)?;
                 let template = Arc::clone(&templates.borrow_and_update());
@@ -213,7 +213,7 @@ async fn run(
     loop {
         tokio::select! {
             judged = submissions.join_next() => match judged {
-                Some(judged) => publisher.judged(judged),
+                Some(judged) => publisher.judged(judged, &mut submissions),
                 None => return Ok(()),
             },
             () = shutdown.over() => {
@@ -230,6 +230,8 @@ struct Judged {
     transactions: usize,
     stale: bool,
     verdict: Verdict,
+    /// Its finder's: so many of one client wait at most, see [`ProviderHandle::new`]. None for what an earlier run has left.
+    place: Option<Place>,
 }
 
 impl Publisher {
@@ -270,7 +272,7 @@ impl Publisher {
     }
 
     /// Builds the block and hands it to the source at once (D-TDP-18), whatever rule its finder broke: the source's word is what counts.
-    fn submit(&self, found: FoundBlock, submissions: &mut JoinSet<Judged>) {
+    fn submit(&self, found: FoundBlock, place: Option<Place>, submissions: &mut JoinSet<Judged>) {
         let FoundBlock { peer, template_id, header, coinbase_tx, breach, stale, .. } = found;
         if let Some(breach) = breach {
             self.events.tell(Event::Warning { message: format!("{peer} found a block, but {breach}; it is tried") });
@@ -289,7 +291,7 @@ impl Publisher {
         };
         let transactions = template.parts.transactions.len() + 1;
         let source = self.source.clone();
-        submissions.spawn(async move { Judged { transactions, stale, verdict: source.submit(solution).await } });
+        submissions.spawn(async move { Judged { transactions, stale, verdict: source.submit(solution).await, place } });
     }
 
     /// Hands in what an earlier run has left. Most likely the network has moved on since.
@@ -302,13 +304,22 @@ impl Publisher {
             );
             self.events.tell(Event::Warning { message });
             let (source, transactions) = (self.source.clone(), block.transactions());
-            submissions
-                .spawn(async move { Judged { transactions, stale: true, verdict: source.resubmit(block).await } });
+            submissions.spawn(async move {
+                Judged { transactions, stale: true, verdict: source.resubmit(block).await, place: None }
+            });
         }
     }
 
-    fn judged(&self, judged: Result<Judged, JoinError>) {
+    /// Tells what became of a block, and goes on with one that was not answered. Most likely the network has moved on by then.
+    fn judged(&self, judged: Result<Judged, JoinError>, submissions: &mut JoinSet<Judged>) {
         self.events.tell(match judged {
+            Ok(Judged { verdict: Verdict::Unanswered(block, reason), transactions, place, .. }) => {
+                let source = self.source.clone();
+                submissions.spawn(async move {
+                    Judged { transactions, stale: true, verdict: source.insist(block).await, place }
+                });
+                Event::BlockUnanswered { reason }
+            }
             Ok(Judged { verdict: Verdict::Accepted(block), transactions, .. }) => {
                 let hash = block.hash_hex();
                 Event::BlockAccepted { height: block.height, hash, transactions }

@@ -78,8 +78,13 @@ const SETTINGS: Settings = Settings {
         least: Duration::from_secs(1),
         backoff: BACKOFF,
     },
-    // The node checks the block before it answers. What it hasn't taken after a block interval is worth nothing any more.
-    patience: Patience { answer: Duration::from_secs(60), whole: Duration::from_secs(600), backoff: BACKOFF },
+    // The node checks the block before it answers. What it hasn't taken after a block interval is most likely worth nothing any more, but nobody knows.
+    patience: Patience {
+        answer: Duration::from_secs(60),
+        whole: Duration::from_secs(600),
+        backoff: BACKOFF,
+        then: BackoffConfig { cap: Duration::from_secs(60), ..BACKOFF },
+    },
 };
 
 /// A node that is followed; copies are the same one. Following ends with the last copy.
@@ -143,7 +148,7 @@ impl Node {
             shared: Arc::clone(&shared),
         };
         let folder = config.blocks_directory.clone().map(Folder::new);
-        let submitter = Submitter::new(Lanes::new(connection), clock, settings.patience, folder);
+        let submitter = Submitter::new(Lanes::new(connection), clock, settings.patience, folder, Arc::clone(&shared));
         // Before the task could change it.
         let health = shared.health();
         let task = Some(tokio::spawn(follower.run()));
@@ -184,6 +189,13 @@ impl Node {
     pub(crate) async fn resubmit(&self, block: SolvedBlock) -> Verdict {
         let submitter = self.0.submitter.clone();
         let work = tokio::spawn(async move { submitter.submit_block(block).await });
+        work.await.unwrap_or_else(|error| Verdict::Lost(format!("the block was not handed over: {error}")))
+    }
+
+    /// See [`TemplateSource::insist`](crate::source::TemplateSource::insist).
+    pub(crate) async fn insist(&self, block: SolvedBlock) -> Verdict {
+        let submitter = self.0.submitter.clone();
+        let work = tokio::spawn(async move { submitter.insist(block).await });
         work.await.unwrap_or_else(|error| Verdict::Lost(format!("the block was not handed over: {error}")))
     }
 

@@ -143,6 +143,11 @@ impl Shared {
         self.inner().kept.iter().find(|template| template.parts.id == id).cloned()
     }
 
+    /// Of the newest template; 0 before there is one.
+    pub(super) fn height(&self) -> u32 {
+        self.inner().kept.back().map_or(0, |template| template.parts.height)
+    }
+
     #[cfg(test)]
     pub(super) fn kept(&self) -> usize {
         self.inner().kept.len()

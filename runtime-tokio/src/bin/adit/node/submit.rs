@@ -1,6 +1,7 @@
 //! From a solution to the node's verdict on its block.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use adit_tokio::backoff::{Backoff, BackoffConfig};
@@ -14,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::error::{RpcError, code, said};
 use super::folder::Folder;
 use super::lanes::Lanes;
+use super::shared::Shared;
 use crate::source::{Solution, SolvedBlock, Template, Verdict};
 
 /// How long a block is tried to be handed over.
@@ -21,11 +23,16 @@ use crate::source::{Solution, SolvedBlock, Template, Verdict};
 pub(super) struct Patience {
     /// Time for one answer.
     pub(super) answer: Duration,
-    /// Time for all attempts.
+    /// Time for all attempts before the owner is told that there was no answer.
     pub(super) whole: Duration,
     /// Waits between them.
     pub(super) backoff: BackoffConfig,
+    /// Waits between those that follow.
+    pub(super) then: BackoffConfig,
 }
+
+/// Blocks by which the chain has grown above one that cannot matter any more: no reorganisation is as deep.
+const BURIED: u32 = 100;
 
 /// Where solutions go: makes blocks of them and hands these to the node, on connections of their own.
 #[derive(Clone)]
@@ -35,11 +42,19 @@ pub(super) struct Submitter {
     patience: Patience,
     /// Where blocks are until the node has answered.
     folder: Option<Folder>,
+    /// Knows how far the chain has grown.
+    shared: Arc<Shared>,
 }
 
 impl Submitter {
-    pub(super) fn new(lanes: Lanes, clock: Clock, patience: Patience, folder: Option<Folder>) -> Self {
-        Self { lanes, clock, patience, folder }
+    pub(super) fn new(
+        lanes: Lanes,
+        clock: Clock,
+        patience: Patience,
+        folder: Option<Folder>,
+        shared: Arc<Shared>,
+    ) -> Self {
+        Self { lanes, clock, patience, folder, shared }
     }
 
     /// Blocks of an earlier run that the node has not answered.
@@ -59,22 +74,40 @@ impl Submitter {
     /// Hands a block to the node. It goes to the disk at the same time: neither waits for the other, and it leaves the disk when the node has answered.
     pub(super) async fn submit_block(&self, block: SolvedBlock) -> Verdict {
         let kept = self.with_folder(&block, Folder::keep);
-        let word = self.hand_over(&block).await;
+        let give_up_at = Instant::now() + self.patience.whole;
+        let word =
+            self.hand_over(&block, self.patience.backoff, |error, at| error.is_passing() && at <= give_up_at).await;
         if let Some(Err(error)) = kept.await {
             tracing::error!(block = %block.hash_hex(), %error, "a found block can't be written to disk, so it would not outlive this program");
         }
-        let word = match word {
-            Ok(word) => word,
-            Err(error) => {
-                let (hash, height) = (block.hash_hex(), block.height);
-                let kept = self.folder.as_ref().map_or_else(String::new, |folder| {
-                    format!(". It is in {} and tried again when the provider starts", folder.path(&block).display())
-                });
-                return Verdict::Lost(format!(
-                    "block {hash} at height {height} could not be handed to the node: {error}{kept}"
-                ));
-            }
+        let error = match word {
+            Ok(word) => return self.answered(block, word).await,
+            Err(error) => error,
         };
+        let (hash, height) = (block.hash_hex(), block.height);
+        let kept = self.folder.as_ref().map_or_else(String::new, |folder| {
+            format!(". It is in {}, for the next run if this one hears nothing", folder.path(&block).display())
+        });
+        let reason = format!(
+            "block {hash} at height {height} could not be handed to the node: {error}. The node is asked on{kept}"
+        );
+        Verdict::Unanswered(block, reason)
+    }
+
+    /// Goes on with a block that was not answered, whatever the reason: until it is, or cannot matter any more.
+    pub(super) async fn insist(&self, block: SolvedBlock) -> Verdict {
+        let matters = |_: &RpcError, _| self.shared.height() <= block.height.saturating_add(BURIED);
+        match self.hand_over(&block, self.patience.then, matters).await {
+            Ok(word) => self.answered(block, word).await,
+            Err(error) => Verdict::Lost(format!(
+                "block {} at height {} is given up: the chain is more than {BURIED} blocks above it, and the node never answered: {error}",
+                block.hash_hex(),
+                block.height
+            )),
+        }
+    }
+
+    async fn answered(&self, block: SolvedBlock, word: Word) -> Verdict {
         if let Some(Err(error)) = self.with_folder(&block, Folder::forget).await {
             tracing::warn!(block = %block.hash_hex(), %error, "the file of a block that the node has answered can't be removed");
         }
@@ -103,10 +136,15 @@ impl Submitter {
         }
     }
 
-    async fn hand_over(&self, block: &SolvedBlock) -> Result<Word, RpcError> {
+    /// Asks until there is an answer, as long as `may_go_on` with another attempt at that time.
+    async fn hand_over(
+        &self,
+        block: &SolvedBlock,
+        waits: BackoffConfig,
+        may_go_on: impl Fn(&RpcError, Instant) -> bool,
+    ) -> Result<Word, RpcError> {
         let params = json!([hex::encode(&block.bytes)]);
-        let give_up_at = Instant::now() + self.patience.whole;
-        let mut backoff = Backoff::new(self.patience.backoff);
+        let mut backoff = Backoff::new(waits);
         loop {
             let answer = {
                 let mut lane = self.lanes.take(block.height).await;
@@ -123,7 +161,7 @@ impl Submitter {
                 Err(error) => error,
             };
             let wait = backoff.down(self.clock.now(), jitter::<Tokio>().unwrap_or(0));
-            if !error.is_passing() || Instant::now() + wait > give_up_at {
+            if !may_go_on(&error, Instant::now() + wait) {
                 return Err(error);
             }
             tracing::warn!(block = %block.hash_hex(), %error, ?wait, "a found block waits for the node");

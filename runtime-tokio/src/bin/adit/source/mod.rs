@@ -30,7 +30,9 @@ pub(crate) enum Verdict {
     Stale(String),
     /// There is no such block, or it breaks a rule; in the words of who rejected it.
     Rejected(String),
-    /// Nobody could judge or keep it: a full disk, a node that does not answer.
+    /// The node has not said what it thinks, for this reason. It is to be asked on ([`TemplateSource::insist`]).
+    Unanswered(SolvedBlock, String),
+    /// Nobody could judge or keep it: a full disk, a node that never answered.
     Lost(String),
 }
 
@@ -75,6 +77,14 @@ impl TemplateSource {
         match self {
             Self::Chain(_) => Verdict::Stale("the embedded chain keeps no blocks that were not judged".into()),
             Self::Node(node) => node.resubmit(block).await,
+        }
+    }
+
+    /// Goes on to hand in a block that was not answered, with pauses, until it is or cannot matter any more.
+    pub(crate) async fn insist(&self, block: SolvedBlock) -> Verdict {
+        match self {
+            Self::Chain(_) => Verdict::Stale("the embedded chain keeps no blocks that were not judged".into()),
+            Self::Node(node) => node.insist(block).await,
         }
     }
 

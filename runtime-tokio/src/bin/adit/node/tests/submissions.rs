@@ -1,6 +1,15 @@
 //! Found blocks on their way to the node: how many at once, in which order, and what outlives whom.
 
+use adit::mining::header::Header;
+use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle};
+use adit_tokio::queue;
+use adit_tokio::shutdown::Shutdown;
+use tokio::sync::oneshot;
+
 use super::*;
+use crate::event::Event;
+use crate::provider;
+use crate::report::Events;
 
 /// D-TDP-18: a node that is slow over blocks of one height; more of them wait, the next height's does not.
 #[tokio::test]
@@ -134,7 +143,7 @@ async fn a_refusal_by_error_is_a_refusal_and_other_errors_are_none() {
     let task = node.submit(&solution);
     script.expect("submitblock").await.error(-32_601, "Method not found");
     let verdict = task.await.unwrap();
-    assert!(matches!(&verdict, Verdict::Lost(why) if why.contains("-32601")), "{verdict:?}");
+    assert!(matches!(&verdict, Verdict::Unanswered(_, why) if why.contains("-32601")), "{verdict:?}");
 }
 
 /// D-TDP-18
@@ -152,16 +161,104 @@ async fn a_submission_goes_on_when_nobody_waits_for_it() {
 }
 
 #[tokio::test]
-async fn a_block_is_given_up_after_ten_minutes_and_not_before() {
+async fn the_owner_hears_after_ten_minutes_and_not_before_and_the_node_is_asked_on() {
     let mut script = Script::start().await;
-    let settings = Settings { patience: SETTINGS.patience, ..quick() };
+    let settings = Settings { patience: Patience { then: quick().patience.then, ..SETTINGS.patience }, ..quick() };
     let (node, first, _poll) = Followed::start(&mut script, settings).await;
-    let (solution, _) = solved(&first);
+    let (solution, block) = solved(&first);
+    let address = script.address;
     drop(script);
     tokio::time::pause();
     let begin = tokio::time::Instant::now();
     let verdict = node.source.submit(solution).await;
-    assert!(matches!(&verdict, Verdict::Lost(why) if why.contains("server=1")), "{verdict:?}");
+    let Verdict::Unanswered(unanswered, why) = verdict else { panic!("{verdict:?}") };
+    assert!(why.contains("server=1") && unanswered == block, "{why}");
     let minutes = begin.elapsed().as_secs_f64() / 60.0;
     assert!((9.5..=10.0).contains(&minutes), "{minutes}");
+    tokio::time::resume();
+    let source = node.source.clone();
+    let insisting = tokio::spawn(async move { source.insist(unanswered).await });
+    let mut script = Script::start_at(address).await;
+    for refuse in [true, true, false] {
+        let call = loop {
+            let call = script.call().await;
+            if call.method == "submitblock" {
+                break call;
+            }
+        };
+        // No reason that passes by itself ends it either.
+        if refuse { call.error(-32_601, "Method not found") } else { call.result(&Value::Null) }
+    }
+    assert_eq!(insisting.await.unwrap(), Verdict::Accepted(block));
+}
+
+/// What nobody can build on any more is not asked for ever.
+#[tokio::test]
+async fn a_block_deep_below_the_tip_is_given_up() {
+    let mut script = Script::start().await;
+    let (mut node, first, poll) = Followed::start(&mut script, quick()).await;
+    let (_, block) = solved(&first);
+    let source = node.source.clone();
+    let insisting = tokio::spawn(async move { source.insist(block).await });
+    let call = script.expect("submitblock").await;
+    let mut next = answer(&prev(2), &[]);
+    next["height"] = json!(first.parts.height + 101);
+    poll.result(&next);
+    node.next().await;
+    let _poll = script.expect("getblocktemplate").await;
+    call.error(-28, "Verifying blocks…");
+    let verdict = insisting.await.unwrap();
+    assert!(matches!(&verdict, Verdict::Lost(why) if why.contains("given up")), "{verdict:?}");
+    assert!(script.is_quiet());
+}
+
+/// D-TDP-18: the whole way of a block that the node is slow to answer: its finder's provider tells that there is no answer yet, goes on, and tells
+/// the answer.
+#[tokio::test]
+async fn the_provider_goes_on_with_a_block_that_was_not_answered() {
+    let mut script = Script::start().await;
+    let patience = Patience { whole: Duration::ZERO, ..quick().patience };
+    let (node, first, _poll) = Followed::start(&mut script, Settings { patience, ..quick() }).await;
+    let (handle, _events) = ProviderHandle::new(Clock::start_at(UnixTime::from_secs(NOW)), 1, 4);
+    let (sender, heard) = queue::channel(4);
+    let (events, mut told) = Events::channel();
+    let (all_left, left) = oneshot::channel();
+    let clock = Clock::start_at(UnixTime::from_secs(NOW));
+    let running = provider::run(node.source.clone(), handle.clone(), heard, events, left, Shutdown::new(clock), clock);
+    let running = tokio::spawn(running);
+    while handle.transactions(1).is_none() {
+        yield_now().await;
+    }
+    let (Solution { version, time, nonce, coinbase, .. }, block) = solved(&first);
+    let header =
+        Header { version, prev_hash: first.parts.prev_hash, merkle_root: [0; 32], ntime: time, nbits: 0, nonce };
+    let found = FoundBlock {
+        peer: script.address,
+        template_id: 1,
+        header: header.to_bytes(),
+        hash: block.hash,
+        coinbase_tx: coinbase,
+        stale: false,
+        breach: None,
+    };
+    sender.send(ProviderEvent::Solution(found).into()).await.unwrap();
+    for _ in 0..3 {
+        script.expect("submitblock").await.error(-28, "Verifying blocks…");
+    }
+    script.expect("submitblock").await.result(&Value::Null);
+    drop(all_left);
+    running.await.unwrap().unwrap();
+    let mut seen = Vec::new();
+    while let Some(event) = told.next().await {
+        seen.extend(match event {
+            Event::BlockUnanswered { .. } => Some("unanswered"),
+            Event::BlockAccepted { hash, .. } => {
+                assert_eq!(hash, block.hash_hex());
+                Some("accepted")
+            }
+            Event::BlockStale { .. } | Event::BlockRejected { .. } => Some("another"),
+            _ => None,
+        });
+    }
+    assert_eq!(seen, ["unanswered", "accepted"]);
 }
