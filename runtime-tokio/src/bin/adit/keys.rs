@@ -12,6 +12,7 @@ use adit_tokio::net::Tokio;
 use ed25519_dalek::VerifyingKey;
 
 use crate::args::KeysArguments;
+use crate::disk;
 
 /// Why a key can't be made, read or kept.
 #[derive(Debug)]
@@ -206,7 +207,7 @@ fn write_secret(path: &Path, secret: &Secret) -> Result<(), KeysError> {
     let fail = |error| KeysError::Write(path.to_owned(), error);
     let mut file = options.open(path).map_err(fail)?;
     writeln!(file, "{}", tagged_secret_text(secret).as_str()).map_err(fail)?;
-    file.sync_all().map_err(fail)
+    file.sync_all().and_then(|()| disk::keep_name(path)).map_err(fail)
 }
 
 #[cfg(test)]

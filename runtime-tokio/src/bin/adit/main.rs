@@ -5,6 +5,7 @@ mod blocks;
 mod chain;
 mod config;
 mod demo;
+mod disk;
 mod event;
 mod hash;
 mod identity;

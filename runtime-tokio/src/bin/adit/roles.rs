@@ -22,6 +22,7 @@ use crate::chain::{Chain, Embedded, Settings};
 use crate::config::{
     self, ChainConfig, ConfigError, LimitsConfig, MinerConfig, NodeConfig, PoolConfig, ProviderConfig, bad, example,
 };
+use crate::disk;
 use crate::event::Event;
 use crate::hash::Method;
 use crate::identity::{Issuer, SHORTEST_VALIDITY, authority_secret};
@@ -303,7 +304,7 @@ fn embedded(config: &ChainConfig, clock: Clock) -> Result<Embedded, Box<dyn Erro
     let target = Target::from_expected_hashes(config.hashes_per_block as f64)
         .ok_or_else(|| bad("chain.hashes_per_block", "take 1 or more"))?;
     if let Some(directory) = &config.directory {
-        std::fs::create_dir_all(directory)
+        disk::make_directory(directory)
             .map_err(|error| bad("chain.directory", format!("can't make {}: {error}", directory.display())))?;
     }
     let file = config.directory.as_ref().map(|directory| directory.join("blocks.dat"));

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use bitcoin::{Block, consensus, p2p::Magic};
 
+use crate::disk;
+
 /// Length of what stands before a block.
 const HEAD: usize = 8;
 
@@ -85,8 +87,9 @@ impl BlockFile {
         if cut > 0 {
             file.set_len(at as u64).and_then(|()| file.sync_all()).map_err(failed)?;
         }
+        // A new file is only there after a crash when its name is on the disk too.
+        disk::keep_name(path).map_err(failed)?;
         let file = Self { file, path: path.to_owned(), end: at as u64 };
-        file.sync_folder().map_err(failed)?;
         Ok(Loaded { file, blocks, cut })
     }
 
@@ -115,12 +118,6 @@ impl BlockFile {
                 Err(FileError::Io { path: self.path.clone(), error })
             }
         }
-    }
-
-    /// A new file is only there after a crash when its folder is on the disk too.
-    fn sync_folder(&self) -> io::Result<()> {
-        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        if cfg!(unix) { File::open(folder.unwrap_or(Path::new(".")))?.sync_all() } else { Ok(()) }
     }
 }
 

@@ -83,7 +83,7 @@ const SETTINGS: Settings = Settings {
         answer: Duration::from_secs(60),
         whole: Duration::from_secs(600),
         backoff: BACKOFF,
-        then: BackoffConfig { cap: Duration::from_secs(60), ..BACKOFF },
+        then: Duration::from_secs(60),
     },
 };
 

@@ -27,8 +27,8 @@ pub(super) struct Patience {
     pub(super) whole: Duration,
     /// Waits between them.
     pub(super) backoff: BackoffConfig,
-    /// Waits between those that follow.
-    pub(super) then: BackoffConfig,
+    /// The longest wait between those that follow.
+    pub(super) then: Duration,
 }
 
 /// Blocks by which the chain has grown above one that cannot matter any more: no reorganisation is as deep.
@@ -97,7 +97,8 @@ impl Submitter {
     /// Goes on with a block that was not answered, whatever the reason: until it is, or cannot matter any more.
     pub(super) async fn insist(&self, block: SolvedBlock) -> Verdict {
         let matters = |_: &RpcError, _| self.shared.height() <= block.height.saturating_add(BURIED);
-        match self.hand_over(&block, self.patience.then, matters).await {
+        let Patience { backoff, then, .. } = self.patience;
+        match self.hand_over(&block, BackoffConfig { cap: then, ..backoff }, matters).await {
             Ok(word) => self.answered(block, word).await,
             Err(error) => Verdict::Lost(format!(
                 "block {} at height {} is given up: the chain is more than {BURIED} blocks above it, and the node never answered: {error}",

@@ -35,7 +35,7 @@ fn quick() -> Settings {
             least: Duration::ZERO,
             backoff,
         },
-        patience: Patience { backoff, then: backoff, ..SETTINGS.patience },
+        patience: Patience { backoff, then: backoff.cap, ..SETTINGS.patience },
     }
 }
 

@@ -12,6 +12,7 @@ use bitcoin::VarInt;
 use bitcoin::consensus::{Decodable, Encodable};
 
 use super::Template;
+use crate::disk;
 
 /// What a client found: `SubmitSolution`'s fields.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +104,7 @@ impl SolvedBlock {
     /// Writes the block to the file `name` in `folder`, which is made where it is missing. The file is there whole or not at all, and once this has
     /// returned it stays.
     pub(crate) fn write_hex(&self, folder: &Path, name: &str) -> io::Result<PathBuf> {
-        fs::create_dir_all(folder)?;
+        disk::make_directory(folder)?;
         let path = folder.join(name);
         let unfinished = path.with_extension("hex.part");
         let mut file = File::create(&unfinished)?;
@@ -111,9 +112,7 @@ impl SolvedBlock {
         file.write_all(b"\n")?;
         file.sync_all()?;
         fs::rename(&unfinished, &path)?;
-        if cfg!(unix) {
-            File::open(folder)?.sync_all()?;
-        }
+        disk::keep_name(&path)?;
         Ok(path)
     }
 }

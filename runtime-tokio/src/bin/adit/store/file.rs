@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::panic::catch_unwind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use adit_tokio::pool::KeptBlock;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, ReadableTableMetadata, TableDefinition};
+
+use crate::disk;
 
 use super::error::{Problem, StoreError};
 use super::held::{self, Settled};
@@ -236,19 +238,10 @@ fn create(path: &Path) -> Result<(), Problem> {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Problem::Io(error)),
             _ => {}
         }
-        sync_directory(path)
+        Ok(disk::keep_name(path)?)
     })();
     remove(&draft)?;
     outcome
-}
-
-/// Makes the new name survive a power cut; without this the file could be gone with all that was stored in it.
-fn sync_directory(path: &Path) -> Result<(), Problem> {
-    if cfg!(unix) {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        fs::File::open(directory.map_or(PathBuf::from("."), Path::to_owned))?.sync_all()?;
-    }
-    Ok(())
 }
 
 fn remove(path: &Path) -> Result<(), Problem> {
