@@ -2,7 +2,7 @@
 //!
 //! # Start here
 //!
-//! - A client over any stream, as below: a [`session`] of a [`connection`], and the [`message`]s that it sends and takes.
+//! - A client over any stream, as below: a [`session`] of a [`connection`], and a [`role`] or the [`message`]s themselves.
 //! - A runtime of your own: [`link`] has the turns of reading, handling and writing, time limits and orderly ends; you bring streams, timers
 //!   and wakers. `adit-tokio` and `adit-smol` are two such runtimes.
 //! - Firmware: `adit-embassy` connects, reconnects and hashes, with [`role::device`] in it; no feature of this package is needed.
@@ -17,11 +17,24 @@
 //! `dial` and `gate`; for servers. `std` adds `host`: what runtimes of servers share, as futures. State machines are the same with and
 //! without them.
 //!
+//! # What you bring
+//!
+//! | what | how it gets in |
+//! |---|---|
+//! | whom to connect to | [`address::Url::parse`]: host, port, and the server's [`address::AuthorityKey`], by which it proves itself ([`noise::x25519::Authentication`]) |
+//! | a server's identity | [`noise::x25519::Authority`] signs [`noise::x25519::Identity`], the server's own key; its public half ends the URL that clients are given |
+//! | entropy | 32 bytes for each connection, from the system's generator, never used twice: [`connection::Connection::initiator`], [`connection::Connection::responder`] |
+//! | a clock that never goes back | [`time::Instant`]: microseconds since whenever you like |
+//! | the date | [`time::UnixTime`]: certificates hold for a period |
+//! | buffers | [`buffer::Input`] and [`buffer::Output`] around arrays, slices or boxes; 1 KiB each does for a device |
+//! | a link | whatever carries bytes in order; [`session::Session::until_event`] asks to read and to write |
+//!
 //! # Example
 //!
-//! Connects, sets up and opens a channel:
+//! A mining device over any link, until the pool has accepted a share. A whole program with it, from the URL to the socket, is the example
+//! `blocking_device` (`cargo run -p adit --example blocking_device`):
 //!
-#![doc = concat!("```\n", include_str!("../doc/open_channel.rs"), "```")]
+#![doc = concat!("```\n", include_str!("../examples/blocking_device/mine.rs"), "```")]
 //!
 //! # Modules
 //!

@@ -1,7 +1,7 @@
 //! A client's side of keeping a connection: [`adit::host::upstream`] on this crate's streams.
 
 use adit::host;
-pub use adit::host::upstream::{Ended, Server, Software, UpstreamConfig, UpstreamState};
+pub use adit::host::upstream::{Ended, Server, ServerUrlError, Software, UpstreamConfig, UpstreamState};
 
 use crate::net::Smol;
 

@@ -1,8 +1,23 @@
 //! Adit on tokio: connect, listen, drive, time limits, reconnect with back-off, shutdown, limits.
 //!
 //! No protocol knowledge lives here: what a message means is the core's business, and this crate moves bytes, reads clocks and fetches
-//! entropy for it. What is hard to get right is one text for all runtimes of servers, [`adit::host`]; here is what differs. Layers, lowest
-//! first; each knows only those above it in this list:
+//! entropy for it. What is hard to get right is one text for all runtimes of servers, [`adit::host`]; here is what differs.
+//!
+//! # Start here
+//!
+//! A device: [`device::DeviceTask`] keeps its connection to an [`upstream::Server`], which [`upstream::Server::from_url`] makes of
+//! `stratum2+tcp://host[:port]/KEY`; its handle gives work, takes solutions and tells what happens. A pool: [`pool::serve_pool`] on a
+//! [`listen::Listener`], with an identity that an authority has signed (`adit::noise::x25519`) and a [`pool::Store`] for accepted shares. A template
+//! provider: [`provider::serve_provider`]. Each ends in order by its [`shutdown::Shutdown`].
+//!
+//! Clocks begin at [`clock::Clock::start`]; entropy comes from the system. `P` of those functions is who does the cryptography:
+//! `adit_native::crypto::Fastest`, or `adit::crypto::RustCrypto` without a C compiler.
+//!
+//! Whole programs are the examples `tokio_device` and `tokio_pool` (`cargo run -p adit-tokio --example tokio_device -- --help`).
+//!
+//! # Layers
+//!
+//! Lowest first; each knows only those above it in this list:
 //!
 //! - [`clock`], [`stream`], [`net`]: this crate's own: time, streams, and sockets, tasks and entropy.
 //! - [`watch`], [`queue`], [`broadcast`], [`gate`], [`entropy`], [`backoff`], [`rate`]: the core's small mechanisms, none of which depends on tokio.

@@ -19,7 +19,7 @@ use crate::crypto::Provider;
 use crate::link::LinkSettings;
 use crate::protocol::{Initiator, Protocol};
 use crate::role::upstream::Keeper;
-pub use crate::role::upstream::{Server, UpstreamConfig, UpstreamState};
+pub use crate::role::upstream::{Server, ServerUrlError, UpstreamConfig, UpstreamState};
 use crate::time::Instant;
 
 /// Why a connection ended, as far as the one who ran it knows.

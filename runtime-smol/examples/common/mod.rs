@@ -1,13 +1,6 @@
-//! What both examples need: their arguments, a server by its URL, and a person who presses Enter.
+//! What both examples need: their arguments, and a person who presses Enter.
 
 use std::{error::Error, io, process::ExitCode};
-
-use adit::{
-    address::{Host, Url},
-    connection::{InitiatorConfig, Security},
-    noise::x25519::{self, Authentication},
-};
-use adit_smol::upstream::Server;
 
 /// Runs an example with exactly `N` arguments. `--help` shows the usage, with status 0; another number of arguments is status 2, an error 1.
 pub(crate) fn main<const N: usize>(
@@ -16,11 +9,11 @@ pub(crate) fn main<const N: usize>(
 ) -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if arguments.iter().any(|argument| argument == "--help" || argument == "-h") {
-        println!("usage: {usage}");
+        println!("{usage}");
         return ExitCode::SUCCESS;
     }
     let Ok(arguments) = arguments.try_into() else {
-        eprintln!("usage: {usage}");
+        eprintln!("{usage}");
         return ExitCode::from(2);
     };
     match run(arguments) {
@@ -30,19 +23,6 @@ pub(crate) fn main<const N: usize>(
             ExitCode::FAILURE
         }
     }
-}
-
-/// The server at `stratum2+tcp://host[:port]/KEY`. Without a key nobody could say who answers, so that is an error.
-pub(crate) fn server(url: &str) -> Result<Server, Box<dyn Error>> {
-    let url = Url::parse(url)?;
-    let key = url.key.ok_or("the URL has no key: stratum2+tcp://host[:port]/KEY")?;
-    let host = match url.host {
-        Host::Name(name) => name.to_owned(),
-        Host::Address(address) => address.to_string(),
-    };
-    let authentication = Authentication::Authority(*key.as_bytes());
-    let connection = InitiatorConfig::new(Security::Noise(x25519::InitiatorConfig::new(authentication)));
-    Ok(Server { host, port: url.port(), connection })
 }
 
 /// Waits for Enter, or for the end of the input.

@@ -4,6 +4,7 @@
 #![cfg(unix)]
 
 mod demo;
+mod examples;
 mod house;
 mod keys;
 mod pool_killed;

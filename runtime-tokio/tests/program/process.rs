@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -13,10 +13,13 @@ use serde_json::Value;
 /// How long anything may take that is waited for. Only failures take that long, so it allows for a machine that is busy otherwise.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
-/// A running `adit`.
+/// A running `adit`, or an example.
 pub(crate) struct Program {
     name: String,
     child: Child,
+    /// An example's; `adit` has none.
+    #[allow(dead_code, reason = "for `program`; `nodes` has this module too")]
+    input: Option<ChildStdin>,
     lines: Receiver<String>,
     /// The lines of standard output that were waited past.
     seen: Vec<String>,
@@ -35,11 +38,35 @@ pub(crate) struct Ended {
 impl Program {
     /// Starts `adit` with these arguments in this directory.
     pub(crate) fn start(directory: &Path, arguments: &[impl AsRef<OsStr>]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_adit"))
+        Self::spawn(Path::new(env!("CARGO_BIN_EXE_adit")), Stdio::null(), directory, arguments)
+    }
+
+    /// Starts an example of whichever package: they lie beside the program, since `cargo test --workspace` builds them all.
+    #[allow(dead_code, reason = "for `program`; `nodes` has this module too")]
+    pub(crate) fn example(name: &str, arguments: &[impl AsRef<OsStr>]) -> Self {
+        let profile = Path::new(env!("CARGO_BIN_EXE_adit")).parent().unwrap();
+        let directory = profile.join("examples");
+        let program = directory.join(name).with_extension(std::env::consts::EXE_EXTENSION);
+        if !program.exists() {
+            // Only this package is tested.
+            let made = Command::new(env!("CARGO"))
+                .args(["build", "--quiet", "--workspace", "--examples", "--target-dir"])
+                .arg(profile.parent().unwrap())
+                .args(profile.ends_with("release").then_some("--release"))
+                .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+                .status()
+                .unwrap();
+            assert!(made.success() && program.exists(), "{} can't be built", program.display());
+        }
+        Self::spawn(&program, Stdio::piped(), &directory, arguments)
+    }
+
+    fn spawn(program: &Path, input: Stdio, directory: &Path, arguments: &[impl AsRef<OsStr>]) -> Self {
+        let mut child = Command::new(program)
             .args(arguments)
             .current_dir(directory)
             .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
+            .stdin(input)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -60,8 +87,10 @@ impl Program {
             stderr.read_to_end(&mut text).unwrap();
             String::from_utf8_lossy(&text).into_owned()
         });
-        let name = arguments.iter().map(|argument| argument.as_ref().to_string_lossy()).collect::<Vec<_>>().join(" ");
-        Self { name, child, lines, seen: Vec::new(), errors: Some(errors) }
+        let words = std::iter::once(program.file_name().unwrap_or_default()).chain(arguments.iter().map(AsRef::as_ref));
+        let name = words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ");
+        let input = child.stdin.take();
+        Self { name, child, input, lines, seen: Vec::new(), errors: Some(errors) }
     }
 
     /// The next line of standard output; `None` at its end.
@@ -118,14 +147,29 @@ impl Program {
         let _gone = self.child.kill();
         let errors = self.errors.take().map(|errors| errors.join().unwrap_or_default()).unwrap_or_default();
         let tail = self.seen[self.seen.len().saturating_sub(40)..].join("\n");
-        panic!("`adit {}` has not told {what}. Its last lines:\n{tail}\nand its errors:\n{errors}", self.name)
+        panic!("`{}` has not told {what}. Its last lines:\n{tail}\nand its errors:\n{errors}", self.name)
     }
 
     /// SIGTERM.
     pub(crate) fn ask_to_end(&self) {
+        self.signal("TERM");
+    }
+
+    /// As a person ends an example: Control-C, or Enter.
+    #[allow(dead_code, reason = "for `program`; `nodes` has this module too")]
+    pub(crate) fn enough(&mut self, by_enter: bool) {
+        if by_enter {
+            std::io::Write::write_all(self.input.as_mut().unwrap(), b"\n").unwrap();
+        } else {
+            self.signal("INT");
+        }
+    }
+
+    fn signal(&self, name: &str) {
         // The shell has `kill` built in, so nothing more is needed for a signal.
-        let kill = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.child.id().to_string()]).status().unwrap();
-        assert!(kill.success(), "`adit {}` is gone already", self.name);
+        let line = format!("kill -{name} \"$0\"");
+        let kill = Command::new("sh").args(["-c", &line, &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success(), "`{}` is gone already", self.name);
     }
 
     /// Asks it to end and waits until it has.

@@ -5,9 +5,11 @@ use core::fmt;
 use core::time::Duration;
 
 use super::Choice;
+use crate::address::{AuthorityKey, Host, Url, UrlError};
 use crate::backoff::{Backoff, BackoffConfig};
-use crate::connection::InitiatorConfig;
+use crate::connection::{InitiatorConfig, Security};
 use crate::link::LinkError;
+use crate::noise::x25519::{self, Authentication};
 use crate::role::device::{Endpoint, Outcome};
 use crate::time::Instant;
 
@@ -21,6 +23,49 @@ pub struct Server {
     /// Security, revision and limits of the connection.
     pub connection: InitiatorConfig,
 }
+
+impl Server {
+    /// The server of a `stratum2+tcp://host[:port]/KEY` URL, to be authenticated by the key in it, with defaults for everything else.
+    pub fn from_url(url: &str) -> Result<Self, ServerUrlError> {
+        let url = Url::parse(url).map_err(ServerUrlError::Url)?;
+        let key = match url.key {
+            Some(AuthorityKey::Ed25519(key)) => key,
+            Some(AuthorityKey::Secp256k1XOnly(_)) => return Err(ServerUrlError::OtherRevision),
+            None => return Err(ServerUrlError::NoKey),
+        };
+        let host = match url.host {
+            Host::Name(name) => name.to_owned(),
+            Host::Address(address) => address.to_string(),
+        };
+        let noise = x25519::InitiatorConfig::new(Authentication::Authority(key));
+        Ok(Self { host, port: url.port(), connection: InitiatorConfig::new(Security::Noise(noise)) })
+    }
+}
+
+/// Why a URL names no server to connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerUrlError {
+    /// It is none.
+    Url(UrlError),
+    /// It has no authority key, so nobody could tell the server from an impostor (D-URL-1). Who wants that all the same makes the [`Server`] by hand.
+    NoKey,
+    /// Its key is of the protocol's current revision, whose handshake is not built yet.
+    OtherRevision,
+}
+
+impl fmt::Display for ServerUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => error.fmt(f),
+            Self::NoKey => f.write_str("the URL ends without the server's authority key"),
+            Self::OtherRevision => f.write_str(
+                "the URL's key is one of the protocol's current revision, of which there is no handshake yet",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ServerUrlError {}
 
 /// How a client keeps its connection.
 #[derive(Clone, Debug)]
@@ -201,7 +246,7 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::Security;
+    use crate::address::DEFAULT_PORT;
 
     fn server(host: &str) -> Server {
         Server { host: host.to_owned(), port: 1, connection: InitiatorConfig::new(Security::Plain) }
@@ -232,6 +277,27 @@ mod tests {
         let unknown = Ended::<String>::Elsewhere { host: "x".repeat(300), port: 3 };
         keeper.ended(&unknown, at(7), 0);
         assert_eq!(keeper.server(), "b:1", "a place that cannot be named is a failed attempt");
+    }
+
+    /// D-URL-1, D-URL-2
+    #[test]
+    fn a_url_makes_a_server_that_has_to_prove_itself() {
+        const KEY: &str = "u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWt";
+        let key = match KEY.parse() {
+            Ok(AuthorityKey::Ed25519(key)) => key,
+            other => panic!("{other:?}"),
+        };
+        for (place, host, port) in [("pool.example", "pool.example", DEFAULT_PORT), ("[::1]:7", "::1", 7)] {
+            let server = Server::from_url(&format!("stratum2+tcp://{place}/{KEY}")).unwrap();
+            assert_eq!((server.host.as_str(), server.port), (host, port));
+            let Security::Noise(noise) = server.connection.security else { panic!("a plain link") };
+            assert_eq!(noise.authentication, Authentication::Authority(key));
+        }
+        let wrong = |url: &str| Server::from_url(url).unwrap_err();
+        assert_eq!(wrong("stratum2+tcp://pool.example"), ServerUrlError::NoKey);
+        let current = "stratum2+tcp://h/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
+        assert_eq!(wrong(current), ServerUrlError::OtherRevision);
+        assert!(matches!(wrong("http://pool.example"), ServerUrlError::Url(_)));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 mod keeper;
 
 #[cfg(feature = "alloc")]
-pub use keeper::{Ended, Keeper, Server, UpstreamConfig, UpstreamState};
+pub use keeper::{Ended, Keeper, Server, ServerUrlError, UpstreamConfig, UpstreamState};
 
 use super::device::Endpoint;
 use crate::connection::VERSION;

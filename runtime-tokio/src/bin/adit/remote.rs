@@ -1,9 +1,9 @@
 //! A server to connect to, from its URL.
 
-use adit::address::{AuthorityKey, Host, KeyError, Url, UrlFault};
-use adit::connection::{InitiatorConfig, Security};
-use adit::noise::x25519::{self, Authentication, CipherList};
-use adit_tokio::upstream::Server;
+use adit::address::{KeyError, UrlError, UrlFault};
+use adit::connection::Security;
+use adit::noise::x25519::{Authentication, CipherList};
+use adit_tokio::upstream::{Server, ServerUrlError};
 use ed25519_dalek::VerifyingKey;
 
 use crate::config::{CipherName, ConfigError, bad};
@@ -14,39 +14,31 @@ const SECRET_KEY: &str = "the key at its end is a secret key. That one belongs i
 
 /// The server of a `stratum2+tcp://` URL, to be authenticated by the key in it.
 pub(crate) fn server(setting: &'static str, url: &str, ciphers: CipherList) -> Result<Server, ConfigError> {
-    let parsed = Url::parse(url).map_err(|error| match error.fault {
-        UrlFault::Key(KeyError::Secret) => bad(setting, SECRET_KEY),
-        _ => bad(setting, format!("{error}. The server tells its whole URL when it starts")),
+    let mut server = Server::from_url(url).map_err(|error| match error {
+        ServerUrlError::Url(UrlError { fault: UrlFault::Key(KeyError::Secret), .. }) => bad(setting, SECRET_KEY),
+        ServerUrlError::Url(error) => bad(setting, format!("{error}. The server tells its whole URL when it starts")),
+        ServerUrlError::NoKey => bad(
+            setting,
+            "it ends without the server's authority key, so nobody could tell the server from an impostor; ask its operator for the whole URL",
+        ),
+        ServerUrlError::OtherRevision => bad(
+            setting,
+            "its key is one of the protocol's current revision; this program speaks the draft revision, whose keys have no version",
+        ),
     })?;
-    let key = match parsed.key {
-        Some(AuthorityKey::Ed25519(key)) if VerifyingKey::from_bytes(&key).is_err() => {
+    if let Security::Noise(noise) = &mut server.connection.security {
+        if let Authentication::Authority(key) = &noise.authentication
+            && VerifyingKey::from_bytes(key).is_err()
+        {
             return Err(bad(
                 setting,
                 "the key at its end is no public key; is it the secret half? That one belongs into the server's configuration alone: if others \
                  have seen it, make a new pair with `adit keys`. The server tells its URL when it starts",
             ));
         }
-        Some(AuthorityKey::Ed25519(key)) => key,
-        Some(AuthorityKey::Secp256k1XOnly(_)) => {
-            return Err(bad(
-                setting,
-                "its key is one of the protocol's current revision; this program speaks the draft revision, whose keys have no version",
-            ));
-        }
-        None => {
-            return Err(bad(
-                setting,
-                "it ends without the server's authority key, so nobody could tell the server from an impostor; ask its operator for the whole URL",
-            ));
-        }
-    };
-    let host = match parsed.host {
-        Host::Name(name) => name.to_owned(),
-        Host::Address(address) => address.to_string(),
-    };
-    let mut noise = x25519::InitiatorConfig::new(Authentication::Authority(key));
-    noise.ciphers = ciphers;
-    Ok(Server { host, port: parsed.port(), connection: InitiatorConfig::new(Security::Noise(noise)) })
+        noise.ciphers = ciphers;
+    }
+    Ok(server)
 }
 
 /// The ciphers to offer, in this order.

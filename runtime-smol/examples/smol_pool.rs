@@ -1,12 +1,10 @@
 //! A pool on all cores.
 //!
 //! ```sh
-//! cargo run --release -p adit-smol --example pool -- 127.0.0.1:3333 stratum2+tcp://127.0.0.1:8442/KEY 51
+//! cargo run --release -p adit-smol --example smol_pool -- 127.0.0.1:3333 stratum2+tcp://127.0.0.1:8442/KEY 51
 //! ```
 //!
-//! The arguments: where devices connect, the template provider, and the script that rewards go to, in hex (`51` pays anyone: for
-//! regtest only). The pool makes itself a key when it starts and prints the URL with it. Enter ends it: what was accepted is
-//! acknowledged, and every link is closed in order.
+//! Its books are printed. The authority's key is made anew at each start.
 
 mod common;
 
@@ -33,13 +31,22 @@ use adit_smol::{
     pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
     queue,
     shutdown::Shutdown,
-    upstream::{Software, Upstream, UpstreamConfig},
+    upstream::{Server, Software, Upstream, UpstreamConfig},
     watch,
 };
 use smol::{
     Executor,
     future::{or, zip},
 };
+
+const USAGE: &str = "usage: smol_pool LISTEN PROVIDER SCRIPT
+
+  LISTEN    where devices connect: 127.0.0.1:3333, or port 0 for any
+  PROVIDER  the template provider's URL, with its authority key: stratum2+tcp://host:port/KEY
+  SCRIPT    whom blocks pay, an output script in hex; 51 pays anyone, for regtest only
+
+It makes itself an authority key, and prints the URL for devices. Enter, or the end of standard input, ends it: what was accepted is acknowledged,
+and every link is closed in order.";
 
 /// Shares that wait for the store.
 const QUEUE: usize = 1_024;
@@ -49,7 +56,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const VALID: u32 = 86_400 * 90;
 
 fn main() -> ExitCode {
-    common::main("pool LISTEN stratum2+tcp://provider[:port]/KEY SCRIPT", run)
+    common::main(USAGE, run)
 }
 
 fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
@@ -73,7 +80,7 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
         responder,
         links: Arc::clone(&links),
         hasher: Arc::new(Method::fastest()),
-        provider: Upstream::new(UpstreamConfig::new(common::server(&provider)?), links),
+        provider: Upstream::new(UpstreamConfig::new(Server::from_url(&provider)?), links),
         software: Software::default(),
         reconnect: None,
     };

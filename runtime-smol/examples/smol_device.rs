@@ -1,10 +1,10 @@
 //! A device that hashes on one thread.
 //!
 //! ```sh
-//! cargo run --release -p adit-smol --example device -- stratum2+tcp://127.0.0.1:3333/KEY account.worker
+//! cargo run --release -p adit-smol --example smol_device -- stratum2+tcp://127.0.0.1:3333/KEY account.worker
 //! ```
 //!
-//! Enter ends it: hashing stops, what was found is sent, and the link closes when every share has its answer.
+//! It says what happens in words of its own.
 
 mod common;
 
@@ -22,10 +22,17 @@ use adit_smol::{
     link::LinkSettings,
     queue::Sender,
     shutdown::Shutdown,
-    upstream::{Upstream, UpstreamConfig, UpstreamState},
+    upstream::{Server, Upstream, UpstreamConfig, UpstreamState},
     watch,
 };
 use smol::future::{block_on, or, zip};
+
+const USAGE: &str = "usage: smol_device URL USER
+
+  URL   the pool's, with its authority key: stratum2+tcp://host[:port]/KEY
+  USER  account and worker, as the pool knows them: account.worker
+
+Enter, or the end of standard input, ends it: hashing stops, what was found is sent, and the link closes when every share has its answer.";
 
 /// Solutions that wait for the link, and news that a slow terminal may be behind.
 const WAITING: usize = 16;
@@ -33,13 +40,13 @@ const WAITING: usize = 16;
 const GRACE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    common::main("device stratum2+tcp://host[:port]/KEY account.worker", run)
+    common::main(USAGE, run)
 }
 
 fn run([url, user]: [String; 2]) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
     let links = Arc::new(LinkSettings::new(clock.clone(), 2));
-    let upstream = Upstream::new(UpstreamConfig::new(common::server(&url)?), links);
+    let upstream = Upstream::new(UpstreamConfig::new(Server::from_url(&url)?), links);
     let mut config = DeviceConfig::new(user.as_str(), "Adit", "smol example", env!("CARGO_PKG_VERSION"), "");
     // One thread of a processor does about this; the pool's first target follows from it.
     config.nominal_hash_rate = 2e6;
