@@ -15,11 +15,17 @@ pub struct BackoffConfig {
     pub stable: Duration,
 }
 
-impl Default for BackoffConfig {
+impl BackoffConfig {
     /// Half a second, doubled up to a minute; a connection is good after thirty seconds. A restarted pool has its devices
     /// back within a few seconds, and one that stays away is asked about once a minute by each.
+    pub const DEFAULT: Self =
+        Self { first: Duration::from_millis(500), cap: Duration::from_secs(60), stable: Duration::from_secs(30) };
+}
+
+impl Default for BackoffConfig {
+    /// [`BackoffConfig::DEFAULT`].
     fn default() -> Self {
-        Self { first: Duration::from_millis(500), cap: Duration::from_secs(60), stable: Duration::from_secs(30) }
+        Self::DEFAULT
     }
 }
 
@@ -38,7 +44,7 @@ pub struct Backoff {
 impl Backoff {
     /// Before the first attempt.
     #[must_use]
-    pub fn new(config: BackoffConfig) -> Self {
+    pub const fn new(config: BackoffConfig) -> Self {
         Self { config, failures: 0, up_since: None }
     }
 

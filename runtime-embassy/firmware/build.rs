@@ -1,8 +1,16 @@
-//! Tells the linker where things go. Works with LLVM's linker, rustup's own or another.
+//! Reads the pool's URL, and tells the linker where things go. Works with LLVM's linker, rustup's own or another.
+
+use std::path::Path;
+use std::{env, fs};
+
+use adit::address::{AuthorityKey, Host, Url};
+
+/// The pool that `run` starts. 10.0.2.2 is the machine that the emulator runs on.
+const POOL: &str = "stratum2+tcp://10.0.2.2:34254/mKPPkYRSKNTBWNBQeSannp88MauQ8nP46Dx33WtBkY3yprD39";
 
 fn main() {
     println!("cargo:rerun-if-changed=memory.x");
-    println!("cargo:rustc-link-search={}", std::env::var("CARGO_MANIFEST_DIR").unwrap());
+    println!("cargo:rustc-link-search={}", env::var("CARGO_MANIFEST_DIR").unwrap());
     println!("cargo:rustc-link-arg-bins=-Tlink.x");
     println!("cargo:rustc-link-arg-bins=--nmagic");
     // Functions that came out the same are one; nothing here compares addresses of functions.
@@ -11,5 +19,26 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=--emit-relocs");
     for name in ["ADIT_POOL", "ADIT_STOP_AFTER"] {
         println!("cargo:rerun-if-env-changed={name}");
+    }
+    let url = env::var("ADIT_POOL").unwrap_or_else(|_| POOL.into());
+    match pool(&url) {
+        Ok(server) => fs::write(Path::new(&env::var("OUT_DIR").unwrap()).join("pool.rs"), server).unwrap(),
+        Err(why) => println!("cargo::error=the pool's URL, {url} (ADIT_POOL), cannot be used: {why}"),
+    }
+}
+
+/// The server of a URL as an expression, so that the board need not read it: reading it takes 1.7 KB of flash.
+fn pool(url: &str) -> Result<String, String> {
+    let parsed = Url::parse(url).map_err(|error| error.to_string())?;
+    let host = match parsed.host {
+        Host::Name(name) => name.to_owned(),
+        Host::Address(address) => address.to_string(),
+    };
+    match parsed.key {
+        Some(AuthorityKey::Ed25519(key)) => Ok(format!("Server::new({host:?}, {}, {key:?})", parsed.port())),
+        Some(AuthorityKey::Secp256k1XOnly(_)) => {
+            Err("its key is a secp256k1 key; this build knows Ed25519 keys".into())
+        }
+        None => Err("it has no authority key behind the host".into()),
     }
 }

@@ -1,9 +1,9 @@
 //! How a stream to a server comes to be: what a board's network has to offer.
 
 use core::fmt;
-use core::time::Duration;
 
-use adit::address::Host;
+use adit::role::device::Endpoint;
+use adit::time::Instant;
 use embedded_io_async::{ErrorKind, Read, Write};
 
 /// Opens streams, one at a time. [`net::Tcp`](crate::net::Tcp) does so over embassy-net; for a modem with its own TCP, write one.
@@ -22,21 +22,23 @@ pub trait Connect {
     where
         Self: 's;
 
-    /// Opens a stream within `limit`, name look-up included. A stream that was open before is gone when this is called.
+    /// Opens a stream before `until` (of [`clock::now`](crate::clock::now)), name look-up included. A stream that was open before is gone when this is
+    /// called.
+    ///
+    /// The endpoint's host is a name, or an address as text; of IPv6 with brackets or without, as servers write it that send devices elsewhere.
     ///
     /// May be dropped at any await; the next call begins anew.
     async fn connect(
         &mut self,
-        host: Host<'_>,
-        port: u16,
-        limit: Duration,
+        to: &Endpoint,
+        until: Instant,
     ) -> Result<(Self::Reader<'_>, Self::Writer<'_>), ConnectError>;
 
-    /// Ends the stream: what was written still goes out, then this side's half is ended; takes at most `limit`. Does nothing when no stream
+    /// Ends the stream: what was written still goes out, then this side's half is ended; is over at `until`. Does nothing when no stream
     /// is open.
     ///
     /// May be dropped at any await; the stream is then cut off when the next one is opened.
-    async fn close(&mut self, limit: Duration);
+    async fn close(&mut self, until: Instant);
 }
 
 /// Why no stream came about.

@@ -1,16 +1,15 @@
 //! Streams over embassy-net: TCP, with name look-up.
 
 use core::future::{Future, poll_fn};
-use core::net::IpAddr;
+use core::net::Ipv4Addr;
 use core::pin::{Pin, pin};
 use core::task::Poll;
-use core::time::Duration;
 
-use adit::address::Host;
+use adit::role::device::Endpoint;
 use adit::time::Instant;
 use embassy_net::dns::DnsQueryType;
 use embassy_net::tcp::{TcpReader, TcpSocket, TcpWriter};
-use embassy_net::{IpAddress, IpEndpoint, Stack};
+use embassy_net::{IpEndpoint, Stack};
 use embedded_io_async::Error as _;
 
 use crate::clock::{now, poll_due};
@@ -43,36 +42,24 @@ fn within<F: Future>(until: Instant, mut future: Pin<&mut F>) -> impl Future<Out
     })
 }
 
-/// The addresses of a host: what it is itself, or what the name server says, IPv4 first. If there are none, why.
-async fn look_up(stack: Stack<'_>, host: Host<'_>, addresses: &mut heapless::Vec<IpAddress, 4>) -> ConnectError {
-    let mut error = ConnectError::NoAddress;
-    match host {
-        Host::Address(IpAddr::V4(address)) => drop(addresses.push(IpAddress::Ipv4(address))),
-        #[cfg(feature = "ipv6")]
-        Host::Address(IpAddr::V6(address)) => drop(addresses.push(IpAddress::Ipv6(address))),
-        #[cfg(not(feature = "ipv6"))]
-        Host::Address(IpAddr::V6(_)) => {}
-        Host::Name(name) => {
-            // A dot at the end makes a name absolute, which every name here is; the stack does not know the form.
-            let name = name.strip_suffix('.').unwrap_or(name);
-            for kind in [
-                DnsQueryType::A,
-                #[cfg(feature = "ipv6")]
-                DnsQueryType::Aaaa,
-            ] {
-                match stack.dns_query(name, kind).await {
-                    // Two of each kind: there is room. `extend` would panic without.
-                    Ok(found) => {
-                        for address in found.iter().take(2) {
-                            let _room = addresses.push(*address);
-                        }
-                    }
-                    Err(_) => error = ConnectError::Resolve,
-                }
-            }
-        }
-    }
-    error
+/// Addresses of IPv6, if they can be reached.
+const SIXTH: Option<DnsQueryType> = {
+    #[cfg(feature = "ipv6")]
+    let kind = Some(DnsQueryType::Aaaa);
+    #[cfg(not(feature = "ipv6"))]
+    let kind = None;
+    kind
+};
+
+/// What to ask the stack for about this host: it takes an address of that kind for what it is, and asks its name server otherwise.
+fn first(host: &str) -> Option<DnsQueryType> {
+    if host.bytes().any(|byte| byte == b':') { SIXTH } else { Some(DnsQueryType::A) }
+}
+
+/// What to ask for after that.
+fn after(kind: DnsQueryType, host: &str) -> Option<DnsQueryType> {
+    let more = SIXTH.is_some() && kind == DnsQueryType::A && host.parse::<Ipv4Addr>().is_err();
+    if more { SIXTH } else { None }
 }
 
 impl Connect for Tcp<'_> {
@@ -85,60 +72,77 @@ impl Connect for Tcp<'_> {
     where
         Self: 's;
 
-    /// Waits for the stack's configuration, tries every address of the name in turn; each gets an equal part of the time that is left, so that
-    /// one silent address does not hide the others.
-    async fn connect(
-        &mut self,
-        host: Host<'_>,
-        port: u16,
-        limit: Duration,
-    ) -> Result<(TcpReader<'_>, TcpWriter<'_>), ConnectError> {
-        let until = now().saturating_add(limit);
-        let mut error = ConnectError::NetworkDown;
-        let mut addresses = heapless::Vec::new();
-        let in_time = {
-            let looking = pin!(async {
-                self.stack.wait_config_up().await;
-                error = ConnectError::TimedOut;
-                error = look_up(self.stack, host, &mut addresses).await;
-            });
-            within(until, looking).await
+    /// Waits for the stack's configuration, tries every address of the name in turn; each gets half of the time that is left and the last one all, so
+    /// that one silent address does not hide the others.
+    async fn connect(&mut self, to: &Endpoint, until: Instant) -> Result<(TcpReader<'_>, TcpWriter<'_>), ConnectError> {
+        let is_up = {
+            let waiting = pin!(self.stack.wait_config_up());
+            within(until, waiting).await
         };
-        if in_time.is_none() {
-            return Err(error);
+        if is_up.is_none() {
+            return Err(ConnectError::NetworkDown);
         }
-        for (index, address) in addresses.iter().enumerate() {
-            // Whatever an earlier connection left behind.
-            self.socket.abort();
-            let (at, left) = (now().as_micros(), addresses.len().saturating_sub(index));
-            let part = until.as_micros().saturating_sub(at).checked_div(left as u64).unwrap_or(0);
-            let part = Instant::from_micros(at.saturating_add(part));
-            let connected = {
-                let connecting = pin!(self.socket.connect(IpEndpoint::new(*address, port)));
-                within(part, connecting).await
+        let mut error = ConnectError::NoAddress;
+        let host = to.host();
+        #[cfg(feature = "ipv6")]
+        let host = host.trim_matches(['[', ']']);
+        let Some(mut kind) = first(host) else { return Err(error) };
+        loop {
+            let found = {
+                let asking = pin!(self.stack.dns_query(host, kind));
+                within(until, asking).await
             };
-            match connected {
-                Some(Ok(())) => return Ok(self.socket.split()),
-                Some(Err(refused)) => error = ConnectError::Refused(refused.kind()),
-                None => error = ConnectError::TimedOut,
+            let next = after(kind, host);
+            match found {
+                // Name servers rotate their answers: the last one is as good as the first.
+                Some(Ok(mut found)) => {
+                    while let Some(address) = found.pop() {
+                        // Whatever an earlier connection left behind.
+                        self.socket.abort();
+                        let by = if found.is_empty() && next.is_none() {
+                            until
+                        } else {
+                            Instant::from_micros(u64::midpoint(now().as_micros(), until.as_micros()))
+                        };
+                        let connected = {
+                            let connecting = pin!(self.socket.connect(IpEndpoint::new(address, to.port())));
+                            within(by, connecting).await
+                        };
+                        match connected {
+                            Some(Ok(())) => return Ok(self.socket.split()),
+                            Some(Err(refused)) => error = ConnectError::Refused(refused.kind()),
+                            None => error = ConnectError::TimedOut,
+                        }
+                    }
+                }
+                Some(Err(_)) if error == ConnectError::NoAddress => error = ConnectError::Resolve,
+                Some(Err(_)) => {}
+                None => return Err(ConnectError::TimedOut),
+            }
+            match next {
+                Some(next) => kind = next,
+                None => break,
             }
         }
         self.socket.abort();
         Err(error)
     }
 
-    async fn close(&mut self, limit: Duration) {
-        let until = now().saturating_add(limit);
+    async fn close(&mut self, until: Instant) {
         // Without waiting the peer sees a reset instead of our last bytes; and the reset, if there is one, has to leave before the next
         // connection takes the socket.
-        for abort in [false, true] {
-            if abort {
-                self.socket.abort();
-            } else {
-                self.socket.close();
+        self.socket.close();
+        let mut aborted = false;
+        loop {
+            {
+                let flushing = pin!(self.socket.flush());
+                let _unless_late = within(until, flushing).await;
             }
-            let flushing = pin!(self.socket.flush());
-            let _unless_late = within(until, flushing).await;
+            if aborted {
+                return;
+            }
+            self.socket.abort();
+            aborted = true;
         }
     }
 }

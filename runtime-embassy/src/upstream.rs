@@ -3,19 +3,24 @@
 use core::fmt;
 use core::time::Duration;
 
-use adit::address::{AuthorityKey, Host, Url, UrlError};
+use adit::address::{AuthorityKey, DEFAULT_PORT, Host, Url, UrlError};
 use adit::backoff::{Backoff, BackoffConfig};
 use adit::connection::{InitiatorConfig, Security};
+use adit::crypto::PublicKey;
 use adit::noise::x25519::{self, Authentication};
 use adit::role::device::{Endpoint, HostTooLong};
 use adit::role::upstream::Choice;
 use adit::time::Instant;
 
 /// A server to connect to.
+///
+/// Who settles it as a URL has the choice when that is read. A board whose URL comes at run time (over USB, from a web page) calls
+/// [`parse`](Self::parse): base58 and its checksum take 1.7 KB. Where the parts were checked before, [`new`](Self::new) takes them as they are: a build script reads
+/// the URL with the same parser, as that of `firmware` does, or whatever writes a board's settings to its flash stores host, port and key.
 #[derive(Clone, Copy, Debug)]
 pub struct Server<'a> {
-    /// Name or address.
-    pub host: Host<'a>,
+    /// Name, or address as text; one of IPv6 without brackets. At most 255 bytes.
+    pub host: &'a str,
     /// TCP port.
     pub port: u16,
     /// Security, revision and limits of the connection.
@@ -23,11 +28,18 @@ pub struct Server<'a> {
 }
 
 impl<'a> Server<'a> {
-    /// Reads `stratum2+tcp://host[:port]/KEY`: the server must show a certificate of that key (D-URL-1).
+    /// A server that must show a certificate of this Ed25519 key (D-URL-1). Nothing is checked: a host that is none does not resolve, and nobody has a
+    /// certificate of a key that is none.
+    #[must_use]
+    pub const fn new(host: &'a str, port: u16, authority: PublicKey) -> Self {
+        Self::of(host, port, Authentication::Authority(authority))
+    }
+
+    /// Reads `stratum2+tcp://host[:port]/KEY`, for [`new`](Self::new).
     pub fn parse(url: &'a str) -> Result<Self, ServerError> {
-        let url = Url::parse(url)?;
-        match url.key {
-            Some(AuthorityKey::Ed25519(key)) => Ok(Self::of(&url, Authentication::Authority(key))),
+        let Url { host, port, key } = Url::parse(url)?;
+        match key {
+            Some(AuthorityKey::Ed25519(key)) => Ok(Self::new(host_in(url, host), port.unwrap_or(DEFAULT_PORT), key)),
             Some(AuthorityKey::Secp256k1XOnly(_)) => Err(ServerError::KeyKind),
             None => Err(ServerError::NoKey),
         }
@@ -36,17 +48,24 @@ impl<'a> Server<'a> {
     /// Reads a URL whose key, if there is one, is not used: the link is encrypted to whoever answers, who may be anybody. For tests on a
     /// local network.
     pub fn parse_without_authentication(url: &'a str) -> Result<Self, ServerError> {
-        Ok(Self::of(&Url::parse(url)?, Authentication::AcceptAnyone))
+        let Url { host, port, .. } = Url::parse(url)?;
+        Ok(Self::of(host_in(url, host), port.unwrap_or(DEFAULT_PORT), Authentication::AcceptAnyone))
     }
 
-    const fn of(url: &Url<'a>, authentication: Authentication) -> Self {
+    const fn of(host: &'a str, port: u16, authentication: Authentication) -> Self {
         let connection = InitiatorConfig::new(Security::Noise(x25519::InitiatorConfig::new(authentication)));
-        let port = match url.port {
-            Some(port) => port,
-            None => adit::address::DEFAULT_PORT,
-        };
-        Self { host: url.host, port, connection }
+        Self { host, port, connection }
     }
+}
+
+/// The host of a URL that was read, as it stands there.
+fn host_in<'a>(url: &'a str, host: Host<'a>) -> &'a str {
+    if let Host::Name(name) = host {
+        return name;
+    }
+    let authority = url.split('/').nth(2).unwrap_or_default();
+    let end = |stop| authority.split(stop).next().unwrap_or_default();
+    end(']').strip_prefix('[').unwrap_or_else(|| end(':'))
 }
 
 /// Why a URL names no server that can be connected to.
@@ -94,12 +113,12 @@ pub struct UpstreamConfig<'a> {
 impl<'a> UpstreamConfig<'a> {
     /// Ten seconds for connecting, two for closing, default back-off.
     #[must_use]
-    pub fn new(servers: &'a [Server<'a>]) -> Self {
+    pub const fn new(servers: &'a [Server<'a>]) -> Self {
         Self {
             servers,
             connect_limit: Duration::from_secs(10),
             close_limit: Duration::from_secs(2),
-            backoff: BackoffConfig::default(),
+            backoff: BackoffConfig::DEFAULT,
         }
     }
 }
@@ -107,16 +126,16 @@ impl<'a> UpstreamConfig<'a> {
 /// Which server is next.
 #[derive(Debug)]
 pub(crate) struct Upstream<'a> {
-    pub(crate) config: UpstreamConfig<'a>,
-    backoff: Backoff,
-    choice: Choice,
+    pub(crate) config: &'a UpstreamConfig<'a>,
     /// Until when no attempt is made.
     pub(crate) wait: Option<Instant>,
+    backoff: Backoff,
+    choice: Choice,
 }
 
 impl<'a> Upstream<'a> {
-    pub(crate) fn new(config: UpstreamConfig<'a>) -> Self {
-        Self { config, backoff: Backoff::new(config.backoff), choice: Choice::default(), wait: None }
+    pub(crate) fn new(config: &'a UpstreamConfig<'a>) -> Self {
+        Self { config, wait: None, backoff: Backoff::new(config.backoff), choice: Choice::default() }
     }
 
     /// The server whose turn it is. `None` without servers.
@@ -126,7 +145,10 @@ impl<'a> Upstream<'a> {
 
     /// Where to connect: to this server, or where it has sent us.
     pub(crate) fn endpoint(&self, server: &Server<'_>) -> Result<Endpoint, HostTooLong> {
-        self.choice.elsewhere().map_or_else(|| endpoint(server), |elsewhere| Ok(elsewhere.clone()))
+        match self.choice.elsewhere() {
+            Some(elsewhere) => Ok(elsewhere.clone()),
+            None => Endpoint::new(server.host, server.port),
+        }
     }
 
     /// The setup has succeeded: from now on the connection counts as up.
@@ -150,29 +172,6 @@ impl<'a> Upstream<'a> {
     }
 }
 
-fn endpoint(server: &Server<'_>) -> Result<Endpoint, HostTooLong> {
-    // The longest address has 45 characters and two brackets, which a host in a message does not have.
-    let mut text = heapless::String::<64>::new();
-    let host = match server.host {
-        Host::Name(name) => name,
-        Host::Address(address) => {
-            fmt::write(&mut text, format_args!("{address}")).map_err(|_| HostTooLong)?;
-            &text
-        }
-    };
-    Endpoint::new(host, server.port)
-}
-
-/// A host as messages carry it.
-#[cfg_attr(target_os = "none", inline(never))]
-pub(crate) fn host(text: &str) -> Host<'_> {
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-    match bare.parse() {
-        Ok(address) => Host::Address(address),
-        Err(_) => Host::Name(text),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,20 +190,31 @@ mod tests {
         let server = Server::parse(&url).unwrap();
         let Security::Noise(noise) = server.connection.security else { panic!("a plain link") };
         assert!(matches!(noise.authentication, Authentication::Authority(_)));
-        assert_eq!((server.host, server.port), (Host::Name("pool"), adit::address::DEFAULT_PORT));
+        assert_eq!((server.host, server.port), ("pool", DEFAULT_PORT));
         let current = "stratum2+tcp://pool/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
         assert_eq!(Server::parse(current).unwrap_err(), ServerError::KeyKind);
         assert!(Server::parse("pool").unwrap_err().to_string().contains("stratum2+tcp://"));
     }
 
+    /// D-URL-2: what a URL says is what parts say that were read before, as in a build script.
     #[test]
-    fn hosts_survive_the_way_through_a_message() {
-        for text in ["stratum2+tcp://[fe80::1]:1", "stratum2+tcp://10.0.0.1:1", "stratum2+tcp://pool.example:1"] {
-            let server = Server::parse_without_authentication(text).unwrap();
-            let endpoint = endpoint(&server).unwrap();
-            assert_eq!((host(endpoint.host()), endpoint.port()), (server.host, 1));
+    fn a_server_of_parts_is_that_of_its_url() {
+        let parts = [
+            ("stratum2+tcp://[fe80::1]:1/", "fe80::1", 1),
+            ("stratum2+tcp://[::]/", "::", DEFAULT_PORT),
+            ("stratum2+tcp://10.0.0.1:1/", "10.0.0.1", 1),
+            ("stratum2+tcp://10.0.0.1/", "10.0.0.1", DEFAULT_PORT),
+            ("stratum2+tcp://pool.example.:65535/", "pool.example.", 65535),
+            ("STRATUM2+TCP://pool/", "pool", DEFAULT_PORT),
+        ];
+        let Ok(AuthorityKey::Ed25519(key)) = KEY.parse() else { panic!("a key of the draft") };
+        for (url, host, port) in parts {
+            let open = Server::parse_without_authentication(url).unwrap();
+            assert_eq!((open.host, open.port), (host, port));
+            let url = std::format!("{url}{KEY}");
+            let (of_url, of_parts) = (Server::parse(&url).unwrap(), Server::new(host, port, key));
+            assert_eq!(std::format!("{of_url:?}"), std::format!("{of_parts:?}"));
         }
-        assert_eq!(host("[::1]"), Host::Address("::1".parse().unwrap()));
     }
 
     /// D-RECON-1, D-RECON-4
@@ -212,7 +222,8 @@ mod tests {
     fn another_place_is_tried_once_and_the_first_server_is_best() {
         let servers = ["stratum2+tcp://a:1", "stratum2+tcp://b:2"];
         let servers = servers.map(|url| Server::parse_without_authentication(url).unwrap());
-        let mut upstream = Upstream::new(UpstreamConfig::new(&servers));
+        let config = UpstreamConfig::new(&servers);
+        let mut upstream = Upstream::new(&config);
         let next = |upstream: &Upstream<'_>| upstream.endpoint(upstream.server().unwrap()).unwrap().port();
         let at = Instant::from_secs;
         assert_eq!(next(&upstream), 1);
@@ -228,7 +239,7 @@ mod tests {
         upstream.ended(at(5), false, 0);
         assert_eq!(next(&upstream), 1, "after a connection the best one again");
         assert!(upstream.wait.unwrap() > at(5));
-        let none = Upstream::new(UpstreamConfig::new(&[]));
-        assert!(none.server().is_none());
+        let none = UpstreamConfig::new(&[]);
+        assert!(Upstream::new(&none).server().is_none());
     }
 }

@@ -15,7 +15,7 @@ use adit_embassy::device::{Board, DeviceTask, News, Settings};
 use adit_embassy::hashing::{self, Desk, SoftwareEngine};
 use adit_embassy::link::LinkSettings;
 use adit_embassy::net::Tcp;
-use adit_embassy::upstream::{Server, UpstreamConfig};
+use adit_embassy::upstream::UpstreamConfig;
 use embassy_executor::Spawner;
 use embassy_net::{Config, DhcpConfig, Runner, Stack, StackResources};
 use embassy_sync::blocking_mutex::raw::CriticalSectionRawMutex;
@@ -29,13 +29,15 @@ const SOCKETS: usize = 3;
 static DESK: Desk<CriticalSectionRawMutex> = Desk::new();
 static WALL: WallClock<CriticalSectionRawMutex> = WallClock::new();
 
+static SETTINGS: Settings<'static> = Settings {
+    upstream: UpstreamConfig::new(&[settings::POOL]),
+    without_clock: WithoutClock::Refuse,
+    link: LinkSettings::DEFAULT,
+};
+
 /// Starts all tasks; called once by the board when it is ready.
 fn start(spawner: Spawner) {
     static RESOURCES: StaticCell<StackResources<SOCKETS>> = StaticCell::new();
-    let Ok(server) = Server::parse(settings::POOL) else {
-        log!("the pool's URL in settings.rs cannot be used");
-        board::stop(false)
-    };
     if let Some(wall) = board::wall_clock() {
         WALL.set(wall);
     }
@@ -47,7 +49,7 @@ fn start(spawner: Spawner) {
     let config = Config::dhcpv4(DhcpConfig::default());
     let resources = RESOURCES.init_with(StackResources::new);
     let (stack, runner) = embassy_net::new(board::ethernet(), config, resources, u64::from_le_bytes(seed));
-    let (Ok(network), Ok(device), Ok(hasher)) = (network(runner), device(stack, server), hasher()) else {
+    let (Ok(network), Ok(device), Ok(hasher)) = (network(runner), device(stack), hasher()) else {
         // Each task has one place, and this is called once.
         board::stop(false)
     };
@@ -70,23 +72,17 @@ async fn hasher() {
 }
 
 #[embassy_executor::task]
-async fn device(stack: Stack<'static>, server: Server<'static>) {
+async fn device(stack: Stack<'static>) {
     static BUFFERS: StaticCell<([u8; 1024], [u8; 512])> = StaticCell::new();
     stack.wait_config_up().await;
     if let Some(config) = stack.config_v4() {
         log!("address {}", config.address);
     }
     let (receive, send) = BUFFERS.init(([0; 1024], [0; 512]));
-    let servers = [server];
-    let settings = Settings {
-        upstream: UpstreamConfig::new(&servers),
-        without_clock: WithoutClock::Refuse,
-        link: LinkSettings::DEFAULT,
-    };
     let board = Board { network: Tcp::new(stack, receive, send), entropy: board::entropy, wall: &WALL, desk: &DESK };
     let mut config = DeviceConfig::new(settings::USER, "Adit", board::NAME, env!("CARGO_PKG_VERSION"), "");
     config.nominal_hash_rate = settings::HASH_RATE;
-    let mut task = DeviceTask::<_, _, _>::new(config, settings, board);
+    let mut task = DeviceTask::<_, _, _>::new(config, &SETTINGS, board);
     let mut report = Report::new();
     task.run(core::future::pending(), |news: News<'_>| report.hear(&news)).await;
 }

@@ -1,10 +1,9 @@
 //! What an operator sets. A product reads it from flash; here it is built in.
 
-/// The pool: here that of `run`. 10.0.2.2 is the machine that the emulator runs on.
-pub const POOL: &str = match option_env!("ADIT_POOL") {
-    Some(url) => url,
-    None => "stratum2+tcp://10.0.2.2:34254/mKPPkYRSKNTBWNBQeSannp88MauQ8nP46Dx33WtBkY3yprD39",
-};
+use adit_embassy::upstream::Server;
+
+/// The pool, of the URL in `ADIT_POOL`, or that of `run`. The build script has read it: a wrong one fails the build.
+pub const POOL: Server<'static> = include!(concat!(env!("OUT_DIR"), "/pool.rs"));
 
 /// Account and worker.
 pub const USER: &str = "adit.firmware";

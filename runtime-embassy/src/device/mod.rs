@@ -26,7 +26,7 @@ use crate::link::LinkSettings;
 use crate::upstream::UpstreamConfig;
 use run::Miner;
 
-/// How a device connects, and with whom.
+/// How a device connects, and with whom. Best a `static`, which stays in flash.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings<'d> {
     /// The servers, and the waits between attempts.
@@ -72,7 +72,7 @@ where
 {
     /// A device that has not been started.
     #[must_use]
-    pub fn new(device: DeviceConfig<&'d str>, settings: Settings<'d>, board: Board<'d, C, E, M, N>) -> Self {
+    pub fn new(device: DeviceConfig<&'d str>, settings: &'d Settings<'d>, board: Board<'d, C, E, M, N>) -> Self {
         let Board { network, entropy, wall, desk } = board;
         Self {
             miner: Miner::new(device, settings, wall, desk),

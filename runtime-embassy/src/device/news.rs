@@ -21,7 +21,7 @@ pub enum News<'a> {
     /// The stream is open; the handshake begins.
     Connected,
     /// The handshake is over. Who the server is, and what was known about its certificate's period; `None` on a plain link.
-    Secured(Option<PeerIdentity>, Period),
+    Secured(Option<&'a PeerIdentity>, Period),
     /// What an event meant for the device.
     Outcome(&'a Outcome<'a>),
     /// The hasher's share is about to be sent.

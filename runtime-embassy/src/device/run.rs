@@ -24,8 +24,8 @@ use crate::clock::{WallClock, WithoutClock, now, poll_due};
 use crate::connect::Connect;
 use crate::entropy::Entropy;
 use crate::hashing::Desk;
-use crate::link::{Done, Link, LinkError, LinkSettings, Turn};
-use crate::upstream::{self, Server, Upstream};
+use crate::link::{Done, Link, LinkError, Turn};
+use crate::upstream::{Server, Upstream};
 
 /// How long a device that is sent elsewhere, or stops, waits for the answers to its shares.
 const LAST_ANSWERS: Duration = Duration::from_secs(5);
@@ -56,14 +56,12 @@ where
             if stopped.await {
                 return;
             }
-            let ended = self.connection(stop.as_mut(), &mut news).await;
+            self.connection(stop.as_mut(), &mut news).await;
             self.reset();
-            let Some(ended) = ended else { return };
-            // Without entropy the wait is the shortest of its range, which is still a wait.
-            let mut jitter = [0; 8];
-            let jitter = self.entropy.fill(&mut jitter).map_or(0, |()| u64::from_le_bytes(jitter));
-            let wait = self.miner.upstream.ended(now(), matches!(ended, Ended::Elsewhere), jitter);
-            news(News::Ended(&ended, wait));
+            let Some(ended) = &self.miner.why else { return };
+            let sent = matches!(ended, Ended::Elsewhere);
+            let wait = self.miner.upstream.ended(now(), sent, u64::from_le_bytes(self.miner.jitter));
+            news(News::Ended(ended, wait));
         }
     }
 
@@ -72,27 +70,21 @@ where
         self.miner.reset();
     }
 
-    /// One connection from its beginning to its end; `None` when it ended because the owner wants to stop.
-    async fn connection<S, F>(&mut self, mut stop: Pin<&mut S>, news: &mut F) -> Option<Ended>
+    /// One connection from its beginning to its end. Why it ended stands in [`Miner::why`] then: nothing when the owner wants to stop.
+    async fn connection<S, F>(&mut self, mut stop: Pin<&mut S>, news: &mut F)
     where
         S: Future<Output = ()>,
         F: FnMut(News<'_>),
     {
-        let (server, wall) = match self.miner.prepare() {
-            Ok(prepared) => prepared,
-            Err(ended) => return Some(ended),
-        };
-        let mut entropy = [0; 32];
-        if let Err(error) = self.entropy.fill(&mut entropy) {
-            return Some(Ended::NoEntropy(error));
-        }
-        let Self { miner, network, input, output, .. } = self;
+        let Self { miner, network, entropy, input, output, .. } = self;
+        let mut key = [0; 32];
+        let Some(server) = miner.prepare(entropy, &mut key) else { return };
         let endpoint = miner.device.endpoint();
         news(News::Connecting(endpoint));
-        let limit = miner.upstream.config.connect_limit;
-        let ended = {
+        {
             let stream = {
-                let mut connecting = pin!(network.connect(upstream::host(endpoint.host()), endpoint.port(), limit));
+                let until = now().saturating_add(miner.upstream.config.connect_limit);
+                let mut connecting = pin!(network.connect(endpoint, until));
                 poll_fn(|cx| match stop.as_mut().poll(cx) {
                     Poll::Ready(()) => Poll::Ready(None),
                     Poll::Pending => connecting.as_mut().poll(cx).map(Some),
@@ -100,67 +92,76 @@ where
                 .await
             };
             let (reader, writer) = match stream {
-                None => return None,
+                None => return,
                 Some(Ok(stream)) => stream,
-                Some(Err(error)) => return Some(Ended::Connect(error)),
+                Some(Err(error)) => {
+                    miner.why = Some(Ended::Connect(error));
+                    return;
+                }
             };
             news(News::Connected);
-            let connection = initiator(&server.connection, wall, entropy);
+            let wall = miner.wall.now();
+            let connection = initiator(&server.connection, wall, key);
             let session = Session::new(connection, Input::new(&mut input[..]), Output::new(&mut output[..]));
-            let link =
-                &mut Link::<_, _, P, _, _, _, _>::new(session, wall.unwrap_or_default(), reader, writer, miner.link);
-            let mut running = Running { miner, link, timed: wall.is_some(), leaving: None, why: None, news };
+            let link = &mut Link::<_, _, P, _, _, _, _>::new(
+                session,
+                wall.unwrap_or_default(),
+                reader,
+                writer,
+                miner.settings.link,
+            );
+            let mut running = Running { miner, link, timed: wall.is_some(), leaving: None, news };
             let mut done = None;
-            loop {
-                let Ok(io) = running.go_on(done) else {
-                    break match running.leaving {
-                        None => running.why,
-                        Some(leaving) => leaving.into_why().then_some(Ended::Elsewhere),
-                    };
-                };
+            while let Ok(io) = running.go_on(done) {
                 let Running { miner, link, leaving, .. } = &mut running;
                 // A stop is heard once.
                 let stopping = leaving.is_some();
                 let stopped = |cx: &mut Context<'_>| if stopping { Poll::Pending } else { stop.as_mut().poll(cx) };
                 done = Some(link.wait(io, stopped, |cx| miner.poll(io.wake, cx)).await);
             }
-        };
+            if let Some(leaving) = running.leaving {
+                running.miner.why = leaving.into_why().then_some(Ended::Elsewhere);
+            }
+        }
         // The stream's halves are gone; what stands in them still leaves.
-        network.close(self.miner.upstream.config.close_limit).await;
-        ended
+        network.close(now().saturating_add(self.miner.upstream.config.close_limit)).await;
     }
 }
 
 /// All but the connection: the device, its servers and its desk.
 pub(super) struct Miner<'d, M: RawMutex, const N: usize> {
-    pub(super) device: Device<&'d str, StandardMining>,
-    upstream: Upstream<'d>,
-    without_clock: WithoutClock,
-    link: LinkSettings,
+    settings: &'d Settings<'d>,
     wall: &'d WallClock<M>,
     desk: &'d Desk<M, N>,
-    /// A share that found no room in the output yet.
-    waiting: Option<Solution>,
     /// [`Device::changes`] when the desk was set last.
     changes: u32,
+    /// Random bits for the wait after this attempt.
+    jitter: [u8; 8],
+    /// Why the last connection ended; nothing while one lasts, and when the owner wants to stop.
+    why: Option<Ended>,
+    /// A share that found no room in the output yet.
+    waiting: Option<Solution>,
+    upstream: Upstream<'d>,
+    pub(super) device: Device<&'d str, StandardMining>,
 }
 
 impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
     pub(super) fn new(
         device: DeviceConfig<&'d str>,
-        settings: Settings<'d>,
+        settings: &'d Settings<'d>,
         wall: &'d WallClock<M>,
         desk: &'d Desk<M, N>,
     ) -> Self {
         Self {
-            device: Device::standard(device),
-            upstream: Upstream::new(settings.upstream),
-            without_clock: settings.without_clock,
-            link: settings.link,
+            settings,
             wall,
             desk,
-            waiting: None,
             changes: 0,
+            jitter: [0; 8],
+            why: None,
+            waiting: None,
+            upstream: Upstream::new(&settings.upstream),
+            device: Device::standard(device),
         }
     }
 
@@ -172,17 +173,30 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
         while self.desk.try_found().is_some() {}
     }
 
-    /// Where to connect, and at which time: `None` without a clock, where the settings allow that.
+    /// Where to connect. Draws the connection's secret, and tells the device; `None` if that cannot be, and why.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn prepare(&mut self) -> Result<(&'d Server<'d>, Option<UnixTime>), Ended> {
+    fn prepare(&mut self, entropy: &mut impl Entropy, key: &mut [u8; 32]) -> Option<&'d Server<'d>> {
+        self.why = None;
+        match self.attempt(entropy, key) {
+            Ok(server) => Some(server),
+            Err(ended) => {
+                self.why = Some(ended);
+                None
+            }
+        }
+    }
+
+    fn attempt(&mut self, entropy: &mut impl Entropy, key: &mut [u8; 32]) -> Result<&'d Server<'d>, Ended> {
+        // Without entropy the wait is the shortest of its range, which is still a wait.
+        self.jitter = [0; 8];
         let server = self.upstream.server().ok_or(Ended::NoServer)?;
         self.device.connecting(self.upstream.endpoint(server).map_err(|_| Ended::NoServer)?);
-        let wall = self.wall.now();
-        let refused = wall.is_none() && matches!(self.without_clock, WithoutClock::Refuse);
+        entropy.fill(&mut self.jitter).and_then(|()| entropy.fill(key)).map_err(Ended::NoEntropy)?;
+        let refused = self.wall.now().is_none() && matches!(self.settings.without_clock, WithoutClock::Refuse);
         if refused && matches!(server.connection.security, Security::Noise(_)) {
             return Err(Ended::NoClock);
         }
-        Ok((server, wall))
+        Ok(server)
     }
 
     /// Ready when there is a share to send, another hash rate to tell, or the time has come.
@@ -224,12 +238,10 @@ struct Running<'r, 'd, M: RawMutex, P: Provider, I, O, R, W, F, const N: usize> 
     timed: bool,
     /// The end is near: whether it is because the server sends us elsewhere. Otherwise the owner wants to stop.
     leaving: Option<Leaving<bool>>,
-    /// Why it is over.
-    why: Option<Ended>,
     news: &'r mut F,
 }
 
-/// The connection is over; why is said in [`Running::why`].
+/// The connection is over; why is said in [`Miner::why`].
 struct Over;
 
 impl<M, P, I, O, R, W, F, const N: usize> Running<'_, '_, M, P, I, O, R, W, F, N>
@@ -244,7 +256,7 @@ where
 {
     /// The connection is over, for this reason.
     fn over(&mut self, why: Ended) -> Over {
-        self.why = Some(why);
+        self.miner.why = Some(why);
         Over
     }
 
@@ -316,21 +328,21 @@ where
         let (event, out) = match &mut answerable {
             Ok(answerable) => answerable,
             Err(error) => {
-                self.why = Some(Ended::Link(LinkError::Connection(*error)));
+                self.miner.why = Some(Ended::Link(LinkError::Connection(*error)));
                 return Err(Over);
             }
         };
         if let Event::Secured(peer) = event {
             let period = if self.timed { Period::Checked } else { Period::Unchecked };
-            if let (false, WithoutClock::SignatureOnly { built }) = (self.timed, self.miner.without_clock)
+            if let (false, WithoutClock::SignatureOnly { built }) = (self.timed, self.miner.settings.without_clock)
                 && let Some(PeerIdentity::Authenticated { not_valid_after, .. }) = peer
                 && *not_valid_after < built
             {
                 // Without a clock the certificate's end is looked at now.
-                self.why = Some(Ended::Expired(*not_valid_after));
+                self.miner.why = Some(Ended::Expired(*not_valid_after));
                 return Err(Over);
             }
-            (self.news)(News::Secured(*peer, period));
+            (self.news)(News::Secured(peer.as_ref(), period));
         }
         let outcome = self.miner.device.handle(at, event, out);
         match &outcome {

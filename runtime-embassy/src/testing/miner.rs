@@ -151,11 +151,11 @@ impl Lab {
         let server = Server::parse_without_authentication(settled.url).unwrap();
         let servers = Box::leak(Box::new([Server { connection: initiator(), ..server }]));
         let backoff = BackoffConfig { first: Duration::from_millis(10), ..BackoffConfig::default() };
-        let settings = Settings {
+        let settings = Box::leak(Box::new(Settings {
             upstream: UpstreamConfig { backoff, ..UpstreamConfig::new(servers) },
             without_clock: settled.without_clock,
             link: LinkSettings::DEFAULT,
-        };
+        }));
         let (rx, tx) = (Box::leak(Box::new([0; 1024])), Box::leak(Box::new([0; 512])));
         let board = Board {
             network: Tcp::new(self.net.board, rx, tx),
