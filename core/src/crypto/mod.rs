@@ -8,6 +8,7 @@
 //! primitives of the draft revision's suite (X25519, Ed25519, BLAKE2s). A provider that also speaks the current revision
 //! implements one more trait beside it for secp256k1 and SHA-256; the symmetric half of Noise is generic over [`Hash`].
 
+mod blake2s;
 mod rustcrypto;
 mod secret;
 

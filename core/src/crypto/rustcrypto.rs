@@ -3,16 +3,13 @@
 use core::marker::PhantomData;
 
 use aes_gcm::Aes256Gcm;
-use blake2::Blake2s256;
-use blake2::digest::block_api::{CoreProxy, UpdateCore};
-use blake2::digest::{FixedOutput, Update};
 use chacha20poly1305::aead::Tag;
 use chacha20poly1305::{AeadInOut, ChaCha20Poly1305, KeyInit};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use x25519_dalek::StaticSecret;
-use zeroize::Zeroizing;
 
-use super::{Aead, Cipher, CryptoError, Hash, Provider, PublicKey, Secret, Signature, TAG_LEN};
+use super::blake2s::Blake2s;
+use super::{Aead, Cipher, CryptoError, Provider, PublicKey, Secret, Signature, TAG_LEN};
 
 /// x25519-dalek, ed25519-dalek, blake2, and an AEAD of choice.
 ///
@@ -46,59 +43,6 @@ impl<A: Aead> Provider for RustCrypto<A> {
         let signature = ed25519_dalek::Signature::from_bytes(signature);
         key.verify_strict(message, &signature).map_err(|_| CryptoError)
     }
-}
-
-/// BLAKE2s-256 of the blake2 crate.
-pub struct Blake2s;
-
-impl Hash for Blake2s {
-    fn digest(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> [u8; 32] {
-        let mut hash = Blake2s256::default();
-        for part in parts {
-            Update::update(&mut hash, part.as_ref());
-        }
-        hash.finalize_fixed().into()
-    }
-
-    fn hkdf(salt: &[u8; 32], input: &[u8]) -> (Secret, Secret) {
-        let [inner, outer] = padded(salt);
-        let key = Zeroizing::new(Self::digest([inner.as_slice(), input]));
-        let key = Zeroizing::new(Self::digest([outer.as_slice(), key.as_slice()]));
-        // Both outputs are under one key. HMAC of a library would hash its pads for each of them: 2 of 10 blocks of a key derivation, which is
-        // most of what a handshake takes beside its curve operations.
-        let [inner, outer] = padded(&key);
-        let (inner, outer) = (behind(&inner), behind(&outer));
-        let mac = |parts: [&[u8]; 2]| {
-            let (mut inner, mut outer) = (inner.clone(), outer.clone());
-            for part in parts {
-                inner.update(part);
-            }
-            outer.update(&Zeroizing::new(<[u8; 32]>::from(inner.finalize_fixed()))[..]);
-            Secret::from_bytes(outer.finalize_fixed().into())
-        };
-        let first = mac([&[], &[1]]);
-        let second = mac([first.expose(), &[2]]);
-        (first, second)
-    }
-}
-
-/// Bytes that BLAKE2s takes at a time.
-const BLOCK: usize = 64;
-
-/// The key of an HMAC (RFC 2104) as its inner and its outer hash begin with it.
-fn padded(key: &[u8; 32]) -> [Zeroizing<[u8; BLOCK]>; 2] {
-    [0x36, 0x5c].map(|pad| {
-        let mut block = Zeroizing::new([pad; BLOCK]);
-        block.iter_mut().zip(key).for_each(|(to, from)| *to ^= from);
-        block
-    })
-}
-
-/// The state behind one block. It must not end there: what comes after the block is not empty.
-fn behind(block: &[u8; BLOCK]) -> Blake2s256 {
-    let mut core = <Blake2s256 as CoreProxy>::Core::default();
-    core.update_blocks(core::slice::from_ref(block.into()));
-    Blake2s256::compose(core, <_>::default())
 }
 
 /// ChaCha20-Poly1305 and AES-256-GCM.
@@ -220,35 +164,6 @@ mod tests {
         let counter = 0x0102_0304_0506_0708;
         assert_eq!(Cipher::ChaChaPoly.nonce(counter), [0, 0, 0, 0, 8, 7, 6, 5, 4, 3, 2, 1]);
         assert_eq!(Cipher::AesGcm.nonce(counter), [0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
-    }
-
-    /// D-SEC-12: plain BLAKE2s and HKDF over its HMAC, against Python's hashlib and hmac.
-    #[test]
-    fn blake2s_known_answers() {
-        let parts = [b"ab".as_slice(), &[b'c'; 100]];
-        let hash = array("2b65a69a838650a22b8cc9b385fd1425e020f03c558053e1a4e4c716b66f97db");
-        assert_eq!(Blake2s::digest(parts), hash);
-        let salt = core::array::from_fn(|at| at as u8);
-        for (input, first, second) in [
-            (
-                parts.concat(),
-                "a0a7874c4b27842ceb68584bab4f49d3d8eb9436a7fd761085030299151229bc",
-                "cc49130b0d52d30de211c4cbbe1b301cd9b54ffc50ee47c8e7a14568298c4dfa",
-            ),
-            (
-                [].into(),
-                "7a38c34bf2b8738d7374ca77c44ecb309a11d2b2528304fa86052c365e722624",
-                "1a17621f346abdc520746a9fb64d8eb03231d674fc15687537b0780fd9c060fd",
-            ),
-            (
-                [7; 32].into(),
-                "a9bd82696b0cd8ebdd9da9cb4ddf3323823f963a5bbf7a639c53aaa5a7c38c43",
-                "4957ba7c09affa9cf1268e5e23787c403371060be3c8fb4fc101fa745baa621c",
-            ),
-        ] {
-            let expected = [first, second].map(|text| Secret::from_bytes(array(text)));
-            assert_eq!(Blake2s::hkdf(&salt, &input), expected.into());
-        }
     }
 
     /// RFC 8032 §7.1, test 1.

@@ -5,8 +5,21 @@ use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// 32 secret bytes: an X25519 secret, an Ed25519 seed, a chaining key.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
+#[cfg_attr(target_os = "none", derive(ZeroizeOnDrop))]
 pub struct Secret([u8; 32]);
+
+/// Overwrites secret bytes. What zeroize does to an array is one store for each byte: small, as a board wants it, but a handshake
+/// wipes some thousand of them, so that elsewhere it is done at once.
+pub(super) fn wipe<const N: usize>(bytes: &mut [u8; N]) {
+    #[cfg(target_os = "none")]
+    bytes.zeroize();
+    #[cfg(not(target_os = "none"))]
+    {
+        *bytes = [0; N];
+        zeroize::optimization_barrier(bytes);
+    }
+}
 
 impl Secret {
     /// Takes the bytes over. The caller's copy is the caller's to wipe.
@@ -21,6 +34,22 @@ impl Secret {
         &self.0
     }
 }
+
+impl Zeroize for Secret {
+    fn zeroize(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+impl Drop for Secret {
+    fn drop(&mut self) {
+        self.zeroize();
+    }
+}
+
+#[cfg(not(target_os = "none"))]
+impl ZeroizeOnDrop for Secret {}
 
 impl PartialEq for Secret {
     fn eq(&self, other: &Self) -> bool {

@@ -6,7 +6,6 @@ use std::fmt;
 
 use adit::crypto::{Aead, Cipher, CryptoError, Provider, PublicKey, RustCrypto, Secret, Signature, TAG_LEN};
 use sys::Context;
-use zeroize::Zeroizing;
 
 /// AWS-LC for X25519 and the ciphers, [`RustCrypto`] for the rest.
 pub struct AwsLc(());
@@ -20,13 +19,12 @@ impl Provider for AwsLc {
     }
 
     fn x25519(secret: &Secret, public: &PublicKey) -> Result<Secret, CryptoError> {
-        let mut shared = Zeroizing::new([0; 32]);
+        let mut shared = [0; 32];
         // An all-zero result is refused there (RFC 7748 §6.1).
-        if sys::x25519(&mut shared, secret.expose(), public) {
-            Ok(Secret::from_bytes(*shared))
-        } else {
-            Err(CryptoError)
-        }
+        let agreed = sys::x25519(&mut shared, secret.expose(), public).then(|| Secret::from_bytes(shared));
+        shared = [0; 32];
+        zeroize::optimization_barrier(&shared);
+        agreed.ok_or(CryptoError)
     }
 
     fn ed25519_public(seed: &Secret) -> PublicKey {
