@@ -76,11 +76,14 @@ impl Instant {
     }
 }
 
-/// Whole microseconds; saturates.
+/// Whole microseconds; more than 2^32 seconds, 136 years, are without end.
 #[cfg_attr(target_os = "none", inline(never))]
 pub(crate) fn micros(duration: Duration) -> u64 {
-    // In 64 bits: a division of 128 is a kilobyte of firmware.
-    duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros().into())
+    // Of 32 bits: a product of 64 would have to be looked at for its overflow, and a division of 128 is a kilobyte of firmware.
+    match u32::try_from(duration.as_secs()) {
+        Ok(secs) => u64::from(secs) * 1_000_000 + u64::from(duration.subsec_micros()),
+        Err(_) => u64::MAX,
+    }
 }
 
 /// Wall-clock time: whole seconds since 1970-01-01 00:00 UTC, as certificates and block headers carry it.

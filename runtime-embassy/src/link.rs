@@ -25,16 +25,20 @@ use crate::clock::{now, poll_due};
 /// Why a link failed.
 pub type LinkError = LinkCause<ErrorKind>;
 
-/// What a wait ended with.
-#[derive(Clone, Copy)]
-pub(crate) enum Done {
-    Read(Result<usize, ErrorKind>),
-    Written(Result<usize, ErrorKind>),
-    Flushed(Result<(), ErrorKind>),
-    /// What the owner asks for before the stream.
-    Before,
-    /// What it asks for after the stream, which had nothing.
-    After,
+/// What a wait ended with: one of these, or several at once.
+pub(crate) struct Done {
+    read: Poll<Result<usize, ErrorKind>>,
+    /// Bytes that were written; none of a flush.
+    written: Poll<Result<usize, ErrorKind>>,
+    /// The owner has something to do, or the time has come.
+    pub(crate) asked: bool,
+}
+
+impl Default for Done {
+    /// Nothing yet.
+    fn default() -> Self {
+        Self { read: Poll::Pending, written: Poll::Pending, asked: false }
+    }
 }
 
 /// One connection over one stream. `I` and `O` are the storage of its buffers, arrays or slices, of at least
@@ -51,8 +55,6 @@ pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, I, O, R, W> {
     writer: W,
     /// For the certificate.
     pub(crate) wall: UnixTime,
-    /// Who is asked first: else a peer that always sends, or one that always takes, would keep the other half waiting.
-    read_first: bool,
 }
 
 impl<S, Pr, P, I, O, R, W> Link<S, Pr, P, I, O, R, W>
@@ -67,7 +69,7 @@ where
 {
     /// Joins a session and a stream. `wall` is looked at when a certificate is checked, which is seconds later at most.
     pub fn new(session: Session<S, Pr, I, O, P>, wall: UnixTime, reader: R, writer: W, settings: LinkSettings) -> Self {
-        Self { machine: Machine::new(session, settings, now()), reader, writer, wall, read_first: false }
+        Self { machine: Machine::new(session, settings, now()), reader, writer, wall }
     }
 
     /// The connection, to ask it how it is.
@@ -108,74 +110,62 @@ where
                 Step::Turn(turn) => return Ok(turn),
                 Step::Io(io) => io,
             };
-            let done = self.wait(io, |_| Poll::Pending, |cx| poll_due(io.wake, cx)).await;
-            self.done(done)?;
+            let done = self.wait(io, |cx| poll_due(io.wake, cx)).await;
+            self.done(&done)?;
         }
     }
 
-    /// Reads, writes or flushes, and asks the owner before and after, who watches the time; whatever is first. What it ended with goes to
-    /// [`done`](Self::done).
-    pub(crate) async fn wait(
-        &mut self,
-        io: Io,
-        mut before: impl FnMut(&mut Context<'_>) -> Poll<()>,
-        mut after: impl FnMut(&mut Context<'_>) -> Poll<()>,
-    ) -> Done {
+    /// Reads, writes or flushes, and asks the owner, who watches the time, until any of it is ready. All are asked each time: a peer that always
+    /// sends, or one that always takes, keeps nobody waiting. What it ended with goes to [`done`](Self::done).
+    pub(crate) async fn wait(&mut self, io: Io, mut owner: impl FnMut(&mut Context<'_>) -> Poll<()>) -> Done {
         let outgoing = self.machine.outgoing();
-        let read_first = self.read_first;
-        self.read_first = !read_first;
         let Self { machine, reader, writer, .. } = self;
         let (space, output) = machine.halves();
         let mut reading = pin!(io.read.then(|| reader.read(space)));
         let mut writing = pin!(match outgoing {
             Outgoing::Bytes | Outgoing::Flush => Some(async {
-                if outgoing == Outgoing::Bytes {
-                    Done::Written(writer.write(output).await.map_err(|error| error.kind()))
-                } else {
-                    Done::Flushed(writer.flush().await.map_err(|error| error.kind()))
+                if outgoing == Outgoing::Flush {
+                    return writer.flush().await.map(|()| 0).map_err(|error| error.kind());
+                }
+                match writer.write(output).await {
+                    Ok(0) => Err(ErrorKind::WriteZero),
+                    result => result.map_err(|error| error.kind()),
                 }
             }),
             // The end is the owner's.
             Outgoing::Nothing | Outgoing::End => None,
         });
         poll_fn(|cx| {
-            if before(cx).is_ready() {
-                return Poll::Ready(Done::Before);
-            }
-            // Both in turn, the one that is first this time and the other one.
-            let mut read = read_first;
-            loop {
-                if read {
-                    if let Some(reading) = reading.as_mut().as_pin_mut()
-                        && let Poll::Ready(result) = reading.poll(cx)
-                    {
-                        return Poll::Ready(Done::Read(result.map_err(|error| error.kind())));
-                    }
-                } else if let Some(writing) = writing.as_mut().as_pin_mut()
-                    && let Poll::Ready(done) = writing.poll(cx)
-                {
-                    return Poll::Ready(done);
-                }
-                read = !read;
-                if read == read_first {
-                    break;
-                }
-            }
-            after(cx).map(|()| Done::After)
+            let read = match reading.as_mut().as_pin_mut() {
+                Some(reading) => reading.poll(cx).map_err(|error| error.kind()),
+                None => Poll::Pending,
+            };
+            let written = match writing.as_mut().as_pin_mut() {
+                Some(writing) => writing.poll(cx),
+                None => Poll::Pending,
+            };
+            let asked = owner(cx).is_ready();
+            let any = asked || read.is_ready() || written.is_ready();
+            if any { Poll::Ready(Done { read, written, asked }) } else { Poll::Pending }
         })
         .await
     }
 
-    /// Tells the link what a wait ended with; with [`Done::After`] that its time may have come.
-    pub(crate) fn done(&mut self, done: Done) -> Result<(), LinkError> {
-        match done {
-            Done::Read(result) => self.machine.read(result, now()),
-            Done::Written(Ok(0)) => self.machine.written(Err(ErrorKind::WriteZero)),
-            Done::Written(result) => self.machine.written(result),
-            Done::Flushed(result) => self.machine.flushed(result),
-            Done::Before => Ok(()),
-            Done::After => Ok(self.machine.handle_timeout(now())?),
+    /// Tells the link what a wait ended with; its time may have come if the owner was asked.
+    pub(crate) fn done(&mut self, done: &Done) -> Result<(), LinkError> {
+        let now = now();
+        if let Poll::Ready(result) = done.read {
+            self.machine.read(result, now)?;
         }
+        match done.written {
+            Poll::Pending => {}
+            Poll::Ready(Ok(0)) => self.machine.flushed(Ok(()))?,
+            Poll::Ready(result) => self.machine.written(result)?,
+        }
+        if done.asked {
+            self.machine.handle_timeout(now)?;
+        }
+        Ok(())
     }
 }
 

@@ -126,16 +126,16 @@ impl<'a> UpstreamConfig<'a> {
 /// Which server is next.
 #[derive(Debug)]
 pub(crate) struct Upstream<'a> {
-    pub(crate) config: &'a UpstreamConfig<'a>,
+    config: &'a UpstreamConfig<'a>,
     /// Until when no attempt is made.
-    pub(crate) wait: Option<Instant>,
+    pub(crate) wait: Instant,
     backoff: Backoff,
     choice: Choice,
 }
 
 impl<'a> Upstream<'a> {
     pub(crate) fn new(config: &'a UpstreamConfig<'a>) -> Self {
-        Self { config, wait: None, backoff: Backoff::new(config.backoff), choice: Choice::default() }
+        Self { config, wait: Instant::ORIGIN, backoff: Backoff::new(config.backoff), choice: Choice::default() }
     }
 
     /// The server whose turn it is. `None` without servers.
@@ -167,7 +167,7 @@ impl<'a> Upstream<'a> {
             self.choice.ended(self.backoff.is_up());
         }
         let wait = self.backoff.down(now, jitter);
-        self.wait = Some(now.saturating_add(wait));
+        self.wait = now.saturating_add(wait);
         wait
     }
 }
@@ -238,7 +238,7 @@ mod tests {
         upstream.opened(at(4));
         upstream.ended(at(5), false, 0);
         assert_eq!(next(&upstream), 1, "after a connection the best one again");
-        assert!(upstream.wait.unwrap() > at(5));
+        assert!(upstream.wait > at(5));
         let none = UpstreamConfig::new(&[]);
         assert!(Upstream::new(&none).server().is_none());
     }

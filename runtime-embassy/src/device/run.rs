@@ -1,7 +1,7 @@
 //! A device's connections, one after the other.
 
 use core::future::{Future, poll_fn};
-use core::pin::{Pin, pin};
+use core::pin::pin;
 use core::task::{Context, Poll};
 use core::time::Duration;
 
@@ -46,17 +46,71 @@ where
         let mut stop = pin!(stop);
         self.reset();
         loop {
-            let until = self.miner.upstream.wait;
-            let stopped = poll_fn(|cx| {
-                if stop.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(true);
-                }
-                if until.is_none() { Poll::Ready(false) } else { poll_due(until, cx).map(|()| false) }
+            let wait = self.miner.upstream.wait;
+            let waiting = poll_fn(|cx| match stop.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(true),
+                Poll::Pending => poll_due(Some(wait), cx).map(|()| false),
             });
-            if stopped.await {
+            if waiting.await {
                 return;
             }
-            self.connection(stop.as_mut(), &mut news).await;
+            // One attempt, and the connection that it leads to. Not a future of its own, which would have a state beside this one's.
+            'attempt: {
+                let mut key = [0; 32];
+                let Some(server) = self.miner.prepare(&mut self.entropy, &mut key) else { break 'attempt };
+                news(News::Connecting(self.miner.device.endpoint()));
+                {
+                    let stream = {
+                        let until = now().saturating_add(self.miner.settings.upstream.connect_limit);
+                        let mut connecting = pin!(self.network.connect(self.miner.device.endpoint(), until));
+                        poll_fn(|cx| match stop.as_mut().poll(cx) {
+                            Poll::Ready(()) => Poll::Ready(None),
+                            Poll::Pending => connecting.as_mut().poll(cx).map(Some),
+                        })
+                        .await
+                    };
+                    let (reader, writer) = match stream {
+                        None => break 'attempt,
+                        Some(Ok(stream)) => stream,
+                        Some(Err(error)) => {
+                            self.miner.why = Some(Ended::Connect(error));
+                            break 'attempt;
+                        }
+                    };
+                    news(News::Connected);
+                    let wall = self.miner.wall.now();
+                    let connection = initiator(&server.connection, wall, key);
+                    let buffers = (Input::new(&mut self.input[..]), Output::new(&mut self.output[..]));
+                    let session = Session::new(connection, buffers.0, buffers.1);
+                    let limits = self.miner.settings.link;
+                    let link = &mut Link::<_, _, P, _, _, _, _>::new(
+                        session,
+                        wall.unwrap_or_default(),
+                        reader,
+                        writer,
+                        limits,
+                    );
+                    let mut running =
+                        Running { miner: &mut self.miner, link, timed: wall.is_some(), leaving: None, news: &mut news };
+                    let (mut done, mut stopped) = (Done::default(), false);
+                    while let Ok(io) = running.go_on(&done, stopped) {
+                        let Running { miner, link, leaving, .. } = &mut running;
+                        // A stop is heard once.
+                        let stopping = leaving.is_some();
+                        stopped = false;
+                        let ask = |cx: &mut Context<'_>| {
+                            stopped = !stopping && stop.as_mut().poll(cx).is_ready();
+                            if stopped { Poll::Ready(()) } else { miner.poll(io.wake, cx) }
+                        };
+                        done = link.wait(io, ask).await;
+                    }
+                    if let Some(leaving) = running.leaving {
+                        running.miner.why = leaving.into_why().then_some(Ended::Elsewhere);
+                    }
+                }
+                // The stream's halves are gone; what stands in them still leaves.
+                self.network.close(now().saturating_add(self.miner.settings.upstream.close_limit)).await;
+            }
             self.reset();
             let Some(ended) = &self.miner.why else { return };
             let sent = matches!(ended, Ended::Elsewhere);
@@ -68,63 +122,6 @@ where
     /// Nothing is connected: takes the work from the desk, and the shares that lie there, which count for nothing any more.
     pub fn reset(&mut self) {
         self.miner.reset();
-    }
-
-    /// One connection from its beginning to its end. Why it ended stands in [`Miner::why`] then: nothing when the owner wants to stop.
-    async fn connection<S, F>(&mut self, mut stop: Pin<&mut S>, news: &mut F)
-    where
-        S: Future<Output = ()>,
-        F: FnMut(News<'_>),
-    {
-        let Self { miner, network, entropy, input, output, .. } = self;
-        let mut key = [0; 32];
-        let Some(server) = miner.prepare(entropy, &mut key) else { return };
-        let endpoint = miner.device.endpoint();
-        news(News::Connecting(endpoint));
-        {
-            let stream = {
-                let until = now().saturating_add(miner.upstream.config.connect_limit);
-                let mut connecting = pin!(network.connect(endpoint, until));
-                poll_fn(|cx| match stop.as_mut().poll(cx) {
-                    Poll::Ready(()) => Poll::Ready(None),
-                    Poll::Pending => connecting.as_mut().poll(cx).map(Some),
-                })
-                .await
-            };
-            let (reader, writer) = match stream {
-                None => return,
-                Some(Ok(stream)) => stream,
-                Some(Err(error)) => {
-                    miner.why = Some(Ended::Connect(error));
-                    return;
-                }
-            };
-            news(News::Connected);
-            let wall = miner.wall.now();
-            let connection = initiator(&server.connection, wall, key);
-            let session = Session::new(connection, Input::new(&mut input[..]), Output::new(&mut output[..]));
-            let link = &mut Link::<_, _, P, _, _, _, _>::new(
-                session,
-                wall.unwrap_or_default(),
-                reader,
-                writer,
-                miner.settings.link,
-            );
-            let mut running = Running { miner, link, timed: wall.is_some(), leaving: None, news };
-            let mut done = None;
-            while let Ok(io) = running.go_on(done) {
-                let Running { miner, link, leaving, .. } = &mut running;
-                // A stop is heard once.
-                let stopping = leaving.is_some();
-                let stopped = |cx: &mut Context<'_>| if stopping { Poll::Pending } else { stop.as_mut().poll(cx) };
-                done = Some(link.wait(io, stopped, |cx| miner.poll(io.wake, cx)).await);
-            }
-            if let Some(leaving) = running.leaving {
-                running.miner.why = leaving.into_why().then_some(Ended::Elsewhere);
-            }
-        }
-        // The stream's halves are gone; what stands in them still leaves.
-        network.close(now().saturating_add(self.miner.upstream.config.close_limit)).await;
     }
 }
 
@@ -262,19 +259,15 @@ where
 
     /// Does what is to be done after a wait, until there is something to wait for again.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn go_on(&mut self, done: Option<Done>) -> Result<Io, Over> {
-        match done {
-            None => {}
-            Some(Done::Before) => self.leave(false),
-            Some(done) => {
-                let asked = matches!(done, Done::After);
-                if let Err(error) = self.link.done(done) {
-                    return Err(self.over(Ended::Link(error)));
-                }
-                if asked {
-                    self.time()?;
-                }
-            }
+    fn go_on(&mut self, done: &Done, stopped: bool) -> Result<Io, Over> {
+        if stopped {
+            self.leave(false);
+        }
+        if let Err(error) = self.link.done(done) {
+            return Err(self.over(Ended::Link(error)));
+        }
+        if done.asked {
+            self.time()?;
         }
         loop {
             let at = now();
@@ -304,19 +297,11 @@ where
 
     /// Whether everything is sent and answered, or the time for it is up.
     fn is_time_to_close(&mut self, at: Instant) -> bool {
-        // Without a deadline it is closing already.
-        if self.leaving.as_ref().is_none_or(|leaving| leaving.deadline().is_none()) {
-            return false;
-        }
-        let mut failed = false;
-        if self.miner.waiting.is_none() {
-            // A share that the hasher has laid down by now still goes out.
-            self.miner.waiting = self.miner.desk.try_found();
-            failed = self.miner.waiting.is_some() && self.send().is_err();
-        }
-        let open = !failed && self.link.connection().state() == State::Open;
-        let owed = self.miner.waiting.is_some() || self.miner.device.statistics().unanswered() != 0;
-        self.leaving.as_mut().is_some_and(|leaving| leaving.is_time_to_close(open, owed, at))
+        let Some(leaving) = &mut self.leaving else { return false };
+        let Miner { waiting, desk, device, .. } = &*self.miner;
+        // A share that the hasher has laid down by now still goes out.
+        let owed = waiting.is_some() || desk.has_found() || device.statistics().unanswered() != 0;
+        leaving.is_time_to_close(self.link.connection().state() == State::Open, owed, at)
     }
 
     /// Handles an event. One that sends us elsewhere counts unless the device is leaving already.

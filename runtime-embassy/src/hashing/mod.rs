@@ -163,6 +163,11 @@ impl<M: RawMutex, const N: usize> Desk<M, N> {
         self.found.poll_receive(cx)
     }
 
+    /// Whether there is a share.
+    pub(crate) fn has_found(&self) -> bool {
+        !self.found.is_empty()
+    }
+
     /// A share, if there is one.
     pub(crate) fn try_found(&self) -> Option<Solution> {
         self.found.try_receive().ok()
@@ -227,65 +232,43 @@ pub async fn serve<M: RawMutex, E: Engine, const N: usize>(
 ) -> Result<Infallible, ServeError<E::Error>> {
     let _place = Place::take(&desk.taken).map_err(ServeError::Taken)?;
     let mut counts = Counts::default();
-    let mut shown = counts;
     let (mut work, mut former) = (None, None);
     let mut waiting: Option<Solution> = None;
     // It begins with what lies there.
     desk.other.signal(());
     loop {
-        if counts != shown {
-            shown = counts;
-            desk.counts.signal(counts);
-        }
-        let next = {
-            // While a share waits for its place the chips' own queue holds theirs.
-            let mut searching = pin!((waiting.is_none() && work.is_some()).then(|| engine.next()));
+        let found = {
+            let mut searching = pin!(engine.next());
             poll_fn(|cx| {
                 if pin!(desk.other.wait()).poll(cx).is_ready() {
-                    return Poll::Ready(Next::Work);
+                    return Poll::Ready(None);
                 }
                 if let Some(solution) = waiting {
+                    // While a share waits for its place the chips' own queue holds theirs.
+                    if desk.found.poll_ready_to_send(cx).is_pending() {
+                        return Poll::Pending;
+                    }
                     // Nobody else lays shares there: a free place stays free.
-                    return desk
-                        .found
-                        .poll_ready_to_send(cx)
-                        .map(|()| Next::Place(desk.found.try_send(solution).is_ok()));
+                    let _taken = desk.found.try_send(solution);
+                    waiting = None;
                 }
-                searching.as_mut().as_pin_mut().map_or(Poll::Pending, |searching| searching.poll(cx).map(Next::Found))
+                if work.is_none() { Poll::Pending } else { searching.as_mut().poll(cx).map(Some) }
             })
             .await
         };
-        match next {
-            Next::Work => {
-                let now = desk.work();
-                if work.is_some() {
-                    former = work;
-                }
-                if former.as_ref().is_some_and(|old| !is_kin(old, now.as_ref())) {
-                    former = None;
-                }
-                work = now;
-                // It takes its time; there may be newer work afterwards, which is looked for first.
-                match &work {
-                    Some(work) => engine.start(work).await?,
-                    None => engine.stop().await?,
-                }
-            }
-            Next::Place(true) => waiting = None,
-            Next::Place(false) => {}
-            Next::Found(found) => waiting = check(&found?, work.as_ref(), former.as_ref(), &mut counts),
+        if let Some(found) = found {
+            waiting = check(&found?, work.as_ref(), former.as_ref(), &mut counts);
+            desk.counts.signal(counts);
+            continue;
+        }
+        former = work;
+        work = desk.work();
+        // It takes its time; there may be newer work afterwards, which is looked for first.
+        match &work {
+            Some(work) => engine.start(work).await?,
+            None => engine.stop().await?,
         }
     }
-}
-
-/// What an engine's desk waited for.
-enum Next<F> {
-    /// Other work, or none.
-    Work,
-    /// A place for a share; whether the share took it.
-    Place(bool),
-    /// A nonce.
-    Found(F),
 }
 
 /// A share of the old work may still count beside the new one: they extend the same block on the same channel.
@@ -297,7 +280,8 @@ fn is_kin(old: &Work, new: Option<&Work>) -> bool {
 #[cfg_attr(target_os = "none", inline(never))]
 fn check(found: &Found, work: Option<&Work>, former: Option<&Work>, counts: &mut Counts) -> Option<Solution> {
     let is_its = |work: &&Work| work.serial == found.serial;
-    let count = if let Some(work) = work.filter(is_its).or_else(|| former.filter(is_its)) {
+    let its = work.filter(is_its).or_else(|| former.filter(|old| is_its(old) && is_kin(old, work)));
+    let count = if let Some(work) = its {
         if (found.version ^ work.version) & !work.version_mask != 0 {
             &mut counts.wrong
         } else if work.target.is_met_by(&work.header(found.version, found.ntime, found.nonce).hash()) {

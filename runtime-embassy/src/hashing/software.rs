@@ -1,13 +1,16 @@
 //! An engine in software: for emulators, tests and bring-up of a board before its chips are there.
 
 use core::convert::Infallible;
+use core::future::poll_fn;
+use core::mem;
+use core::task::Poll;
+use core::time::Duration;
 
 use adit::mining::client::Work;
 use adit::mining::lanes::Midstate;
-use embassy_futures::yield_now;
 
 use super::{Engine, Found};
-use crate::clock::{now, sleep_until};
+use crate::clock::{now, poll_due};
 
 /// Hashes on the processor, a few at a time, and lets other tasks run between.
 #[derive(Debug)]
@@ -107,24 +110,31 @@ impl Engine for SoftwareEngine {
     }
 
     async fn next(&mut self) -> Result<Found, Infallible> {
-        loop {
-            let Some(search) = &mut self.search else { return core::future::pending().await };
+        let mut begun = false;
+        poll_fn(|cx| {
+            let Some(search) = &mut self.search else { return Poll::Pending };
             if search.exhausted && !search.roll() {
-                sleep_until(Some(now().saturating_add(core::time::Duration::from_secs(1)))).await;
-                continue;
+                // Asked again when the next second has come.
+                let _later = poll_due(Some(now().saturating_add(Duration::from_secs(1))), cx);
+                return Poll::Pending;
             }
             // First the others, so that a run of lucky nonces does not keep them waiting either.
-            yield_now().await;
-            if let Some(found) = search.search(self.batch, &mut self.hashes) {
-                return Ok(found);
+            if mem::replace(&mut begun, true)
+                && let Some(found) = search.search(self.batch, &mut self.hashes)
+            {
+                return Poll::Ready(Ok(found));
             }
-        }
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::sleep_until;
     use crate::testing::{block_on, work};
     use adit::mining::target::Target;
     use adit::time::Instant;
