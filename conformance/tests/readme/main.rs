@@ -6,6 +6,7 @@
 mod mine;
 
 use std::io::{self, Read, Write};
+use std::path::Path;
 
 use adit::buffer::{Input, Output};
 use adit::connection::{
@@ -196,4 +197,24 @@ fn the_example_reports_a_refusal_and_an_impostor() {
     assert!(refused.contains("Refused"), "{refused}");
     let impostor = run(&authority, &Authority::from_seed(Secret::from_bytes([9; 32])), SUPPORTED).unwrap_err();
     assert!(impostor.contains("not signed by the expected authority"), "{impostor}");
+}
+
+/// Files and folders that the documents point to are there.
+#[test]
+fn links_in_the_documents_lead_somewhere() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    let folders = ["", "docs", "conformance/spec", "runtime-embassy/firmware"];
+    let entries = folders.into_iter().flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap());
+    let pages = entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|is| is == "md"));
+    let mut seen = 0;
+    for page in pages {
+        let text = std::fs::read_to_string(&page).unwrap();
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next()) {
+            if !link.is_empty() && !link.contains("://") {
+                seen += 1;
+                assert!(page.parent().unwrap().join(link).exists(), "{}: {link}", page.display());
+            }
+        }
+    }
+    assert!(seen > 20, "only {seen}");
 }

@@ -36,7 +36,7 @@ fn a_store_that_is_no_file_is_named() {
     let pool = house.start("pool", "directory").ended();
     let complaint = pool.complaint(1);
     assert!(complaint.contains("stores: ") && complaint.contains("irectory"), "{complaint}");
-    assert!(complaint.contains("name a file in it, such as stores/shares.redb"), "{complaint}");
+    assert!(complaint.contains("name a file, such as stores/shares.redb"), "{complaint}");
     assert_eq!(std::fs::read_dir(house.path().join("stores")).unwrap().count(), 0);
     let look = run(house.path(), &["shares", "stores"]);
     assert!(look.complaint(1).contains("stores/shares.redb"), "{}", look.errors);

@@ -404,6 +404,22 @@ fn the_examples_are_whole_as_they_are_printed() {
     }
 }
 
+/// Nobody can connect to a provider whose node gives no template, so it says so where its events are, and ends well.
+#[test]
+fn a_provider_without_its_node_says_so() {
+    let house = House::new(NEVER);
+    let node = "authority_secret_key_file = \"provider.key\"\n[node]\nuser = \"u\"\npassword = \"p\"\n";
+    let at = |port: u16| format!("127.0.0.1:{port}");
+    let config = format!("listen = \"{}\"\n{node}url = \"http://{}\"\n", at(house.provider_port), at(house.pool_port));
+    std::fs::write(house.path().join("node.toml"), config).unwrap();
+    let mut provider = house.start("provider", "node");
+    let warning = provider.event("warning", |_| true);
+    let message = warning["message"].as_str().unwrap();
+    assert!(message.starts_with("no template from the node yet") && message.contains("server=1"), "{message}");
+    let provider = provider.end().well();
+    assert!(!provider.events().iter().any(|event| event["event"] == "listening"), "{:?}", provider.lines);
+}
+
 /// By the program; not by the runtime's log a second time.
 #[test]
 fn a_server_that_is_not_there_is_told_once() {

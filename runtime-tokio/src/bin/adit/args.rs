@@ -22,10 +22,13 @@ pub(crate) enum Command {
     /// Template provider, pool and miners in one process, over loopback TCP and Noise, until blocks are found.
     Demo(DemoArguments),
     /// Pool: takes templates from a provider, gives jobs to devices, counts their shares.
+    #[command(override_usage = "adit pool --config <FILE> [--json]\n       adit pool --example > <FILE>")]
     Pool(RoleArguments),
     /// Miner: a mining device that hashes on this machine's cores.
+    #[command(override_usage = "adit miner --config <FILE> [--json]\n       adit miner --example > <FILE>")]
     Miner(RoleArguments),
     /// Template provider: an embedded regtest chain, or a Bitcoin node over JSON-RPC.
+    #[command(override_usage = "adit provider --config <FILE> [--json]\n       adit provider --example > <FILE>")]
     Provider(RoleArguments),
     /// Shows what a pool's share store holds. The pool must not be running.
     Shares(SharesArguments),
@@ -71,8 +74,8 @@ pub(crate) struct RoleArguments {
     /// The configuration, a TOML file.
     #[arg(long, short, value_name = "FILE", required_unless_present_any = ["file", "example"])]
     pub(crate) config: Option<PathBuf>,
-    /// The same without `--config`.
-    #[arg(value_name = "FILE", conflicts_with = "config")]
+    /// The same without `--config`. People try it, and nothing else is meant by it; one way is enough to be told of.
+    #[arg(value_name = "FILE", conflicts_with = "config", hide = true)]
     pub(crate) file: Option<PathBuf>,
     /// Prints an example configuration with every setting explained, and ends.
     #[arg(long, exclusive = true)]

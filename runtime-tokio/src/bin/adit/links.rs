@@ -11,6 +11,9 @@ use adit_tokio::watch;
 use crate::event::Event;
 use crate::report::Events;
 
+/// How the reason of an attempt begins that has reached nobody.
+const NO_CONNECTION: &str = "no connection to ";
+
 /// A client's link to this server came up.
 pub(crate) fn came(peer: &impl fmt::Display, server: &str) -> Event {
     Event::LinkUp { from: peer.to_string(), to: server.into() }
@@ -64,7 +67,7 @@ pub(crate) async fn watch(
     }
 }
 
-/// What the person can do about a link that does not come up, where it is not obvious: in full once, then in short.
+/// What the person can do about a link that does not come up: in full once, then in short.
 #[derive(Default)]
 struct Hint {
     given: bool,
@@ -80,6 +83,10 @@ impl Hint {
             )
         } else if why.ends_with(SetupConnectionError::UNSUPPORTED_PROTOCOL) {
             format!(". What answers there is no {to}: is it the URL of another role?")
+        } else if why.starts_with(NO_CONNECTION) {
+            // With what is to be done about it the reason is not worth a second look.
+            let given = std::mem::replace(&mut self.given, true);
+            return if given { String::new() } else { format!("; start the {to}, or correct its URL") };
         } else {
             return String::new();
         };
@@ -143,6 +150,16 @@ mod tests {
         assert!(reason.starts_with(why) && reason.contains("is no pool: is it the URL of another role?"), "{reason}");
         state.send_replace(waiting(why));
         assert_eq!(down(&mut told).await, format!("{why} (see above); trying again in 1.5 s"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_not_there_is_asked_for_once() {
+        let (state, mut told, ..) = start();
+        let why = "no connection to 127.0.0.1:1: refused";
+        state.send_replace(waiting(why));
+        assert_eq!(down(&mut told).await, format!("{why}; start the pool, or correct its URL; trying again in 1.5 s"));
+        state.send_replace(waiting(why));
+        assert_eq!(down(&mut told).await, format!("{why}; trying again in 1.5 s"));
     }
 
     #[tokio::test]

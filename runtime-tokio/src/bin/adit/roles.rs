@@ -244,12 +244,17 @@ pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
     warn_of_secret(config.authority_secret_key.as_deref(), path);
     let mut frame = Frame::new(arguments)?;
     let settings = provider_settings(config, &mut frame).await.map_err(|error| place.of_any(error))?;
+    // It was asked to end before there was anything to provide.
+    let Some(settings) = settings else { return Ok(()) };
     let provider = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone())?;
     frame.events.tell(Event::Listening { role: "provider", url: provider.url.clone() });
     Box::pin(frame.drive(provider.serve())).await
 }
 
-async fn provider_settings(config: ProviderConfig, frame: &mut Frame) -> Result<ProviderSettings, Box<dyn Error>> {
+async fn provider_settings(
+    config: ProviderConfig,
+    frame: &mut Frame,
+) -> Result<Option<ProviderSettings>, Box<dyn Error>> {
     let limits = LimitsConfig::from(config.limits);
     limits.check()?;
     let validity = validity(config.certificate_validity_secs)?;
@@ -259,9 +264,10 @@ async fn provider_settings(config: ProviderConfig, frame: &mut Frame) -> Result<
     let (listener, source) = match (config.chain, config.node) {
         // First, so that there is no chain of a provider that never ran.
         (Some(chain), None) => (listen(frame)?, TemplateSource::Chain(embedded(&chain, frame.clock)?)),
-        // Last: until there is a template, clients shall hear that nobody is here.
+        // Until there is a template, clients shall hear that nobody is here; the person hears at once when it will not do.
         (None, Some(node)) => {
-            let node = follow(&node, frame).await?;
+            drop(listen(frame)?);
+            let Some(node) = follow(&node, frame).await? else { return Ok(None) };
             (listen(frame)?, TemplateSource::Node(node))
         }
         (None, None) => {
@@ -269,23 +275,26 @@ async fn provider_settings(config: ProviderConfig, frame: &mut Frame) -> Result<
         }
         (Some(_), Some(_)) => return Err(bad("chain, node", "both sections are there; leave one of them out").into()),
     };
-    Ok(ProviderSettings { listener, issuer: issuer(secret, validity, Policy::default()), source, limits })
+    Ok(Some(ProviderSettings { listener, issuer: issuer(secret, validity, Policy::default()), source, limits }))
 }
 
 fn no_listener(error: &ListenError) -> ConfigError {
     bad("listen", format!("{error}; {LISTEN}"))
 }
 
-/// Waits for the node's first template, and tells why there is none yet. The person may end it.
-async fn follow(config: &NodeConfig, frame: &mut Frame) -> Result<Node, Box<dyn Error>> {
+/// Waits for the node's first template, and tells why there is none yet; `None` when it was asked to end.
+async fn follow(config: &NodeConfig, frame: &mut Frame) -> Result<Option<Node>, Box<dyn Error>> {
     let mut starting = Node::follow(config, frame.clock)?;
     let node = loop {
         tokio::select! {
             ready = starting.ready() => match ready {
                 Ok(node) => break node,
-                Err(problem) => tracing::warn!(%problem, "no template from the node yet"),
+                Err(problem) => {
+                    let message = format!("no template from the node yet, so nobody can connect: {problem}");
+                    frame.reporter.tell(&Event::Warning { message })?;
+                }
             },
-            () = frame.interrupts.next() => return Err("ended before the node gave a template".into()),
+            () = frame.interrupts.next() => return Ok(None),
         }
     };
     let (mut health, events) = (node.health(), frame.events.clone());
@@ -296,7 +305,7 @@ async fn follow(config: &NodeConfig, frame: &mut Frame) -> Result<Node, Box<dyn 
             }
         }
     });
-    Ok(node)
+    Ok(Some(node))
 }
 
 fn embedded(config: &ChainConfig, clock: Clock) -> Result<Embedded, Box<dyn Error>> {

@@ -93,7 +93,7 @@ impl fmt::Display for StoreError {
                 match error.kind() {
                     io::ErrorKind::NotFound => write!(f, "create its directory, or name another file"),
                     io::ErrorKind::IsADirectory => {
-                        write!(f, "name a file in it, such as {}", self.path.join("shares.redb").display())
+                        write!(f, "name a file, such as {}", self.path.join("shares.redb").display())
                     }
                     io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
                         write!(f, "let this user write the file and its directory, or name another file")
