@@ -1,5 +1,6 @@
 //! How long to wait before the next attempt. Pure: time and entropy are arguments. Who connects where must not be here.
 
+use core::borrow::Borrow;
 use core::time::Duration;
 
 use crate::time::{Instant, micros};
@@ -34,17 +35,19 @@ impl Default for BackoffConfig {
 /// Every wait lies between half and the whole of `first * 2^failures`, capped: devices that lost their pool at one moment
 /// come back spread out. A connection that lasted `stable` resets it; one that ends sooner does not, so a peer that
 /// accepts and closes at once is not asked in a tight loop.
+///
+/// `C` is how the configuration is held: by itself, or by reference where it lies in flash.
 #[derive(Clone, Debug)]
-pub struct Backoff {
-    config: BackoffConfig,
+pub struct Backoff<C = BackoffConfig> {
+    config: C,
     failures: u32,
     up_since: Option<Instant>,
 }
 
-impl Backoff {
+impl<C: Borrow<BackoffConfig>> Backoff<C> {
     /// Before the first attempt.
     #[must_use]
-    pub const fn new(config: BackoffConfig) -> Self {
+    pub const fn new(config: C) -> Self {
         Self { config, failures: 0, up_since: None }
     }
 
@@ -55,11 +58,12 @@ impl Backoff {
 
     /// The connection ended, or the attempt failed, at `now`: how long to wait. `jitter` is any 64 random bits.
     pub fn down(&mut self, now: Instant, jitter: u64) -> Duration {
-        if self.up_since.take().is_some_and(|since| since.saturating_add(self.config.stable) <= now) {
+        let config: &BackoffConfig = self.config.borrow();
+        if self.up_since.take().is_some_and(|since| since.saturating_add(config.stable) <= now) {
             self.failures = 0;
         }
         // Less than half of 64 bits, so that no sum overflows.
-        let half = doubled(self.config.first, self.failures, self.config.cap) / 2;
+        let half = doubled(config.first, self.failures, config.cap) / 2;
         self.failures = self.failures.saturating_add(1);
         Duration::from_micros(half + jitter % (half + 1))
     }

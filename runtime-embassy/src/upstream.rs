@@ -129,13 +129,13 @@ pub(crate) struct Upstream<'a> {
     config: &'a UpstreamConfig<'a>,
     /// Until when no attempt is made.
     pub(crate) wait: Instant,
-    backoff: Backoff,
+    backoff: Backoff<&'a BackoffConfig>,
     choice: Choice,
 }
 
 impl<'a> Upstream<'a> {
     pub(crate) fn new(config: &'a UpstreamConfig<'a>) -> Self {
-        Self { config, wait: Instant::ORIGIN, backoff: Backoff::new(config.backoff), choice: Choice::default() }
+        Self { config, wait: Instant::ORIGIN, backoff: Backoff::new(&config.backoff), choice: Choice::default() }
     }
 
     /// The server whose turn it is. `None` without servers.

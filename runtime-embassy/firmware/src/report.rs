@@ -42,10 +42,10 @@ pub fn frame_sent() {
     }
 }
 
-/// What the device has told so far.
+/// What the device has told so far. Numbers are logged as 32 bits, whatever they are: the core library has a function for each kind.
 #[derive(Default)]
 pub struct Report {
-    accepted: u64,
+    accepted: u32,
     connections: u32,
     handshake: u32,
 }
@@ -59,7 +59,7 @@ impl Report {
     /// Logs what is new, and ends the emulator when enough was seen.
     pub fn hear(&mut self, news: &News<'_>) {
         match news {
-            News::Connecting(endpoint) => log!("connecting to {}:{}", endpoint.host(), endpoint.port()),
+            News::Connecting(endpoint) => log!("connecting to {}:{}", endpoint.host(), u32::from(endpoint.port())),
             News::Connected => {
                 self.handshake = busy();
                 log!("connected");
@@ -99,9 +99,11 @@ impl Report {
             Outcome::NoWork => log!("no work"),
             Outcome::NewTarget => log!("new target"),
             Outcome::Accepted { count, .. } => {
+                let count = *count as u32;
                 self.accepted += count;
                 log!("accepted {count}, {} in all", self.accepted);
-                if settings::STOP_AFTER.is_some_and(|shares| self.accepted >= shares && self.connections > 1) {
+                if settings::STOP_AFTER.is_some_and(|shares| u64::from(self.accepted) >= shares && self.connections > 1)
+                {
                     log!("measured stack {}", board::deepest_stack());
                     log!("measured shares {}", self.accepted);
                     board::stop(true);
@@ -109,7 +111,7 @@ impl Report {
             }
             Outcome::Rejected { error_code, .. } => log!("rejected: {error_code}"),
             Outcome::UpdateRefused { error_code } => log!("hash rate refused: {error_code}"),
-            Outcome::Reconnect(endpoint) => log!("sent to {}:{}", endpoint.host(), endpoint.port()),
+            Outcome::Reconnect(endpoint) => log!("sent to {}:{}", endpoint.host(), u32::from(endpoint.port())),
             // The connection's end says why.
             Outcome::Fatal(_) | Outcome::Done => {}
         }

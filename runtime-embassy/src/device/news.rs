@@ -29,7 +29,7 @@ pub enum News<'a> {
     /// It stands in the output buffer, sealed, under this sequence number.
     Submitted(u32),
     /// It is not sent, as it could not count any more.
-    NotSent(NotSent),
+    NotSent(&'a NotSent),
     /// The connection, or the attempt, ended for this reason. The next attempt comes after this time.
     Ended(&'a Ended, Duration),
 }

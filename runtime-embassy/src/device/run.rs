@@ -6,7 +6,7 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 
 use adit::buffer::{Input, Output};
-use adit::connection::{Connection, Event, InitiatorConfig, Security, State, Token};
+use adit::connection::{Connection, Event, Security, State, Token};
 use adit::crypto::Provider;
 use adit::error::Error;
 use adit::link::{Io, Step};
@@ -15,7 +15,7 @@ use adit::noise::PeerIdentity;
 use adit::protocol::{Initiator, StandardMining};
 use adit::role::device::{Device, DeviceConfig, Leaving, Outcome};
 use adit::session::Session;
-use adit::time::{Instant, UnixTime, earliest};
+use adit::time::{Instant, earliest};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_io_async::{Read, Write};
 
@@ -78,20 +78,9 @@ where
                         }
                     };
                     news(News::Connected);
-                    let wall = self.miner.wall.now();
-                    let connection = initiator(&server.connection, wall, key);
-                    let buffers = (Input::new(&mut self.input[..]), Output::new(&mut self.output[..]));
-                    let session = Session::new(connection, buffers.0, buffers.1);
-                    let limits = self.miner.settings.link;
-                    let link = &mut Link::<_, _, P, _, _, _, _>::new(
-                        session,
-                        wall.unwrap_or_default(),
-                        reader,
-                        writer,
-                        limits,
-                    );
-                    let mut running =
-                        Running { miner: &mut self.miner, link, timed: wall.is_some(), leaving: None, news: &mut news };
+                    let buffers = (&mut self.input[..], &mut self.output[..]);
+                    let link = &mut self.miner.link::<P, _, _>(server, key, buffers, (reader, writer));
+                    let mut running = Running { miner: &mut self.miner, link, leaving: None, news: &mut news };
                     let (mut done, mut stopped) = (Done::default(), false);
                     while let Ok(io) = running.go_on(&done, stopped) {
                         let Running { miner, link, leaving, .. } = &mut running;
@@ -134,6 +123,8 @@ pub(super) struct Miner<'d, M: RawMutex, const N: usize> {
     changes: u32,
     /// Random bits for the wait after this attempt.
     jitter: [u8; 8],
+    /// The time is known, and the certificate's period is checked with it.
+    timed: bool,
     /// Why the last connection ended; nothing while one lasts, and when the owner wants to stop.
     why: Option<Ended>,
     /// A share that found no room in the output yet.
@@ -155,6 +146,7 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
             desk,
             changes: 0,
             jitter: [0; 8],
+            timed: false,
             why: None,
             waiting: None,
             upstream: Upstream::new(&settings.upstream),
@@ -196,6 +188,27 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
         Ok(server)
     }
 
+    /// The link to this server. Without a clock any period of its certificate is good at first.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn link<'s, P: Provider, R: Read, W: Write>(
+        &mut self,
+        server: &Server<'_>,
+        key: [u8; 32],
+        (input, output): (&'s mut [u8], &'s mut [u8]),
+        (reader, writer): (R, W),
+    ) -> Link<Initiator, StandardMining, P, &'s mut [u8], &'s mut [u8], R, W> {
+        let wall = self.wall.now();
+        self.timed = wall.is_some();
+        let mut config = server.connection;
+        if let (None, Security::Noise(noise)) = (wall, &mut config.security) {
+            // Any time is in any period, give or take that much; the end is looked at when the handshake is over.
+            noise.clock_tolerance = u32::MAX;
+        }
+        let connection = Connection::initiator(&config, key, now());
+        let session = Session::new(connection, Input::new(input), Output::new(output));
+        Link::new(session, wall.unwrap_or_default(), reader, writer, self.settings.link)
+    }
+
     /// Ready when there is a share to send, another hash rate to tell, or the time has come.
     fn poll(&mut self, until: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
         if self.waiting.is_none()
@@ -212,27 +225,10 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
     }
 }
 
-/// A connection to a server. Without a clock any period is good at first.
-#[cfg_attr(target_os = "none", inline(never))]
-fn initiator<P: Provider>(
-    config: &InitiatorConfig,
-    wall: Option<UnixTime>,
-    entropy: [u8; 32],
-) -> Connection<Initiator, StandardMining, P> {
-    let mut config = *config;
-    if let (None, Security::Noise(noise)) = (wall, &mut config.security) {
-        // Any time is in any period, give or take that much; the end is looked at when the handshake is over.
-        noise.clock_tolerance = u32::MAX;
-    }
-    Connection::initiator(&config, entropy, now())
-}
-
 /// One connection.
 struct Running<'r, 'd, M: RawMutex, P: Provider, I, O, R, W, F, const N: usize> {
     miner: &'r mut Miner<'d, M, N>,
     link: &'r mut Link<Initiator, StandardMining, P, I, O, R, W>,
-    /// The time is known, and the certificate's period was checked with it.
-    timed: bool,
     /// The end is near: whether it is because the server sends us elsewhere. Otherwise the owner wants to stop.
     leaving: Option<Leaving<bool>>,
     news: &'r mut F,
@@ -318,8 +314,9 @@ where
             }
         };
         if let Event::Secured(peer) = event {
-            let period = if self.timed { Period::Checked } else { Period::Unchecked };
-            if let (false, WithoutClock::SignatureOnly { built }) = (self.timed, self.miner.settings.without_clock)
+            let period = if self.miner.timed { Period::Checked } else { Period::Unchecked };
+            if let (false, WithoutClock::SignatureOnly { built }) =
+                (self.miner.timed, self.miner.settings.without_clock)
                 && let Some(PeerIdentity::Authenticated { not_valid_after, .. }) = peer
                 && *not_valid_after < built
             {
@@ -380,7 +377,7 @@ where
                     }
                     Err(NotSent::Send(error)) => Err(error),
                     Err(why) => {
-                        (self.news)(News::NotSent(why));
+                        (self.news)(News::NotSent(&why));
                         Ok(())
                     }
                 };
@@ -404,6 +401,7 @@ where
     }
 
     /// Lays other work on the desk; none while the device is leaving.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn publish(&mut self) {
         let changes = self.miner.device.changes();
         if self.leaving.is_none() && self.miner.changes != changes {
