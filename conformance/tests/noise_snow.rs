@@ -7,7 +7,7 @@ use adit::crypto::{Cipher, Provider, RustCrypto, Secret};
 use adit::noise::x25519::{
     Authentication, Authority, CipherList, Identity, Initiator, InitiatorConfig, OUTPUT_ROOM, Policy, Responder,
 };
-use adit::noise::{Established, PeerIdentity, Step};
+use adit::noise::{PeerIdentity, Step};
 use adit::time::UnixTime;
 use adit::transport::Transport;
 use adit_native::crypto::AwsLc;
@@ -33,11 +33,10 @@ fn framed(message: &[u8]) -> Vec<u8> {
 }
 
 /// What came out of a step that took all of its input.
-fn taken<P: Provider>(step: Step<P>, input: &[u8], out: &[u8]) -> (Vec<u8>, Option<Established<P>>) {
+fn taken(step: Step, input: &[u8], out: &[u8]) -> Vec<u8> {
     match step {
-        Step::Progress { consumed, written } if consumed == input.len() => (out[..written].to_vec(), None),
-        Step::Complete { consumed, written, established } if consumed == input.len() => {
-            (out[..written].to_vec(), Some(established))
+        Step::Progress { consumed, written } | Step::Complete { consumed, written } if consumed == input.len() => {
+            out[..written].to_vec()
         }
         _ => panic!("not all was taken"),
     }
@@ -91,7 +90,7 @@ fn initiator_with_a_snow_responder<P: Provider>() {
         let mut initiator = Initiator::<P>::new(&config, [1; 32]);
         let mut out = [0; OUTPUT_ROOM];
         let step = initiator.process(NOW, &[], &mut out).unwrap();
-        assert_eq!(taken(step, &[], &out).0, framed(offer));
+        assert_eq!(taken(step, &[], &out), framed(offer));
 
         let prologue = [&offer[4..], choice].concat();
         let mut snow = snow::Builder::new(suite.parse().unwrap())
@@ -103,7 +102,7 @@ fn initiator_with_a_snow_responder<P: Provider>() {
             .build_responder()
             .unwrap();
         let step = initiator.process(NOW, &framed(choice), &mut out).unwrap();
-        let act1 = taken(step, &framed(choice), &out).0;
+        let act1 = taken(step, &framed(choice), &out);
         assert_eq!(snow.read_message(&act1[2..], &mut []).unwrap(), 0);
 
         let certificate = *identity().certificate();
@@ -115,7 +114,8 @@ fn initiator_with_a_snow_responder<P: Provider>() {
         assert_eq!(snow.write_message(&payload, &mut act2).unwrap(), 170);
         let hash = snow.get_handshake_hash().to_vec();
         let step = initiator.process(NOW, &framed(&act2), &mut out).unwrap();
-        let established = taken(step, &framed(&act2), &out).1.unwrap();
+        assert_eq!(taken(step, &framed(&act2), &out), []);
+        let established = initiator.established().unwrap();
         assert_eq!(established.handshake_hash[..], hash);
         assert!(established.peer.is_authenticated());
         let mut link = Transport::<P>::sealed(established.send, established.receive);
@@ -136,7 +136,7 @@ fn responder_with_a_snow_initiator<P: Provider>() {
         let mut responder = Responder::<P>::new(&identity(), &policy, [2; 32]);
         let mut out = [0; OUTPUT_ROOM];
         let step = responder.process(&framed(offer), &mut out).unwrap();
-        assert_eq!(taken(step, &framed(offer), &out).0, framed(choice));
+        assert_eq!(taken(step, &framed(offer), &out), framed(choice));
 
         let prologue = [&offer[4..], choice].concat();
         let mut snow = snow::Builder::new(suite.parse().unwrap())
@@ -150,7 +150,7 @@ fn responder_with_a_snow_initiator<P: Provider>() {
         assert_eq!(snow.write_message(&[], &mut act1).unwrap(), 32);
         let act1 = framed(&act1[..32]);
         let step = responder.process(&act1, &mut out).unwrap();
-        let (act2, established) = taken(step, &act1, &out);
+        let act2 = taken(step, &act1, &out);
         let mut payload = [0; 170];
         assert_eq!(snow.read_message(&act2[2..], &mut payload).unwrap(), 74);
         let certificate = *identity().certificate();
@@ -159,7 +159,7 @@ fn responder_with_a_snow_initiator<P: Provider>() {
         assert_eq!(payload[10..74], certificate.signature);
         assert_eq!(snow.get_remote_static().unwrap(), identity().static_key());
 
-        let established = established.unwrap();
+        let established = responder.established().unwrap();
         assert_eq!(established.peer, PeerIdentity::Anonymous);
         assert_eq!(&established.handshake_hash[..], snow.get_handshake_hash());
         let mut link = Transport::<P>::sealed(established.send, established.receive);

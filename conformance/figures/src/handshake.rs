@@ -107,7 +107,7 @@ fn ours_both<P: Provider>() -> Side {
     side(
         |_| (),
         move |(), _| {
-            let (mut act1, mut act2, mut payload) = ([0; 32], [0; 256], [0; 128]);
+            let (mut act1, mut act2) = ([0; 32], [0; 256]);
             let ephemeral = Secret::from_bytes(black_box(EPHEMERAL));
             let (initiator, _) =
                 nx::Initiator::<P>::start(Cipher::ChaChaPoly, &[PROLOGUE], ephemeral, &[], &mut act1).expect("room");
@@ -115,7 +115,7 @@ fn ours_both<P: Provider>() -> Side {
             let responder = nx::Responder::<P>::new(Cipher::ChaChaPoly, &[PROLOGUE]);
             let (theirs, len) =
                 responder.finish(&act1, &ephemeral, (&static_key, &public), &PAYLOAD, &mut act2).expect("a good act 1");
-            let (ours, ..) = initiator.finish(&act2[..len], &mut payload).expect("a good act 2");
+            let (ours, ..) = initiator.finish(&mut act2[..len]).expect("a good act 2");
             assert_eq!(ours.handshake_hash, theirs.handshake_hash);
             black_box((ours, theirs));
         },
@@ -152,7 +152,7 @@ pub fn snow_pair(cipher: Cipher) -> (snow::TransportState, snow::TransportState)
 
 /// Both ends of a sealed link of ours.
 pub fn our_pair<P: Provider>(cipher: Cipher) -> (Transport<P>, Transport<P>) {
-    let (mut act1, mut act2, mut payload) = ([0; 32], [0; 256], [0; 128]);
+    let (mut act1, mut act2) = ([0; 32], [0; 256]);
     let static_key = Secret::from_bytes(STATIC);
     let public = P::x25519_public(&static_key);
     let (initiator, _) =
@@ -161,7 +161,7 @@ pub fn our_pair<P: Provider>(cipher: Cipher) -> (Transport<P>, Transport<P>) {
     let ephemeral = Secret::from_bytes([0x53; 32]);
     let (theirs, len) =
         responder.finish(&act1, &ephemeral, (&static_key, &public), &PAYLOAD, &mut act2).expect("a good act 1");
-    let (ours, ..) = initiator.finish(&act2[..len], &mut payload).expect("a good act 2");
+    let (ours, ..) = initiator.finish(&mut act2[..len]).expect("a good act 2");
     (
         Transport::sealed(ours.initiator_to_responder, ours.responder_to_initiator),
         Transport::sealed(theirs.responder_to_initiator, theirs.initiator_to_responder),

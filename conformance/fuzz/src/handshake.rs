@@ -43,7 +43,7 @@ enum Side {
 }
 
 impl Side {
-    fn process(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step<RustCrypto>, NoiseError> {
+    fn process(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, NoiseError> {
         match self {
             Self::Initiator(side) => side.process(WALL, input, output),
             Self::Responder(side) => side.process(input, output),

@@ -9,7 +9,7 @@ use adit::crypto::{Aead, Provider, RustCrypto, TAG_LEN};
 use adit::error::Error;
 use adit::message::common::SetupConnection;
 use adit::noise::x25519::{self, Authentication, Policy};
-use adit::noise::{CipherState, Step};
+use adit::noise::{CipherState, Established, Step};
 use adit::protocol::{Initiator, Mining, Responder};
 use adit::session::Session;
 use adit::time::Instant;
@@ -144,7 +144,10 @@ pub fn session(data: &[u8]) {
             Security::Plain => Peer::Plain,
             Security::Noise(noise) => {
                 let mut side = x25519::Initiator::<RustCrypto>::new(noise, [3; 32]);
-                shake_hands(&mut bench, |input, out| side.process(WALL, input, out).expect("genuine"))
+                shake_hands(&mut bench, |input, out| {
+                    let step = side.process(WALL, input, out).expect("genuine");
+                    (step, side.established())
+                })
             }
         };
         play(bench, peer, script, |_, _| {});
@@ -154,7 +157,10 @@ pub fn session(data: &[u8]) {
             Security::Plain => Peer::Plain,
             Security::Noise(noise) => {
                 let mut side = x25519::Responder::<RustCrypto>::new(&noise.identity, &noise.policy, [3; 32]);
-                shake_hands(&mut bench, |input, out| side.process(input, out).expect("genuine"))
+                shake_hands(&mut bench, |input, out| {
+                    let step = side.process(input, out).expect("genuine");
+                    (step, side.established())
+                })
             }
         };
         play(bench, peer, script, |event, out| {
@@ -181,7 +187,7 @@ pub(crate) const SETUP: SetupConnection<'static> = SetupConnection {
 /// A genuine handshake up to the point where the session has its keys. Its own part of it comes with the first operation.
 fn shake_hands<S: Endpoint>(
     bench: &mut Bench<S>,
-    mut process: impl FnMut(&[u8], &mut [u8]) -> Step<RustCrypto>,
+    mut process: impl FnMut(&[u8], &mut [u8]) -> (Step, Option<Established<RustCrypto>>),
 ) -> Peer {
     let (mut to_peer, mut out) = (vec![], [0; 512]);
     loop {
@@ -192,17 +198,18 @@ fn shake_hands<S: Endpoint>(
         let n = bench.session.output().len();
         to_peer.extend_from_slice(bench.session.output());
         bench.session.consume_output(n).expect("what is filled");
-        match process(&to_peer, &mut out) {
+        let (step, established) = process(&to_peer, &mut out);
+        match step {
             Step::Progress { consumed, written } => {
                 to_peer.drain(..consumed);
                 bench.session.input_space()[..written].copy_from_slice(&out[..written]);
                 bench.session.commit_input(written).expect("there is space");
             }
-            Step::Complete { consumed, written, established } => {
+            Step::Complete { consumed, written } => {
                 assert_eq!(consumed, to_peer.len());
                 bench.session.input_space()[..written].copy_from_slice(&out[..written]);
                 bench.session.commit_input(written).expect("there is space");
-                return Peer::Sealed(established.send);
+                return Peer::Sealed(established.expect("complete").send);
             }
             Step::NeedInput | Step::NeedOutput => {}
         }

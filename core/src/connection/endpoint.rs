@@ -12,7 +12,7 @@ use crate::error::{Error, PeerError, Rule};
 use crate::frame::Header;
 use crate::message::common::{self, SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use crate::message::{Message, MessageSet, Rows, decode_as};
-use crate::noise::{self, NoiseError, x25519};
+use crate::noise::{self, Established, NoiseError, x25519};
 use crate::protocol::{Initiator, Protocol, Responder, Side};
 use crate::time::UnixTime;
 use crate::wire::{Decode, DecodeError, Revision};
@@ -37,7 +37,11 @@ pub trait Endpoint: Side + Sized {
         wall: UnixTime,
         input: &[u8],
         output: &mut [u8],
-    ) -> Result<noise::Step<P>, NoiseError>;
+    ) -> Result<noise::Step, NoiseError>;
+
+    /// What a complete handshake agreed on.
+    #[doc(hidden)]
+    fn established<P: Provider>(machine: &Self::Handshake<P>) -> Option<Established<P>>;
 
     /// Takes a message that came before the connection is open. `None` when setup was refused and the connection is over.
     #[doc(hidden)]
@@ -86,8 +90,12 @@ impl Endpoint for Initiator {
         wall: UnixTime,
         input: &[u8],
         output: &mut [u8],
-    ) -> Result<noise::Step<P>, NoiseError> {
+    ) -> Result<noise::Step, NoiseError> {
         machine.process(wall, input, output)
+    }
+
+    fn established<P: Provider>(machine: &Self::Handshake<P>) -> Option<Established<P>> {
+        machine.established()
     }
 
     /// The answer to `SetupConnection` (D-CONN-2); before that was sent nothing may come (C-CONN-13).
@@ -130,8 +138,12 @@ impl Endpoint for Responder {
         _: UnixTime,
         input: &[u8],
         output: &mut [u8],
-    ) -> Result<noise::Step<P>, NoiseError> {
+    ) -> Result<noise::Step, NoiseError> {
         machine.process(input, output)
+    }
+
+    fn established<P: Provider>(machine: &Self::Handshake<P>) -> Option<Established<P>> {
+        machine.established()
     }
 
     /// `SetupConnection`, which comes first (D-CONN-1) and is answered here (D-CONN-2).

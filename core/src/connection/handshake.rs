@@ -38,9 +38,10 @@ impl<S: Endpoint, P: Provider> Link<S, P> {
                     input.drop_sealed(consumed);
                     output.push(written);
                 }
-                Step::Complete { consumed, written, established } => {
+                Step::Complete { consumed, written } => {
                     input.drop_sealed(consumed);
                     output.push(written);
+                    let Some(established) = S::established(machine) else { return Ok(None) };
                     let transport = Transport::sealed(established.send, established.receive);
                     *self = Self::Up { transport, peer: Some(established.peer) };
                 }

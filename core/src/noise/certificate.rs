@@ -55,8 +55,25 @@ impl Certificate {
         ])
     }
 
-    /// The reverse of [`header`](Self::header).
-    pub(crate) fn from_parts(header: &[u8; Self::HEADER_LEN], signature: Signature) -> Self {
+    /// Whether `wall` is in the period, both ends included, give or take `tolerance` seconds for clocks that are a little off.
+    pub fn check_period(&self, wall: UnixTime, tolerance: u32) -> Result<(), CertificateError> {
+        let Self { version, valid_from, not_valid_after, .. } = *self;
+        Period { version, valid_from, not_valid_after }.check(wall, tolerance)
+    }
+}
+
+/// The header of a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Period {
+    pub(crate) version: u16,
+    pub(crate) valid_from: UnixTime,
+    pub(crate) not_valid_after: UnixTime,
+}
+
+impl Period {
+    /// The reverse of [`Certificate::header`].
+    #[inline]
+    pub(crate) fn read(header: &[u8; Certificate::HEADER_LEN]) -> Self {
         let [version @ .., _, _, _, _, _, _, _, _] = header;
         let [_, _, valid_from @ .., _, _, _, _] = header;
         let [_, _, _, _, _, _, not_valid_after @ ..] = header;
@@ -64,12 +81,11 @@ impl Certificate {
             version: u16::from_le_bytes(*version),
             valid_from: UnixTime::from_secs(u32::from_le_bytes(*valid_from)),
             not_valid_after: UnixTime::from_secs(u32::from_le_bytes(*not_valid_after)),
-            signature,
         }
     }
 
-    /// Whether `wall` is in the period, both ends included, give or take `tolerance` seconds for clocks that are a little off.
-    pub fn check_period(&self, wall: UnixTime, tolerance: u32) -> Result<(), CertificateError> {
+    /// See [`Certificate::check_period`].
+    pub(crate) fn check(self, wall: UnixTime, tolerance: u32) -> Result<(), CertificateError> {
         let (now, from, until) = (wall.as_secs(), self.valid_from.as_secs(), self.not_valid_after.as_secs());
         if now.saturating_add(tolerance) < from {
             return Err(CertificateError::NotYetValid { valid_from: self.valid_from });
@@ -158,6 +174,7 @@ mod tests {
     fn header_round_trips() {
         let certificate = certificate(0x0403_0201, 0x0807_0605);
         assert_eq!(certificate.header(), [0, 0, 1, 2, 3, 4, 5, 6, 7, 8]);
-        assert_eq!(Certificate::from_parts(&certificate.header(), [0; 64]), certificate);
+        let Certificate { version, valid_from, not_valid_after, .. } = certificate;
+        assert_eq!(Period::read(&certificate.header()), Period { version, valid_from, not_valid_after });
     }
 }

@@ -5,7 +5,8 @@
 //! cipher states go to [`transport`](crate::transport).
 //!
 //! A handshake is driven as `process(wall, input, output)` until it yields [`Step::Complete`]: it reads whole messages from the front
-//! of `input`, writes its own to the front of `output`, and owns neither. How messages are delimited on the wire is the suite's affair.
+//! of `input`, writes its own to the front of `output`, and owns neither. Then `established` yields what it leaves behind. How messages are
+//! delimited on the wire is the suite's affair.
 
 mod certificate;
 mod cipher_state;
@@ -21,7 +22,8 @@ use crate::crypto::{Provider, PublicKey};
 use crate::time::UnixTime;
 
 /// What one call of `process` did.
-pub enum Step<P: Provider> {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
     /// The next message is not complete yet: call again with more bytes after those that are there.
     NeedInput,
     /// The answer does not fit: call again with more room (the suite names how much is always enough).
@@ -33,14 +35,13 @@ pub enum Step<P: Provider> {
         /// Bytes now at the front of `output`, to be sent.
         written: usize,
     },
-    /// As [`Step::Progress`], and the handshake is over. Input after `consumed` belongs to the transport.
+    /// As [`Step::Progress`], and the handshake is over: what it agreed on is to be taken with the machine's `established`. Input after
+    /// `consumed` belongs to the transport.
     Complete {
         /// Bytes to drop from the front of `input`.
         consumed: usize,
         /// Bytes now at the front of `output`, to be sent.
         written: usize,
-        /// What the handshake agreed on.
-        established: Established<P>,
     },
 }
 

@@ -1,83 +1,81 @@
 //! The symmetric half of Noise (framework §5.2, `SymmetricState`), generic over hash and cipher, so that every suite uses it.
+//!
+//! Both suites speak the NX pattern, in which every key but the last two takes one message. So no key is kept between messages: deriving it
+//! and using it are one step, always with nonce 0.
 
 use core::marker::PhantomData;
 
-use super::cipher_state::{CipherState, CipherStateError};
+use super::cipher_state::CipherState;
 use crate::crypto::{Aead, Cipher, Hash, Secret, TAG_LEN};
 
-/// Chaining key (whose derivation, framework §4.3, is HKDF), handshake hash and, once a key exchange took place, the handshake's cipher key.
+/// Why a message of a handshake could not be made or read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Broken {
+    /// The provider has no such cipher, or failed.
+    Provider,
+    /// The tag does not match.
+    Tag,
+}
+
+/// Chaining key (whose derivation, framework §4.3, is HKDF) and handshake hash.
 pub(crate) struct Symmetric<H, A> {
     chaining_key: Secret,
     hash: [u8; 32],
-    key: Option<CipherState<A>>,
     cipher: Cipher,
-    suite: PhantomData<fn() -> H>,
+    suite: PhantomData<fn() -> (H, A)>,
 }
 
 impl<H: Hash, A: Aead> Symmetric<H, A> {
-    /// Starts from what stands for the protocol's name, and the prologue, which comes in parts.
-    pub(crate) fn new(name: [u8; 32], cipher: Cipher, prologue: &[&[u8]]) -> Self {
-        let mut symmetric = Self::blank();
-        symmetric.start(name, cipher, prologue);
-        symmetric
-    }
-
     /// The place of one, for [`start`](Self::start).
     pub(crate) const fn blank() -> Self {
         let chaining_key = Secret::from_bytes([0; 32]);
-        Self { chaining_key, hash: [0; 32], key: None, cipher: Cipher::ChaChaPoly, suite: PhantomData }
+        Self { chaining_key, hash: [0; 32], cipher: Cipher::ChaChaPoly, suite: PhantomData }
     }
 
-    /// As [`new`](Self::new), in place; once.
-    pub(crate) fn start(&mut self, name: [u8; 32], cipher: Cipher, prologue: &[&[u8]]) {
+    /// Starts from what stands for the protocol's name, and the prologue, which comes in parts.
+    pub(crate) fn start(&mut self, name: &[u8; 32], cipher: Cipher, prologue: &[&[u8]]) {
         self.cipher = cipher;
-        self.chaining_key = Secret::from_bytes(name);
-        self.hash = H::digest(core::iter::once(name.as_slice()).chain(prologue.iter().copied()));
+        self.chaining_key = Secret::from_bytes(*name);
+        self.hash = *name;
+        self.mix_hash(prologue);
     }
 
-    /// `MixHash(data)`.
-    pub(crate) fn mix_hash(&mut self, data: &[u8]) {
-        self.hash = H::digest(&[self.hash.as_slice(), data][..]);
+    /// `MixHash(data)`; the data comes in parts.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn mix_hash(&mut self, data: &[&[u8]]) {
+        self.hash = H::digest(core::iter::once(self.hash.as_slice()).chain(data.iter().copied()));
     }
 
-    /// `MixKey(input)`: a new chaining key and a fresh cipher key. Fails when the provider lacks the cipher.
-    pub(crate) fn mix_key(&mut self, input: &Secret) -> Result<(), CipherStateError> {
+    /// `MixKey(input)`: a new chaining key, and a cipher key for one message.
+    fn mix_key(&mut self, input: &Secret) -> Result<A, Broken> {
         let (chaining_key, key) = H::hkdf(self.chaining_key.expose(), input.expose());
         self.chaining_key = chaining_key;
-        self.key = Some(CipherState::new(self.cipher, key.expose()).ok_or(CipherStateError::Crypto)?);
+        A::new(self.cipher, key.expose()).ok_or(Broken::Provider)
+    }
+
+    /// `MixKey(input)`, then `EncryptAndHash` in place.
+    pub(crate) fn seal(&mut self, input: &Secret, text: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), Broken> {
+        let key = self.mix_key(input)?;
+        key.seal_in_place(0, &self.hash, text, tag).map_err(|_| Broken::Provider)?;
+        self.mix_hash(&[text, tag]);
         Ok(())
     }
 
-    /// `EncryptAndHash` in place. Before the first key the text goes as it is and the tag is not used: returns its length.
-    pub(crate) fn encrypt_and_hash(
-        &mut self,
-        text: &mut [u8],
-        tag: &mut [u8; TAG_LEN],
-    ) -> Result<usize, CipherStateError> {
-        let Some(key) = &mut self.key else {
-            self.mix_hash(text);
-            return Ok(0);
-        };
-        key.encrypt(&self.hash, text, tag)?;
-        self.hash = H::digest(&[self.hash.as_slice(), text, tag][..]);
-        Ok(TAG_LEN)
+    /// `MixKey(input)`, then `DecryptAndHash` in place.
+    pub(crate) fn open(&mut self, input: &Secret, text: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), Broken> {
+        let key = self.mix_key(input)?;
+        let before = self.hash;
+        self.mix_hash(&[text, tag]);
+        key.open_in_place(0, &before, text, tag).map_err(|_| Broken::Tag)
     }
 
-    /// `DecryptAndHash` in place, for use after the first key.
-    pub(crate) fn decrypt_and_hash(&mut self, text: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CipherStateError> {
-        let hash = H::digest(&[self.hash.as_slice(), text, tag][..]);
-        self.key.as_mut().ok_or(CipherStateError::Crypto)?.decrypt(&self.hash, text, tag)?;
-        self.hash = hash;
-        Ok(())
-    }
-
-    /// `Split()`: the keys initiator to responder and responder to initiator, and the final hash.
-    pub(crate) fn split(&self) -> Result<Split<A>, CipherStateError> {
+    /// `Split()`: the keys initiator to responder and responder to initiator, and the final hash. `None` when the provider lacks the cipher.
+    #[inline]
+    pub(crate) fn split(&self) -> Option<Split<A>> {
         let (first, second) = H::hkdf(self.chaining_key.expose(), &[]);
-        let state = |key: &Secret| CipherState::new(self.cipher, key.expose()).ok_or(CipherStateError::Crypto);
-        Ok(Split {
-            initiator_to_responder: state(&first)?,
-            responder_to_initiator: state(&second)?,
+        Some(Split {
+            initiator_to_responder: CipherState::new(self.cipher, first.expose())?,
+            responder_to_initiator: CipherState::new(self.cipher, second.expose())?,
             handshake_hash: self.hash,
         })
     }

@@ -2,8 +2,7 @@
 
 use core::marker::PhantomData;
 
-use super::super::certificate::{Certificate, CertificateError, VERSION, joined};
-use super::super::error::Fault;
+use super::super::certificate::{Certificate, CertificateError, Period, VERSION, join, joined};
 use crate::crypto::{Provider, PublicKey, Secret, Signature};
 use crate::time::UnixTime;
 
@@ -59,7 +58,7 @@ impl Certificate {
     /// its length before it.
     #[must_use]
     pub fn signed_bytes(&self, static_key: &PublicKey, authority: &PublicKey) -> [u8; 78] {
-        joined(&[&self.header(), &KEY_PREFIX, static_key, &KEY_PREFIX, authority])
+        signed_bytes(&self.header(), static_key, authority)
     }
 
     /// D-SEC-14: whether `authority` vouches for `static_key` at the time `wall`, give or take `tolerance` seconds. The
@@ -71,12 +70,9 @@ impl Certificate {
         wall: UnixTime,
         tolerance: u32,
     ) -> Result<(), CertificateError> {
-        if self.version != VERSION {
-            return Err(CertificateError::Version(self.version));
-        }
-        P::ed25519_verify(authority, &self.signed_bytes(static_key, authority), &self.signature)
-            .map_err(|_| CertificateError::Signature)?;
-        self.check_period(wall, tolerance)
+        Shown { header: &self.header(), signature: &self.signature }
+            .verify::<P>(static_key, authority, wall, tolerance)
+            .map(drop)
     }
 
     /// The certificate message, 76 bytes of which STR3 uses 74: returns how many count.
@@ -88,16 +84,50 @@ impl Certificate {
             (joined(&[&header, &self.signature]), PAYLOAD_LEN)
         }
     }
+}
 
-    /// Reads a certificate message of either length: its length tells where the signature is.
-    pub(super) fn from_payload(payload: &[u8]) -> Result<Self, Fault> {
-        let (header, rest) = payload.split_first_chunk().ok_or(Fault::Payload)?;
-        let signature = match payload.len() {
-            OLD_PAYLOAD_LEN => rest.strip_prefix(&SIGNATURE_PREFIX).ok_or(Fault::Payload)?,
-            _ => rest,
-        };
-        Ok(Self::from_parts(header, *<&Signature>::try_from(signature).map_err(|_| Fault::Payload)?))
+/// A certificate as it stands in its message, which is also how it stands under its signature: nothing is copied to judge it.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'m> {
+    header: &'m [u8; Certificate::HEADER_LEN],
+    signature: &'m Signature,
+}
+
+impl<'m> Shown<'m> {
+    /// Reads a certificate message of either length; `None` when it is none.
+    #[inline]
+    pub(super) fn read(payload: &'m [u8]) -> Option<Self> {
+        let (header, rest) = payload.split_first_chunk()?;
+        let (between, signature) = rest.split_last_chunk()?;
+        (between.is_empty() || between == SIGNATURE_PREFIX).then_some(Self { header, signature })
     }
+
+    /// See [`Certificate::verify`]. Yields the last second of the period.
+    #[inline]
+    pub(super) fn verify<P: Provider>(
+        self,
+        static_key: &PublicKey,
+        authority: &PublicKey,
+        wall: UnixTime,
+        tolerance: u32,
+    ) -> Result<UnixTime, CertificateError> {
+        let period = Period::read(self.header);
+        if period.version != VERSION {
+            return Err(CertificateError::Version(period.version));
+        }
+        let signed = signed_bytes(self.header, static_key, authority);
+        P::ed25519_verify(authority, &signed, self.signature).map_err(|_| CertificateError::Signature)?;
+        period.check(wall, tolerance)?;
+        Ok(period.not_valid_after)
+    }
+}
+
+/// See [`Certificate::signed_bytes`].
+#[inline]
+fn signed_bytes(header: &[u8; Certificate::HEADER_LEN], static_key: &PublicKey, authority: &PublicKey) -> [u8; 78] {
+    let mut bytes = [0; 78];
+    join(&mut bytes, &[header, &KEY_PREFIX, static_key, &KEY_PREFIX, authority]);
+    bytes
 }
 
 /// A server's static key pair with the certificate for it.

@@ -1,9 +1,9 @@
 //! The side that connects.
 
-use super::super::certificate::Certificate;
+use super::super::certificate::join;
 use super::super::error::{Act, Fault, NoiseError};
 use super::super::{Established, PeerIdentity, Step};
-use super::authority::{OLD_PAYLOAD_LEN, PAYLOAD_LEN};
+use super::authority::{OLD_PAYLOAD_LEN, PAYLOAD_LEN, Shown};
 use super::negotiation::{CipherList, Profile, STR2, STR3, cipher_of};
 use super::{Framed, PREFIX_LEN, nx, write_framed};
 use crate::crypto::{Cipher, Provider, PublicKey, Secret};
@@ -46,8 +46,6 @@ impl InitiatorConfig {
 pub struct Initiator<P: Provider> {
     config: InitiatorConfig,
     due: Due,
-    /// What was offered, once it was.
-    offered: CipherList,
     /// Changes in place from message to message: secrets that move leave copies behind, and take code.
     noise: nx::Initiator<P>,
 }
@@ -61,6 +59,8 @@ enum Due {
     Choice,
     /// Act 1 is sent.
     Act2,
+    /// Nothing: act 2 was read, and this is who sent it.
+    Complete(PeerIdentity),
     /// Nothing.
     Over(NoiseError),
 }
@@ -70,69 +70,93 @@ impl<P: Provider> Initiator<P> {
     #[must_use]
     pub fn new(config: &InitiatorConfig, entropy: [u8; 32]) -> Self {
         let noise = nx::Initiator::new(Secret::from_bytes(entropy));
-        Self { config: *config, due: Due::Start, offered: config.ciphers, noise }
+        Self { config: *config, due: Due::Start, noise }
     }
 
     /// Whether [`Step::Complete`] was handed out.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        matches!(self.due, Due::Over(NoiseError { fault: Fault::Over, .. }))
+        matches!(self.due, Due::Complete(_))
+    }
+
+    /// What the handshake agreed on; `None` before [`Step::Complete`].
+    #[must_use]
+    #[inline]
+    pub fn established(&self) -> Option<Established<P>> {
+        let Due::Complete(peer) = self.due else { return None };
+        // The provider has the cipher: it read act 2.
+        let split = self.noise.split().ok()?;
+        Some(Established {
+            send: split.initiator_to_responder,
+            receive: split.responder_to_initiator,
+            peer,
+            handshake_hash: split.handshake_hash,
+        })
     }
 
     /// Takes the next message from the front of `input`, if one is due and there, and writes this side's next one to the
     /// front of `output` ([`OUTPUT_ROOM`](super::OUTPUT_ROOM) is always enough). `wall` is the time to check the certificate
     /// against. Errors are final.
     #[cfg_attr(target_os = "none", inline(never))]
-    pub fn process(&mut self, wall: UnixTime, input: &[u8], output: &mut [u8]) -> Result<Step<P>, NoiseError> {
-        let result = self.step(wall, input, output);
-        if let Err(error) = result {
-            self.due = Due::Over(error);
-        }
-        // Nothing follows, and nothing of it is wanted any more.
-        if let Due::Over(_) = self.due {
-            self.noise.wipe();
-        }
-        result
-    }
-
-    fn step(&mut self, wall: UnixTime, input: &[u8], output: &mut [u8]) -> Result<Step<P>, NoiseError> {
+    pub fn process(&mut self, wall: UnixTime, input: &[u8], output: &mut [u8]) -> Result<Step, NoiseError> {
         let act = match self.due {
             Due::Start if self.config.profile == Profile::Legacy => Act::One,
             Due::Start => Act::Offer,
             Due::Choice => Act::Choice,
             Due::Act2 => Act::Two,
+            Due::Complete(_) => return Err(NoiseError::new(Act::Two, Fault::Over)),
             Due::Over(error) => return Err(error),
         };
+        self.step(act, wall, input, output).map_err(|fault| {
+            let error = NoiseError::new(act, fault);
+            self.due = Due::Over(error);
+            error
+        })
+    }
+
+    fn step(&mut self, act: Act, wall: UnixTime, input: &[u8], output: &mut [u8]) -> Result<Step, Fault> {
         // A message is delimited and its length checked before anything changes.
-        let mut body: &[u8] = &[];
-        let mut consumed = 0;
+        let (mut body, mut consumed): (&[u8], _) = (&[], 0);
         if matches!(act, Act::Choice | Act::Two) {
             let Some(framed) = Framed::read(input) else { return Ok(Step::NeedInput) };
             if !self.expects(act, usize::from(framed.len)) {
-                return Err(NoiseError::new(act, framed.bad_length()));
+                return Err(framed.bad_length());
             }
             if !framed.complete {
                 return Ok(Step::NeedInput);
             }
             (body, consumed) = (framed.body, framed.wire_len());
         }
-        if act != Act::Two && output.len() < PREFIX_LEN + nx::ACT1_OVERHEAD {
-            return Ok(Step::NeedOutput);
+        if act == Act::Two {
+            let peer = self.read_act2(wall, body)?;
+            self.due = Due::Complete(peer);
+            return Ok(Step::Complete { consumed, written: 0 });
         }
-        let written = match act {
-            Act::Offer => self.offer(output),
-            Act::One => self.legacy(output),
-            Act::Choice => self.choose(body, output),
-            Act::Two => match self.establish(wall, body) {
-                Ok(established) => {
-                    self.due = Due::Over(NoiseError::new(act, Fault::Over));
-                    return Ok(Step::Complete { consumed, written: 0, established });
+        // No offer is longer than act 1.
+        let Some(room) = output.first_chunk_mut() else { return Ok(Step::NeedOutput) };
+        let ciphers = self.config.ciphers.available::<P::Aead>().ok_or(Fault::NothingToOffer)?;
+        let codes = ciphers.codes();
+        if act == Act::Offer {
+            let magic = if self.config.profile == Profile::Str2 { STR2 } else { STR3 };
+            self.due = Due::Choice;
+            let written = write_framed(room, &[&magic, codes.as_bytes()]).ok_or(Fault::Provider)?;
+            return Ok(Step::Progress { consumed, written });
+        }
+        // List and choice are bound into the handshake (D-SEC-7), in STR2 the choice; LEGACY negotiates nothing.
+        let (cipher, prologue): (_, [&[u8]; 2]) = match self.config.profile {
+            Profile::Legacy if !ciphers.contains(Cipher::ChaChaPoly) => return Err(Fault::NothingToOffer),
+            Profile::Legacy => (Cipher::ChaChaPoly, [&[], &[]]),
+            profile => {
+                let (code, before) = chosen(body, profile)?;
+                let cipher = cipher_of(*code).ok_or(Fault::UnknownCipher(*code))?;
+                if !ciphers.contains(cipher) {
+                    return Err(Fault::NotOffered(cipher));
                 }
-                Err(fault) => Err(fault),
-            },
+                (cipher, [before.unwrap_or(codes.as_bytes()), code])
+            }
         };
-        let written = written.map_err(|fault| NoiseError::new(act, fault))?;
-        Ok(Step::Progress { consumed, written })
+        self.act1(cipher, &prologue, room);
+        Ok(Step::Progress { consumed, written: room.len() })
     }
 
     /// Whether a message of `len` bytes can be the one that is due (D-SEC-10).
@@ -144,82 +168,49 @@ impl<P: Provider> Initiator<P> {
         }
     }
 
-    /// Writes the offer.
-    fn offer(&mut self, output: &mut [u8]) -> Result<usize, Fault> {
-        let magic = if self.config.profile == Profile::Str2 { STR2 } else { STR3 };
-        self.offered = self.config.ciphers.available::<P::Aead>().ok_or(Fault::NothingToOffer)?;
-        self.due = Due::Choice;
-        write_framed(output, &[&magic, self.offered.codes().as_bytes()]).ok_or(Fault::Provider)
-    }
-
-    /// LEGACY: nothing is negotiated.
-    fn legacy(&mut self, output: &mut [u8]) -> Result<usize, Fault> {
-        let cipher = Cipher::ChaChaPoly;
-        let ciphers = self.config.ciphers.available::<P::Aead>();
-        ciphers.filter(|list| list.contains(cipher)).ok_or(Fault::NothingToOffer)?;
-        self.act1(cipher, &[], output)
-    }
-
-    /// Reads the choice (4 bytes, or 9 in STR2), binds list and choice into the handshake (D-SEC-7) and writes act 1.
-    fn choose(&mut self, body: &[u8], output: &mut [u8]) -> Result<usize, Fault> {
-        let chosen: &[u8; 4] = body.last_chunk().ok_or(Fault::Payload)?;
-        if self.config.profile == Profile::Str2 {
-            let (magic, list) = body.split_first_chunk().ok_or(Fault::Payload)?;
-            if *magic != STR2 {
-                return Err(Fault::Magic(*magic));
-            }
-            if let Some(count) = list.first().filter(|count| **count != 1) {
-                return Err(Fault::Count(*count));
-            }
-        }
-        let cipher = cipher_of(*chosen).ok_or(Fault::UnknownCipher(*chosen))?;
-        if !self.offered.contains(cipher) {
-            return Err(Fault::NotOffered(cipher));
-        }
-        let codes = self.offered.codes();
-        if self.config.profile == Profile::Str2 {
-            self.act1(cipher, &prologue_str2(chosen), output)
-        } else {
-            self.act1(cipher, &[codes.as_bytes(), chosen], output)
-        }
-    }
-
     /// Writes act 1 behind its prefix.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn act1(&mut self, cipher: Cipher, prologue: &[&[u8]], output: &mut [u8]) -> Result<usize, Fault> {
-        let (prefix, rest) = output.split_first_chunk_mut().ok_or(Fault::Provider)?;
-        let len = self.noise.write_act1(cipher, prologue, &[], rest).ok_or(Fault::Provider)?;
-        *prefix = (nx::ACT1_OVERHEAD as u16).to_le_bytes();
+    fn act1(&mut self, cipher: Cipher, prologue: &[&[u8]], room: &mut [u8; PREFIX_LEN + nx::ACT1_OVERHEAD]) {
+        let [low, high, e @ ..] = room;
+        [*low, *high] = (nx::ACT1_OVERHEAD as u16).to_le_bytes();
+        self.noise.write_act1(cipher, prologue, &[], e);
         self.due = Due::Act2;
-        Ok(PREFIX_LEN + len)
     }
 
     /// Reads act 2 and judges the certificate in it.
-    fn establish(&mut self, wall: UnixTime, body: &[u8]) -> Result<Established<P>, Fault> {
-        let mut payload = [0; OLD_PAYLOAD_LEN];
-        let (static_key, len) = self.noise.read_act2(body, &mut payload)?;
-        let certificate = Certificate::from_payload(payload.get(..len).unwrap_or_default())?;
-        let peer = match self.config.authentication {
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn read_act2(&mut self, wall: UnixTime, body: &[u8]) -> Result<PeerIdentity, Fault> {
+        let mut act2 = [0; nx::ACT2_OVERHEAD + OLD_PAYLOAD_LEN];
+        let act2 = act2.get_mut(..body.len()).ok_or(Fault::Payload)?;
+        join(act2, &[body]);
+        let (static_key, payload) = self.noise.read_act2(act2)?;
+        let shown = Shown::read(payload).ok_or(Fault::Payload)?;
+        let static_key = *static_key;
+        Ok(match self.config.authentication {
             Authentication::Authority(authority) => {
-                certificate
+                let not_valid_after = shown
                     .verify::<P>(&static_key, &authority, wall, self.config.clock_tolerance)
                     .map_err(Fault::Certificate)?;
-                let not_valid_after = certificate.not_valid_after;
                 PeerIdentity::Authenticated { authority, static_key, not_valid_after }
             }
             Authentication::AcceptAnyone => PeerIdentity::Unauthenticated { static_key },
-        };
-        let split = self.noise.split()?;
-        Ok(Established {
-            send: split.initiator_to_responder,
-            receive: split.responder_to_initiator,
-            peer,
-            handshake_hash: split.handshake_hash,
         })
     }
 }
 
-/// The prologue of STR2: two bytes, and the responder's whole choice.
-pub(super) const fn prologue_str2(code: &[u8; 4]) -> [&[u8]; 4] {
-    [&[0, 1], &STR2, &[1], code]
+/// The code in a choice (4 bytes, or 9 in STR2), and in STR2 what stands before it in the prologue.
+fn chosen(body: &[u8], profile: Profile) -> Result<(&[u8; 4], Option<&[u8]>), Fault> {
+    let code = body.last_chunk().ok_or(Fault::Payload)?;
+    if profile == Profile::Str3 {
+        return Ok((code, None));
+    }
+    let (magic, list) = body.split_first_chunk().ok_or(Fault::Payload)?;
+    match list.first() {
+        _ if *magic != STR2 => Err(Fault::Magic(*magic)),
+        Some(1) => Ok((code, Some(&BEFORE_STR2_CODE))),
+        count => Err(Fault::Count(count.copied().unwrap_or_default())),
+    }
 }
+
+/// The prologue of STR2 but for the code: two bytes, and the responder's choice.
+pub(super) const BEFORE_STR2_CODE: [u8; 7] = *b"\x00\x01STR2\x01";

@@ -42,9 +42,12 @@ pub(super) const fn code(cipher: Cipher) -> [u8; 4] {
 
 /// The cipher of a code.
 pub(super) const fn cipher_of(code: [u8; 4]) -> Option<Cipher> {
-    match &code {
-        b"CHCH" => Some(Cipher::ChaChaPoly),
-        b"AESG" => Some(Cipher::AesGcm),
+    // As one number: byte by byte takes twice the code.
+    const CHCH: u32 = u32::from_le_bytes(self::code(Cipher::ChaChaPoly));
+    const AESG: u32 = u32::from_le_bytes(self::code(Cipher::AesGcm));
+    match u32::from_le_bytes(code) {
+        CHCH => Some(Cipher::ChaChaPoly),
+        AESG => Some(Cipher::AesGcm),
         _ => None,
     }
 }
@@ -71,7 +74,12 @@ impl CipherList {
 
     /// What is left of this list with a provider's ciphers; `None` when nothing is.
     #[must_use]
+    #[inline]
     pub fn available<A: Aead>(self) -> Option<Self> {
+        // Known when this is compiled: what is left is known then, too.
+        if let [only] = A::CIPHERS {
+            return self.contains(*only).then_some(Self::only(*only));
+        }
         let has = |cipher: &Cipher| A::CIPHERS.contains(cipher);
         let second = self.second.filter(has);
         if has(&self.first) { Some(Self { second, ..self }) } else { second.map(Self::only) }
@@ -80,7 +88,7 @@ impl CipherList {
     /// Whether `cipher` is in the list.
     #[must_use]
     pub fn contains(&self, cipher: Cipher) -> bool {
-        self.iter().any(|listed| listed == cipher)
+        self.first == cipher || self.second == Some(cipher)
     }
 
     /// The ciphers in order.
@@ -89,7 +97,6 @@ impl CipherList {
     }
 
     /// Count and codes as an offer has them after its magic: 5 or 9 bytes.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn codes(self) -> Codes {
         let mut bytes = [0; 9];
         let [count, first @ .., _, _, _, _] = &mut bytes;

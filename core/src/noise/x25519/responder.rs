@@ -3,7 +3,7 @@
 use super::super::error::{Act, Fault, NoiseError};
 use super::super::{Established, PeerIdentity, Step};
 use super::authority::Identity;
-use super::initiator::prologue_str2;
+use super::initiator::BEFORE_STR2_CODE;
 use super::negotiation::{CipherList, Offer, Profile, STR2, code, is_offer_len};
 use super::{Framed, OUTPUT_ROOM, PREFIX_LEN, nx, write_framed};
 use crate::crypto::{Cipher, Provider, Secret};
@@ -30,6 +30,8 @@ pub struct Responder<P: Provider> {
 enum State<P: Provider> {
     Offer,
     Act1(AwaitAct1<P>),
+    /// Act 2 was written.
+    Complete(nx::Responder<P>),
     Over(NoiseError),
 }
 
@@ -54,7 +56,21 @@ impl<P: Provider> Responder<P> {
     /// Whether [`Step::Complete`] was handed out.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        matches!(self.state, State::Over(NoiseError { fault: Fault::Over, .. }))
+        matches!(self.state, State::Complete(_))
+    }
+
+    /// What the handshake agreed on; `None` before [`Step::Complete`].
+    #[must_use]
+    pub fn established(&self) -> Option<Established<P>> {
+        let State::Complete(noise) = &self.state else { return None };
+        // The provider has the cipher: it wrote act 2.
+        let split = noise.split().ok()?;
+        Some(Established {
+            send: split.responder_to_initiator,
+            receive: split.initiator_to_responder,
+            peer: PeerIdentity::Anonymous,
+            handshake_hash: split.handshake_hash,
+        })
     }
 
     /// Takes the next message from the front of `input`, if it is there, and writes the answer to the front of `output`
@@ -62,18 +78,20 @@ impl<P: Provider> Responder<P> {
     ///
     /// In the NX pattern a responder hears nothing after act 2, so [`Step::Complete`] does not prove yet that the initiator has the
     /// same keys: its first record does.
-    pub fn process(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step<P>, NoiseError> {
+    pub fn process(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, NoiseError> {
+        let over = matches!(self.state, State::Complete(_) | State::Over(_));
         let result = self.step(input, output);
-        if let Err(error) = result {
+        if let (Err(error), false) = (result, over) {
             self.state = State::Over(error);
         }
         result
     }
 
-    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step<P>, NoiseError> {
+    fn step(&mut self, input: &[u8], output: &mut [u8]) -> Result<Step, NoiseError> {
         let act = match &self.state {
             State::Offer => Act::Offer,
             State::Act1(_) => Act::One,
+            State::Complete(_) => return Err(NoiseError::new(Act::Two, Fault::Over)),
             State::Over(error) => return Err(*error),
         };
         let Some(framed) = Framed::read(input) else { return Ok(Step::NeedInput) };
@@ -102,15 +120,15 @@ impl<P: Provider> Responder<P> {
             return Ok(Step::NeedOutput);
         }
         let over = State::Over(NoiseError::new(Act::Two, Fault::Over));
-        let state = match core::mem::replace(&mut self.state, over) {
+        let mut state = match core::mem::replace(&mut self.state, over) {
             State::Act1(state) => state,
-            State::Offer => AwaitAct1 { noise: nx::Responder::new(Cipher::ChaChaPoly, &[]), profile: Profile::Legacy },
-            State::Over(error) => return Err(error),
+            _ => AwaitAct1 { noise: nx::Responder::new(Cipher::ChaChaPoly, &[]), profile: Profile::Legacy },
         };
-        let (established, written) = state
+        let written = state
             .next(&self.identity, &self.ephemeral, framed.body, output)
             .map_err(|fault| NoiseError::new(Act::One, fault))?;
-        Ok(Step::Complete { consumed: framed.wire_len(), written, established })
+        self.state = State::Complete(state.noise);
+        Ok(Step::Complete { consumed: framed.wire_len(), written })
     }
 
     /// Whether the policy serves a profile.
@@ -137,7 +155,7 @@ impl<P: Provider> Responder<P> {
         let code = code(cipher);
         let (noise, written) = match offer.profile {
             Profile::Str2 => {
-                (nx::Responder::new(cipher, &prologue_str2(&code)), write_framed(output, &[&STR2, &[1], &code]))
+                (nx::Responder::new(cipher, &[&BEFORE_STR2_CODE, &code]), write_framed(output, &[&STR2, &[1], &code]))
             }
             Profile::Str3 | Profile::Legacy => {
                 (nx::Responder::new(cipher, &[offer.list, &code]), write_framed(output, &[&code]))
@@ -150,24 +168,18 @@ impl<P: Provider> Responder<P> {
 impl<P: Provider> AwaitAct1<P> {
     /// Reads act 1, writes act 2 behind its prefix.
     fn next(
-        self,
+        &mut self,
         identity: &Identity,
         ephemeral: &Secret,
         body: &[u8],
         output: &mut [u8],
-    ) -> Result<(Established<P>, usize), Fault> {
+    ) -> Result<usize, Fault> {
         let (payload, len) = identity.certificate.payload(self.profile != Profile::Str3);
         let payload = payload.get(..len).unwrap_or_default();
         let (prefix, rest) = output.split_first_chunk_mut().ok_or(Fault::Provider)?;
         let keys = (&identity.secret, &identity.public);
-        let (split, len) = self.noise.finish(body, ephemeral, keys, payload, rest)?;
+        let len = self.noise.answer(body, ephemeral, keys, payload, rest)?;
         *prefix = (len as u16).to_le_bytes();
-        let established = Established {
-            send: split.responder_to_initiator,
-            receive: split.initiator_to_responder,
-            peer: PeerIdentity::Anonymous,
-            handshake_hash: split.handshake_hash,
-        };
-        Ok((established, PREFIX_LEN + len))
+        Ok(PREFIX_LEN + len)
     }
 }
