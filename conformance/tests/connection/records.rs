@@ -50,7 +50,7 @@ fn sealed(input: usize) -> (Server<Mining>, Sealer) {
                 let n = session.output().len();
                 session.consume_output(n).unwrap();
             }
-            Step::Complete { established, .. } => return (session, Sealer(established.send)),
+            Step::Complete { .. } => return (session, Sealer(client.established().unwrap().send)),
             Step::NeedInput | Step::NeedOutput => panic!("the server has answered, and there is room"),
         }
     }

@@ -150,9 +150,9 @@ impl OutputView<'_> {
         self.marks.wanted = n;
     }
 
-    /// Adds the first `n` bytes of what [`OutputView::reserve`] or [`OutputView::spare`] returned last to the filled part.
+    /// Adds the first `n` bytes of what [`OutputView::reserve`] or [`OutputView::spare`] returned last to the filled part. It has as many.
     pub(crate) fn push(&mut self, n: usize) {
-        self.marks.filled.end = self.marks.filled.end.saturating_add(n).min(self.bytes.len());
+        self.marks.filled.end += n;
     }
 }
 

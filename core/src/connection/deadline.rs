@@ -1,6 +1,6 @@
 //! Time limits of a connection: which one runs in which state, and when it ends.
 //!
-//! Only one limit runs at a time, so one instant is all that is stored.
+//! Only one limit runs at a time, so the instant of its end is all that is stored.
 
 use core::fmt;
 use core::time::Duration;
@@ -39,31 +39,23 @@ pub struct Deadline {
     pub reason: Reason,
 }
 
-/// The running limit. `since` is when it began: creation, the end of the handshake, or the peer's last frame.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Timer {
-    since: Instant,
-}
-
-impl Timer {
-    pub(super) const fn start(now: Instant) -> Self {
-        Self { since: now }
+impl Reason {
+    /// Which limit runs in `state`, while the connection is not over.
+    pub(super) const fn of(state: State) -> Self {
+        match state {
+            State::Handshake => Self::Handshake,
+            State::Setup | State::Asked => Self::Setup,
+            State::Open | State::Closed | State::Failed => Self::Idle,
+        }
     }
 
-    /// The deadline of `state`; none once a connection is over, so a limit that has fired is never handed out again.
-    pub(super) fn deadline(self, state: State, limits: &Limits) -> Option<Deadline> {
-        let (limit, reason): (Option<Duration>, _) = match state {
-            State::Handshake => (limits.handshake, Reason::Handshake),
-            State::Setup | State::Asked => (limits.setup, Reason::Setup),
-            State::Open => (limits.idle, Reason::Idle),
-            State::Closed | State::Failed => return None,
-        };
-        limit.map(|limit| Deadline { at: self.since.saturating_add(limit), reason })
-    }
-
-    /// The limit that `now` has reached.
-    pub(super) fn expired(self, now: Instant, state: State, limits: &Limits) -> Option<Reason> {
-        self.deadline(state, limits).filter(|deadline| deadline.at <= now).map(|deadline| deadline.reason)
+    /// The limit.
+    pub(super) const fn limit(self, limits: &Limits) -> Option<Duration> {
+        *match self {
+            Self::Handshake => &limits.handshake,
+            Self::Setup => &limits.setup,
+            Self::Idle => &limits.idle,
+        }
     }
 }
 
@@ -72,28 +64,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_state_has_its_limit_and_the_end_has_none() {
+    fn each_state_has_its_limit() {
         let limits = Limits {
             handshake: Some(Duration::from_secs(1)),
             setup: Some(Duration::from_secs(2)),
             idle: Some(Duration::from_secs(3)),
             ..Limits::default()
         };
-        let timer = Timer::start(Instant::from_secs(10));
-        let at = |state| timer.deadline(state, &limits).map(|d| (d.at, d.reason));
-        assert_eq!(at(State::Handshake), Some((Instant::from_secs(11), Reason::Handshake)));
-        assert_eq!(at(State::Setup), Some((Instant::from_secs(12), Reason::Setup)));
-        assert_eq!(at(State::Asked), Some((Instant::from_secs(12), Reason::Setup)));
-        assert_eq!(at(State::Open), Some((Instant::from_secs(13), Reason::Idle)));
-        assert_eq!((at(State::Closed), at(State::Failed)), (None, None));
-    }
-
-    #[test]
-    fn a_limit_ends_at_its_instant_and_not_before() {
-        let limits = Limits { handshake: Some(Duration::from_secs(1)), ..Limits::default() };
-        let timer = Timer::start(Instant::ORIGIN);
-        assert_eq!(timer.expired(Instant::from_micros(999_999), State::Handshake, &limits), None);
-        assert_eq!(timer.expired(Instant::from_secs(1), State::Handshake, &limits), Some(Reason::Handshake));
-        assert_eq!(timer.expired(Instant::from_secs(9), State::Open, &Limits { idle: None, ..limits }), None);
+        let of = |state| (Reason::of(state), Reason::of(state).limit(&limits).map(|limit| limit.as_secs()));
+        assert_eq!(of(State::Handshake), (Reason::Handshake, Some(1)));
+        assert_eq!(of(State::Setup), (Reason::Setup, Some(2)));
+        assert_eq!(of(State::Asked), (Reason::Setup, Some(2)));
+        assert_eq!(of(State::Open), (Reason::Idle, Some(3)));
+        assert_eq!(Reason::Idle.limit(&Limits { idle: None, ..limits }), None);
     }
 }

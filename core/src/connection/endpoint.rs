@@ -4,18 +4,18 @@ use core::fmt::Debug;
 
 use super::event::{Ending, Kind};
 use super::life::Life;
-use super::outbound::Outbound;
+use super::outbound::{Outbound, Seal};
 use super::setup::SetupPolicy;
 use super::table::{State, Step};
+use crate::buffer::OutputView;
 use crate::crypto::Provider;
-use crate::error::{Error, PeerError, Rule};
-use crate::frame::Header;
+use crate::error::{PeerError, Rule};
 use crate::message::common::{self, SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use crate::message::{Message, MessageSet, Rows, decode_as};
 use crate::noise::{self, Established, NoiseError, x25519};
 use crate::protocol::{Initiator, Protocol, Responder, Side};
 use crate::time::UnixTime;
-use crate::wire::{Decode, DecodeError, Revision};
+use crate::wire::Decode;
 
 /// One side of a connection. Implemented by [`Initiator`] and [`Responder`]; for use, not for implementing.
 pub trait Endpoint: Side + Sized {
@@ -43,38 +43,35 @@ pub trait Endpoint: Side + Sized {
     #[doc(hidden)]
     fn established<P: Provider>(machine: &Self::Handshake<P>) -> Option<Established<P>>;
 
-    /// Takes a message that came before the connection is open. `None` when setup was refused and the connection is over.
+    /// Takes a message that came before the connection is open, and notes what event it is. Whether it is one: else the connection is over,
+    /// because setup was refused or the message is a fault.
     #[doc(hidden)]
-    fn set_up<Pr: Protocol>(
-        policy: &Self::Policy,
-        message: SetupMessage<'_>,
-        answer: &mut Outbound<'_, Self, Pr>,
-    ) -> Result<Option<Found>, Error>;
+    fn set_up<Pr: Protocol>(policy: &Self::Policy, message: SetupMessage<'_>) -> bool;
 }
 
-/// A message that came before the connection is open.
+/// A message that came before the connection is open, and what it takes to answer it. Its header is noted in the connection's life.
 #[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
 pub struct SetupMessage<'a> {
-    pub(super) header: Header,
     pub(super) payload: &'a [u8],
+    pub(super) life: &'a mut Life,
+    pub(super) output: OutputView<'a>,
+    pub(super) seal: Option<&'a mut (dyn Seal + 'static)>,
 }
 
-/// Which event a message of the setup becomes.
-#[doc(hidden)]
-#[derive(Clone, Copy, Debug)]
-pub struct Found(pub(super) Kind);
-
-impl<'a> SetupMessage<'a> {
-    /// The message as an `M`, or `None` when it is another one.
-    fn read<M: Message + Decode<'a>>(self, revision: Revision) -> Option<Result<M, Error>> {
-        let malformed = |error: DecodeError| PeerError::Message(error).into();
-        M::is(self.header, revision)
-            .then(|| decode_as(self.header.msg_type(), 0, self.payload, revision).map_err(malformed))
+impl SetupMessage<'_> {
+    fn is<M: Message>(&self) -> bool {
+        M::is(self.life.header, self.life.revision)
     }
 
-    fn breaks(self, rule: Rule) -> Error {
-        PeerError::Rule { rule, msg_type: self.header.msg_type() }.into()
+    fn breaks(self, rule: Rule) -> bool {
+        self.life.breaks(rule, self.life.header.msg_type());
+        false
+    }
+
+    /// The setup is over, and this event says how.
+    fn ends(self, kind: Kind, step: Step) -> bool {
+        self.life.kind = kind;
+        self.life.step(step)
     }
 }
 
@@ -98,31 +95,24 @@ impl Endpoint for Initiator {
         machine.established()
     }
 
-    /// The answer to `SetupConnection` (D-CONN-2); before that was sent nothing may come (C-CONN-13).
-    fn set_up<Pr: Protocol>(
-        (): &Self::Policy,
-        message: SetupMessage<'_>,
-        answer: &mut Outbound<'_, Self, Pr>,
-    ) -> Result<Option<Found>, Error> {
-        let revision = answer.revision();
-        let Some(life) = answer.life() else { return Ok(None) };
-        if life.state() != State::Asked {
-            return Err(message.breaks(Rule::ServerFirst));
-        }
-        if let Some(success) = message.read::<SetupConnectionSuccess>(revision) {
-            // D-CONN-4
-            if !life.offered.contains(success?.used_version) {
-                return Err(message.breaks(Rule::VersionNotOffered));
+    /// The answer to `SetupConnection` (D-CONN-2); before that was sent nothing may come (C-CONN-13). What is malformed in it shows at the event.
+    fn set_up<Pr: Protocol>((): &Self::Policy, message: SetupMessage<'_>) -> bool {
+        if message.life.state() != State::Asked {
+            message.breaks(Rule::ServerFirst)
+        } else if message.is::<SetupConnectionSuccess>() {
+            // D-CONN-4; the version is the first field.
+            match message.payload {
+                [low, high, ..] if !message.life.offered.contains(u16::from_le_bytes([*low, *high])) => {
+                    message.breaks(Rule::VersionNotOffered)
+                }
+                _ => message.ends(Kind::Opened, Step::SetupAccepted),
             }
-            life.step(Step::SetupAccepted);
-            return Ok(Some(Found(Kind::Opened)));
+        } else if message.is::<SetupConnectionError<'_>>() {
+            message.life.ending = Some(Ending::RefusedByPeer);
+            message.ends(Kind::Refused, Step::SetupRefused)
+        } else {
+            message.breaks(Rule::SetupAnswer)
         }
-        let Some(refusal) = message.read::<SetupConnectionError<'_>>(revision) else {
-            return Err(message.breaks(Rule::SetupAnswer));
-        };
-        refusal?;
-        life.end(Step::SetupRefused, Ending::RefusedByPeer);
-        Ok(Some(Found(Kind::Refused)))
     }
 }
 
@@ -147,84 +137,85 @@ impl Endpoint for Responder {
     }
 
     /// `SetupConnection`, which comes first (D-CONN-1) and is answered here (D-CONN-2).
-    fn set_up<Pr: Protocol>(
-        policy: &Self::Policy,
-        message: SetupMessage<'_>,
-        answer: &mut Outbound<'_, Self, Pr>,
-    ) -> Result<Option<Found>, Error> {
-        let Some(asked) = message.read::<SetupConnection<'_>>(answer.revision()) else {
-            return Err(message.breaks(Rule::SetupFirst));
+    fn set_up<Pr: Protocol>(policy: &Self::Policy, message: SetupMessage<'_>) -> bool {
+        if !message.is::<SetupConnection<'_>>() {
+            return message.breaks(Rule::SetupFirst);
+        }
+        let SetupMessage { payload, life, output, seal } = message;
+        let asked: SetupConnection<'_> = match decode_as(life.header.msg_type(), 0, payload, life.revision) {
+            Ok(asked) => asked,
+            Err(error) => {
+                life.fail(PeerError::Message(error).into());
+                return false;
+            }
         };
-        let judged = policy.judge(Pr::NUMBER, &asked?);
-        match judged {
-            Ok(success) => answer.reply(&success)?,
+        let judged = policy.judge(Pr::NUMBER, &asked);
+        let mut answer = Outbound::<Self, Pr>::new(output, seal, &mut *life);
+        let sent = match judged {
+            Ok(success) => answer.reply(&success),
             // D-CONN-8: the refusal goes out, then the connection closes.
-            Err(refusal) => answer.reply(&refusal.message())?,
+            Err(refusal) => answer.reply(&refusal.message()),
+        };
+        life.kind = Kind::Opened;
+        match (sent, judged) {
+            (Err(error), _) => life.fail(error),
+            (Ok(()), Ok(_)) => return life.step(Step::SetupAccepted),
+            (Ok(()), Err(refusal)) => life.end(Step::SetupRefused, Ending::Refused(refusal)),
         }
-        let Some(life) = answer.life() else { return Ok(None) };
-        match judged {
-            Ok(_) => {
-                life.step(Step::SetupAccepted);
-                Ok(Some(Found(Kind::Opened)))
-            }
-            Err(refusal) => {
-                life.end(Step::SetupRefused, Ending::Refused(refusal));
-                Ok(None)
-            }
-        }
+        false
     }
 }
 
-/// The numbers of an open connection.
-pub(super) struct Known {
-    own: Rows,
-    common: Rows,
-    peer: Rows,
-    peer_common: Rows,
+/// The numbers that an open connection knows, in the order in which they are looked up.
+pub(super) type Known = [Rows; 4];
+
+/// Those of side `S` of protocol `Pr`: its own, the common ones that reach it, and both of the other side.
+pub(super) const fn known<S: Endpoint, Pr: Protocol>() -> Known {
+    [
+        <S::Incoming<'static, Pr> as MessageSet<'static>>::ROWS,
+        S::COMMON,
+        <<S::Peer as Side>::Incoming<'static, Pr> as MessageSet<'static>>::ROWS,
+        S::PEER_COMMON,
+    ]
 }
 
-impl Known {
-    /// Those of side `S` of protocol `Pr`.
-    pub(super) const fn new<S: Endpoint, Pr: Protocol>() -> Self {
-        Self {
-            own: <S::Incoming<'static, Pr> as MessageSet<'static>>::ROWS,
-            common: S::COMMON,
-            peer: <<S::Peer as Side>::Incoming<'static, Pr> as MessageSet<'static>>::ROWS,
-            peer_common: S::PEER_COMMON,
-        }
-    }
-}
-
-/// What a message of the open connection is to this side (D-EXT-4, D-EXT-5). `None`: nothing, and dropped.
-pub(super) fn classify(known: &Known, header: Header, payload: &[u8], life: &Life) -> Result<Option<Kind>, Error> {
-    let breaks = |rule| Err(PeerError::Rule { rule, msg_type: header.msg_type() }.into());
+/// Notes what the frame of the open connection is to this side (D-EXT-4, D-EXT-5). Whether it is anything: else it is dropped, or a fault.
+pub(super) fn classify(known: &Known, life: &mut Life) -> bool {
+    let (header, revision) = (life.header, life.revision);
+    let msg_type = header.msg_type();
     // D-FRAME-4, whoever the message is for: a proxy would pass it on by that id.
-    if header.channel_msg() && header.channel_id(payload).is_none() {
-        return breaks(Rule::ChannelId);
+    if header.channel_msg() && header.msg_length() < size_of::<u32>() {
+        life.breaks(Rule::ChannelId, msg_type);
+        return false;
     }
     if !header.is_core() {
         // D-EXT-2, D-EXT-4
-        return Ok(header.channel_msg().then_some(Kind::Extension));
+        life.kind = Kind::Extension;
+        return header.channel_msg();
     }
-    let row = |rows: &Rows| rows.find(header.msg_type(), life.revision);
-    let own = row(&known.own);
-    let Some(found) = own.or_else(|| row(&known.common)) else {
-        let theirs = row(&known.peer).or_else(|| row(&known.peer_common)).is_some();
-        return if theirs { breaks(Rule::Direction) } else { Ok(None) };
-    };
-    // D-FRAME-7
-    if life.limits.strict && found.number.channel_msg != header.channel_msg() {
-        return breaks(Rule::ChannelBit);
+    for (whose, rows) in known.iter().enumerate() {
+        let Some(row) = rows.find(msg_type, revision) else { continue };
+        let rule = if whose > 1 {
+            Rule::Direction
+        } else if life.limits.strict && row.number.channel_msg != header.channel_msg() {
+            // D-FRAME-7
+            Rule::ChannelBit
+        } else {
+            life.kind = if whose == 0 {
+                Kind::Message(row)
+            } else if common::Reconnect::is(header, revision) {
+                Kind::Reconnect
+            } else {
+                Kind::EndpointChanged
+            };
+            // The setup's messages, after the setup.
+            if whose == 0 || life.kind == Kind::Reconnect || common::ChannelEndpointChanged::is(header, revision) {
+                return true;
+            }
+            Rule::SetupOnce
+        };
+        life.breaks(rule, msg_type);
+        return false;
     }
-    if own.is_some() {
-        return Ok(Some(Kind::Message(found)));
-    }
-    if common::Reconnect::is(header, life.revision) {
-        Ok(Some(Kind::Reconnect))
-    } else if common::ChannelEndpointChanged::is(header, life.revision) {
-        Ok(Some(Kind::EndpointChanged))
-    } else {
-        // The setup's messages, after the setup.
-        breaks(Rule::SetupOnce)
-    }
+    false
 }

@@ -33,28 +33,13 @@ pub enum Progress {
 /// after first; it is good until the next `advance`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Token {
-    pub(super) kind: Kind,
-    /// `None` for an event without a message.
-    pub(super) header: Option<Header>,
     pub(super) serial: u32,
 }
 
-impl Token {
-    /// The header of the frame that is handed over with it; none for an event without a frame.
-    #[must_use]
-    pub const fn header(&self) -> Option<Header> {
-        self.header
-    }
-
-    /// Bytes of the frame that is handed over with it.
-    pub(super) fn lent(&self) -> usize {
-        self.header.map_or(0, |header| Header::LEN + header.msg_length())
-    }
-}
-
-/// Which event a token stands for.
+/// Which event was found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
+    /// The only one without a frame.
     Secured,
     Opened,
     Refused,
@@ -111,11 +96,15 @@ impl fmt::Display for Ending {
     }
 }
 
-/// What the connection's inner loops wait for.
+/// What ends the connection's inner loops. What there is to know of an event is in the connection's life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Starved {
-    /// More input; all that waits and what is missing have `whole` bytes together, as far as known.
-    Input { whole: usize },
-    /// So much room.
-    Output { room: usize },
+pub(super) enum Stop {
+    /// An event.
+    Event,
+    /// More input is needed; all that waits and what is missing have so many bytes together, as far as known.
+    Input(usize),
+    /// Room for an answer is needed.
+    Output,
+    /// The connection is over, in order or by a fault.
+    Closed,
 }

@@ -1,6 +1,6 @@
 //! From records to whole frames.
 
-use super::event::Starved;
+use super::event::Stop;
 use super::life::Life;
 use super::table::State;
 use crate::buffer::InputView;
@@ -13,38 +13,51 @@ use crate::transport::{OVERHEAD, Transport, TransportError};
 /// larger buffers.
 const SETUP_FRAME: u32 = 6 + 1291;
 
-/// Opens records in place until a whole frame stands at the front of the plaintext, and returns its header.
+/// Opens records in place until a whole frame stands at the front of the plaintext: `None`, and the header is noted.
 ///
 /// Records are opened only while the plaintext lacks a whole frame, so it never grows beyond a frame and a record. What is
 /// missing is known as soon as the frame's header or the record's length is there, so that what can never fit is refused then.
 #[cfg_attr(target_os = "none", inline(never))]
 pub(super) fn next_frame<P: Provider>(
     transport: &mut Transport<P>,
-    life: &Life,
+    life: &mut Life,
     input: &mut InputView<'_>,
-) -> Result<Result<Header, Starved>, Error> {
+) -> Option<Stop> {
     loop {
-        let plain = input.plain().len();
-        let mut whole = plain + input.sealed().len() + 1;
-        if let Some(bytes) = input.plain().first_chunk() {
+        let plain = input.plain();
+        let waiting = plain.len();
+        let mut whole = waiting + input.sealed().len() + 1;
+        if let Some(bytes) = plain.first_chunk() {
             let header = Header::decode(*bytes);
             let length = Header::LEN + header.msg_length();
-            check_length(length, frame_limit(life))?;
-            if plain >= length {
-                return Ok(Ok(header));
+            let limit = frame_limit(life);
+            if length > limit as usize {
+                life.too_long(length, limit);
+                return Some(Stop::Closed);
+            }
+            if waiting >= length {
+                life.header = header;
+                return None;
             }
             // What is missing comes in a record of its own, or in several, each of which needs its overhead.
             whole = length + if transport.is_sealed() { OVERHEAD } else { 0 };
         }
-        if let Some(length) = transport.record_len(input.sealed()).map_err(fault)? {
-            if let Some(record) = input.sealed_mut(length) {
-                let body = transport.open_record(record).map_err(fault)?;
-                input.take_plain(length, body);
-                continue;
+        let opened = transport.record_len(input.sealed()).and_then(|length| {
+            let Some(length) = length else { return Ok(false) };
+            whole = whole.max(waiting + length);
+            let Some(record) = input.sealed_mut(length) else { return Ok(false) };
+            let body = transport.open_whole(record)?;
+            input.take_plain(length, body);
+            Ok(true)
+        });
+        match opened {
+            Ok(true) => {}
+            Ok(false) => return Some(Stop::Input(whole)),
+            Err(error) => {
+                life.fail(fault(error));
+                return Some(Stop::Closed);
             }
-            whole = whole.max(plain + length);
         }
-        return Ok(Err(Starved::Input { whole }));
     }
 }
 
@@ -56,12 +69,9 @@ fn frame_limit(life: &Life) -> u32 {
     }
 }
 
-fn check_length(length: usize, limit: u32) -> Result<(), Error> {
-    let length = u32::try_from(length).unwrap_or(u32::MAX);
-    if length > limit { Err(PeerError::TooLong { length, limit }.into()) } else { Ok(()) }
-}
-
 /// A failure of the record layer is the peer's fault, or the end of a key.
+#[cold]
+#[cfg_attr(target_os = "none", inline(never))]
 pub(super) fn fault(error: TransportError) -> Error {
     match error {
         TransportError::Exhausted => Misuse::KeyExhausted.into(),

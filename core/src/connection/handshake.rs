@@ -1,14 +1,17 @@
 //! The handshake's place in a connection: which machine each side runs, and the loop that feeds it.
 
 use super::endpoint::Endpoint;
-use super::event::Starved;
+use super::event::{Kind, Stop};
+use super::life::Life;
+use super::table;
 use crate::buffer::{InputView, OutputView};
 use crate::crypto::Provider;
 use crate::error::{Error, Misuse, PeerError};
-use crate::noise::x25519::OUTPUT_ROOM;
 use crate::noise::{NoiseError, PeerIdentity, Step};
 use crate::time::UnixTime;
 use crate::transport::Transport;
+
+const _: () = assert!(crate::noise::x25519::OUTPUT_ROOM <= crate::config::ANSWER_ROOM, "room for an answer is enough");
 
 /// The link under a connection.
 pub(super) enum Link<S: Endpoint, P: Provider> {
@@ -21,30 +24,36 @@ pub(super) enum Link<S: Endpoint, P: Provider> {
 }
 
 impl<S: Endpoint, P: Provider> Link<S, P> {
-    /// Moves the handshake on as far as both buffers allow. `Ok(None)` when the link is up.
+    /// Moves the handshake on as far as both buffers allow: an event when the link is up.
     #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn shake_hands(
         &mut self,
         wall: UnixTime,
+        life: &mut Life,
         input: &mut InputView<'_>,
         output: &mut OutputView<'_>,
-    ) -> Result<Option<Starved>, Error> {
+    ) -> Stop {
         loop {
-            let Self::Handshake(machine) = self else { return Ok(None) };
-            match S::process(machine, wall, input.sealed(), output.spare()).map_err(fault)? {
-                Step::NeedInput => return Ok(Some(Starved::Input { whole: input.sealed().len() + 1 })),
-                Step::NeedOutput => return Ok(Some(Starved::Output { room: OUTPUT_ROOM })),
-                Step::Progress { consumed, written } => {
-                    input.drop_sealed(consumed);
-                    output.push(written);
+            let Self::Handshake(machine) = self else {
+                life.kind = Kind::Secured;
+                life.step(table::Step::Secured);
+                return Stop::Event;
+            };
+            let (consumed, written) = match S::process(machine, wall, input.sealed(), output.spare()) {
+                Ok(Step::NeedInput) => return Stop::Input(input.sealed().len() + 1),
+                // An answer's room is enough.
+                Ok(Step::NeedOutput) => return Stop::Output,
+                Ok(Step::Progress { consumed, written } | Step::Complete { consumed, written }) => (consumed, written),
+                Err(error) => {
+                    life.fail(fault(error));
+                    return Stop::Closed;
                 }
-                Step::Complete { consumed, written } => {
-                    input.drop_sealed(consumed);
-                    output.push(written);
-                    let Some(established) = S::established(machine) else { return Ok(None) };
-                    let transport = Transport::sealed(established.send, established.receive);
-                    *self = Self::Up { transport, peer: Some(established.peer) };
-                }
+            };
+            input.drop_sealed(consumed);
+            output.push(written);
+            if let Some(established) = S::established(machine) {
+                let transport = Transport::sealed(established.send, established.receive);
+                *self = Self::Up { transport, peer: Some(established.peer) };
             }
         }
     }

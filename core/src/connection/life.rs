@@ -1,11 +1,15 @@
 //! What a connection remembers besides its keys, the same for both sides and all protocols: state, limits, faults, counts.
+//!
+//! A fault is noted here where it is found ([`Life::fail`]), and sticks. So what is between there and the owner's call needs no result that
+//! carries it: the call ends with [`Life::check`].
 
-use super::deadline::{Deadline, Timer};
-use super::event::Ending;
+use super::deadline::{Deadline, Reason};
+use super::event::{Ending, Kind};
 use super::setup::Offered;
 use super::table::{State, Step};
 use crate::config::Limits;
 use crate::error::{Error, Misuse, PeerError, Rule};
+use crate::frame::Header;
 use crate::time::Instant;
 use crate::wire::Revision;
 
@@ -21,15 +25,20 @@ pub(super) struct Life {
     pub(super) ended: bool,
     /// Frames and records without meaning since the last one with.
     dropped: u16,
-    /// Frames handed over; a token is good for one of them.
-    serial: u32,
-    timer: Timer,
-    ending: Option<Ending>,
+    /// Events found; a token is good for one of them.
+    pub(super) serial: u32,
+    /// What the last one is, and the header of its frame.
+    pub(super) kind: Kind,
+    pub(super) header: Header,
+    /// When the limit of the state ends; none once the connection is over, so one that has ended is never handed out again.
+    due: Option<Instant>,
+    pub(super) ending: Option<Ending>,
     fault: Option<Error>,
 }
 
 impl Life {
-    pub(super) const fn new(limits: Limits, revision: Revision, initiator: bool, now: Instant) -> Self {
+    /// The limits run from the first [`touch`](Self::touch).
+    pub(super) const fn new(limits: Limits, revision: Revision, initiator: bool) -> Self {
         Self {
             limits,
             revision,
@@ -39,7 +48,9 @@ impl Life {
             ended: false,
             dropped: 0,
             serial: 0,
-            timer: Timer::start(now),
+            kind: Kind::Secured,
+            header: Header::decode([0; Header::LEN]),
+            due: None,
             ending: None,
             fault: None,
         }
@@ -58,9 +69,13 @@ impl Life {
     }
 
     /// Moves along a row of the table; without a row nothing changes.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn step(&mut self, step: Step) -> bool {
         let next = self.state.after(step, self.initiator);
         self.state = next.unwrap_or(self.state);
+        if self.state.is_over() {
+            self.due = None;
+        }
         next.is_some()
     }
 
@@ -72,11 +87,27 @@ impl Life {
     }
 
     /// Ends the connection by a fault, which sticks.
-    pub(super) fn fail(&mut self, error: Error) -> Error {
+    #[cold]
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn fail(&mut self, error: Error) {
         if self.step(Step::Fault) {
             self.fault = Some(error);
         }
-        error
+    }
+
+    /// The peer broke a rule.
+    #[cold]
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn breaks(&mut self, rule: Rule, msg_type: u8) {
+        self.fail(PeerError::Rule { rule, msg_type }.into());
+    }
+
+    /// The peer sends, or is about to send, more bytes than are taken.
+    #[cold]
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn too_long(&mut self, length: usize, limit: u32) {
+        let length = u32::try_from(length).unwrap_or(u32::MAX);
+        self.fail(PeerError::TooLong { length, limit }.into());
     }
 
     /// The fault that ended the connection, again.
@@ -85,60 +116,51 @@ impl Life {
         self.fault.map_or(Ok(()), Err)
     }
 
-    /// Whether a message of the sub-protocol may be sent (D-CONN-1).
-    pub(super) fn may_send(&self) -> Result<(), Error> {
-        self.check()?;
+    /// Whether a message of the sub-protocol may be sent, or `SetupConnection` (D-CONN-1).
+    pub(super) const fn may_send(&self, setup: bool) -> bool {
         match self.state {
-            State::Open => Ok(()),
-            State::Closed => Err(Misuse::Closed.into()),
-            _ => Err(Misuse::NotNow.into()),
+            State::Open => !setup,
+            State::Setup => setup && self.initiator,
+            _ => false,
         }
     }
 
-    /// Whether `SetupConnection` may be sent (D-CONN-1).
-    pub(super) fn may_set_up(&self) -> Result<(), Error> {
+    /// Why a message may not be sent.
+    #[cold]
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(super) fn refused(&self) -> Result<(), Error> {
         self.check()?;
-        match self.state {
-            State::Setup if self.initiator => Ok(()),
-            State::Closed => Err(Misuse::Closed.into()),
-            _ => Err(Misuse::NotNow.into()),
-        }
+        Err(if self.state == State::Closed { Misuse::Closed.into() } else { Misuse::NotNow.into() })
     }
 
-    /// The time limits begin anew: the handshake is over, or the peer sent something of meaning.
+    /// The time limits begin anew: the state is another one, or the peer sent something of meaning.
+    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn touch(&mut self, now: Instant) {
-        self.timer = Timer::start(now);
+        let limit = Reason::of(self.state).limit(&self.limits);
+        self.due = limit.map(|limit| now.saturating_add(limit));
         self.dropped = 0;
     }
 
-    /// Counts a frame that is handed over, and names it.
-    pub(super) fn next_serial(&mut self) -> u32 {
-        self.serial = self.serial.wrapping_add(1);
-        self.serial
+    /// Bytes of the frame that is handed over with the last event.
+    pub(super) fn frame_len(&self) -> usize {
+        if self.kind == Kind::Secured { 0 } else { Header::LEN + self.header.msg_length() }
     }
 
-    pub(super) const fn serial(&self) -> u32 {
-        self.serial
-    }
-
-    /// Counts something without meaning; too many in a row are a fault.
-    pub(super) fn count_dropped(&mut self, msg_type: u8) -> Result<(), Error> {
+    /// Counts a frame without meaning; too many in a row are a fault.
+    pub(super) fn count_dropped(&mut self) {
         self.dropped = self.dropped.saturating_add(1);
         if self.dropped > self.limits.dropped {
-            return Err(PeerError::Rule { rule: Rule::Dropped, msg_type }.into());
+            self.breaks(Rule::Dropped, self.header.msg_type());
         }
-        Ok(())
     }
 
     pub(super) fn deadline(&self) -> Option<Deadline> {
-        self.timer.deadline(self.state, &self.limits)
+        self.due.map(|at| Deadline { at, reason: Reason::of(self.state) })
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        self.check()?;
-        match self.timer.expired(now, self.state, &self.limits) {
-            Some(reason) => Err(self.fail(PeerError::TimedOut(reason).into())),
-            None => Ok(()),
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if self.due.is_some_and(|at| at <= now) {
+            self.fail(PeerError::TimedOut(Reason::of(self.state)).into());
         }
     }
 }

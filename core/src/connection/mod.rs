@@ -39,8 +39,8 @@ pub use reconnect::reconnect_target;
 pub use setup::{Refusal, SetupPolicy, VERSION};
 pub use table::State;
 
-use endpoint::{Known, SetupMessage};
-use event::{Kind, Starved};
+use endpoint::SetupMessage;
+use event::{Kind, Stop};
 use handshake::Link;
 use life::Life;
 use table::Step;
@@ -78,7 +78,7 @@ impl<Pr: Protocol, P: Provider> Connection<Initiator, Pr, P> {
             Security::Noise(noise) => Link::Handshake(x25519::Initiator::new(noise, entropy)),
             Security::Plain => Link::Up { transport: Transport::plain(), peer: None },
         };
-        Self::new(link, Life::new(config.limits, config.revision, true, now), ())
+        Self::new(link, Life::new(config.limits, config.revision, true), (), now)
     }
 }
 
@@ -90,13 +90,16 @@ impl<Pr: Protocol, P: Provider> Connection<Responder, Pr, P> {
             Security::Noise(noise) => Link::Handshake(x25519::Responder::new(&noise.identity, &noise.policy, entropy)),
             Security::Plain => Link::Up { transport: Transport::plain(), peer: None },
         };
-        Self::new(link, Life::new(config.limits, config.revision, false, now), config.setup)
+        Self::new(link, Life::new(config.limits, config.revision, false), config.setup, now)
     }
 }
 
 impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
-    const fn new(link: Link<S, P>, life: Life, policy: S::Policy) -> Self {
-        Self { link, life, policy, protocol: PhantomData }
+    #[inline]
+    fn new(link: Link<S, P>, life: Life, policy: S::Policy, now: Instant) -> Self {
+        let mut connection = Self { link, life, policy, protocol: PhantomData };
+        connection.life.touch(now);
+        connection
     }
 
     /// Opens records, moves handshake and setup on, finds the next frame. The frame of the last event is released.
@@ -114,7 +117,13 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         I: AsRef<[u8]> + AsMut<[u8]>,
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
-        self.drive(now, wall, &mut input.view(), &mut output.view())
+        let mut output = output.view();
+        let progress = self.drive(now, wall, &mut input.view(), &mut output);
+        self.life.check()?;
+        if matches!(progress, Progress::NeedOutput) && output.ceiling() < ANSWER_ROOM {
+            return Err(Misuse::OutputTooSmall.into());
+        }
+        Ok(progress)
     }
 
     /// The event of a token: decodes the message, which borrows from `input`. A malformed one is the peer's fault and ends
@@ -126,11 +135,22 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         I: AsRef<[u8]> + AsMut<[u8]>,
     {
         let lent = input.lent();
-        if token.serial != self.life.serial() || lent.len() != token.lent() {
+        if token.serial != self.life.serial || lent.len() != self.life.frame_len() {
             return Err(Misuse::StaleToken.into());
         }
         let payload = lent.get(Header::LEN..).unwrap_or_default();
-        self.decode(&token, payload).map_err(|error| self.fail(PeerError::Message(error).into()))
+        self.decode(payload).map_err(|error| {
+            let error = PeerError::Message(error).into();
+            self.life.fail(error);
+            self.drop_keys_when_over();
+            error
+        })
+    }
+
+    /// The header of the frame that the last event came with; `None` for the end of the handshake, which comes without.
+    #[must_use]
+    pub fn header(&self) -> Option<Header> {
+        (self.life.kind != Kind::Secured).then_some(self.life.header)
     }
 
     /// The way to send. What is sent stands in `output` when the call returns.
@@ -139,11 +159,17 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     where
         O: AsRef<[u8]> + AsMut<[u8]>,
     {
+        self.sending(output.view())
+    }
+
+    /// [`outbound`](Self::outbound), with what differs between buffers put aside.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn sending<'o>(&'o mut self, output: OutputView<'o>) -> Outbound<'o, S, Pr> {
         let seal = match &mut self.link {
             Link::Up { transport, .. } => outbound::sealing(transport),
             Link::Handshake(_) | Link::Down => None,
         };
-        Outbound::new(output.view(), seal, &mut self.life)
+        Outbound::new(output, seal, &mut self.life)
     }
 
     /// The next time limit and its reason; none when the connection is over or its state has no limit. It moves with every
@@ -156,9 +182,9 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     /// Tells the time. When a limit is reached the connection fails with [`PeerError::TimedOut`]; when not, nothing happens.
     #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle_timeout(&mut self, now: Instant) -> Result<(), Error> {
-        let result = self.life.handle_timeout(now);
+        self.life.handle_timeout(now);
         self.drop_keys_when_over();
-        result
+        self.life.check()
     }
 
     /// The peer's stream has ended. What is in the input buffer is still handed over; then `advance` says
@@ -201,142 +227,108 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         }
     }
 
+    /// [`advance`](Self::advance), with what differs between buffers put aside. A fault is noted in the connection's life, and is an end here.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn drive(
         &mut self,
         now: Instant,
         wall: UnixTime,
         input: &mut InputView<'_>,
         output: &mut OutputView<'_>,
-    ) -> Result<Progress, Error> {
-        self.life.check()?;
+    ) -> Progress {
         input.release();
-        let result = self.step(now, wall, input, output);
-        if let Err(error @ (Error::Peer(_) | Error::Misuse(Misuse::Handshake(_) | Misuse::KeyExhausted))) = result {
-            self.fail(error);
-        }
-        result
-    }
-
-    #[cfg_attr(target_os = "none", inline(never))]
-    fn step(
-        &mut self,
-        now: Instant,
-        wall: UnixTime,
-        input: &mut InputView<'_>,
-        output: &mut OutputView<'_>,
-    ) -> Result<Progress, Error> {
-        match self.life.state() {
-            State::Handshake => {
-                if let Some(starved) = self.link.shake_hands(wall, input, output)? {
-                    return self.starved(starved, input, output);
-                }
-                self.life.step(Step::Secured);
-                self.life.touch(now);
-                Ok(self.hand_over(Kind::Secured, None, input))
+        let progress = match self.step(now, wall, input, output) {
+            Stop::Event => {
+                input.lend(self.life.frame_len());
+                self.life.serial = self.life.serial.wrapping_add(1);
+                Progress::Event(Token { serial: self.life.serial })
             }
-            State::Setup | State::Asked | State::Open => self.next_message(now, input, output),
-            State::Closed | State::Failed => Ok(Progress::Closed),
-        }
+            Stop::Input(_) if self.life.ended => self.stream_ended(input),
+            Stop::Input(_) if input.is_empty() => Progress::NeedInput,
+            Stop::Input(whole) => match input.fit(whole) {
+                Fit::Now => Progress::NeedInput,
+                Fit::Grown(bytes) => Progress::NeedSpace(bytes),
+                Fit::Never => {
+                    self.life.too_long(whole, input.ceiling());
+                    Progress::Closed
+                }
+            },
+            Stop::Output => {
+                output.want(ANSWER_ROOM);
+                Progress::NeedOutput
+            }
+            Stop::Closed => Progress::Closed,
+        };
+        self.drop_keys_when_over();
+        progress
     }
 
-    /// Finds the next frame that means something.
+    /// Goes on to the next event.
+    fn step(&mut self, now: Instant, wall: UnixTime, input: &mut InputView<'_>, output: &mut OutputView<'_>) -> Stop {
+        let stop = match self.life.state() {
+            State::Handshake => self.link.shake_hands(wall, &mut self.life, input, output),
+            State::Setup | State::Asked | State::Open => self.next_message(input, output),
+            State::Closed | State::Failed => Stop::Closed,
+        };
+        if stop == Stop::Event {
+            self.life.touch(now);
+        }
+        stop
+    }
+
+    /// Finds the next frame that means something, and notes what it means.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn next_message(
-        &mut self,
-        now: Instant,
-        input: &mut InputView<'_>,
-        output: &mut OutputView<'_>,
-    ) -> Result<Progress, Error> {
+    fn next_message(&mut self, input: &mut InputView<'_>, output: &mut OutputView<'_>) -> Stop {
         loop {
-            let Link::Up { transport, .. } = &mut self.link else { return Ok(Progress::Closed) };
-            let header = match frames::next_frame(transport, &self.life, input)? {
-                Ok(header) => header,
-                Err(starved) => return self.starved(starved, input, output),
-            };
-            let payload = input.plain().get(Header::LEN..Header::LEN + header.msg_length()).unwrap_or_default();
-            let open = self.life.state() == State::Open;
-            let kind = if open {
-                endpoint::classify(const { &Known::new::<S, Pr>() }, header, payload, &self.life)?
-            } else {
-                None
-            };
-            if open && kind.is_none() {
-                input.drop_plain(Header::LEN + header.msg_length());
-                self.life.count_dropped(header.msg_type())?;
+            let life = &mut self.life;
+            let Link::Up { transport, .. } = &mut self.link else { return Stop::Closed };
+            if let Some(stop) = frames::next_frame(transport, life, input) {
+                return stop;
+            }
+            let open = life.state() == State::Open;
+            if open && !endpoint::classify(const { &endpoint::known::<S, Pr>() }, life) {
+                life.count_dropped();
+                if life.state().is_over() {
+                    return Stop::Closed;
+                }
+                input.drop_plain(Header::LEN + life.header.msg_length());
                 continue;
             }
             if output.room() < ANSWER_ROOM {
-                return self.starved(Starved::Output { room: ANSWER_ROOM }, input, output);
+                return Stop::Output;
             }
-            let kind = if open {
-                kind
-            } else {
-                let seal = outbound::sealing(transport);
-                let mut answer = Outbound::<S, Pr>::new(output.reborrow(), seal, &mut self.life);
-                S::set_up(&self.policy, SetupMessage { header, payload }, &mut answer)?.map(|found| found.0)
+            let event = open || {
+                let end = Header::LEN + life.header.msg_length();
+                let payload = input.plain().get(Header::LEN..end).unwrap_or_default();
+                let (output, seal) = (output.reborrow(), outbound::sealing(transport));
+                S::set_up::<Pr>(&self.policy, SetupMessage { payload, life, output, seal })
             };
-            self.life.touch(now);
-            self.drop_keys_when_over();
-            return Ok(kind.map_or(Progress::Closed, |kind| self.hand_over(kind, Some(header), input)));
-        }
-    }
-
-    /// Lends the frame at the front of the plaintext to the owner.
-    fn hand_over(&mut self, kind: Kind, header: Option<Header>, input: &mut InputView<'_>) -> Progress {
-        let token = Token { kind, header, serial: self.life.next_serial() };
-        input.lend(token.lent());
-        Progress::Event(token)
-    }
-
-    /// What is missing, as the owner is told.
-    fn starved(
-        &mut self,
-        starved: Starved,
-        input: &InputView<'_>,
-        output: &mut OutputView<'_>,
-    ) -> Result<Progress, Error> {
-        match starved {
-            Starved::Input { .. } if self.life.ended => self.stream_ended(input),
-            Starved::Input { .. } if input.is_empty() => Ok(Progress::NeedInput),
-            Starved::Input { whole } => match input.fit(whole) {
-                Fit::Now => Ok(Progress::NeedInput),
-                Fit::Grown(bytes) => Ok(Progress::NeedSpace(bytes)),
-                Fit::Never => {
-                    let length = u32::try_from(whole).unwrap_or(u32::MAX);
-                    Err(PeerError::TooLong { length, limit: input.ceiling() }.into())
-                }
-            },
-            Starved::Output { room } if output.ceiling() < room => Err(Misuse::OutputTooSmall.into()),
-            Starved::Output { room } => {
-                output.want(room);
-                Ok(Progress::NeedOutput)
-            }
+            return if event { Stop::Event } else { Stop::Closed };
         }
     }
 
     /// The stream is over and so is what was in the buffer: in order between two frames, else not.
-    fn stream_ended(&mut self, input: &InputView<'_>) -> Result<Progress, Error> {
+    fn stream_ended(&mut self, input: &InputView<'_>) -> Progress {
         let part = match self.life.state() {
-            State::Handshake => Part::Handshake,
-            _ if !input.sealed().is_empty() => Part::Record,
-            _ if !input.plain().is_empty() => Part::Frame,
-            State::Asked => Part::Setup,
-            State::Setup | State::Open | State::Closed | State::Failed => {
-                self.life.end(Step::PeerEnded, Ending::Peer);
-                self.drop_keys_when_over();
-                return Ok(Progress::Closed);
-            }
+            State::Handshake => Some(Part::Handshake),
+            _ if !input.sealed().is_empty() => Some(Part::Record),
+            _ if !input.plain().is_empty() => Some(Part::Frame),
+            State::Asked => Some(Part::Setup),
+            State::Setup | State::Open | State::Closed | State::Failed => None,
         };
-        Err(PeerError::Truncated(part).into())
+        match part {
+            Some(part) => self.life.fail(PeerError::Truncated(part).into()),
+            None => self.life.end(Step::PeerEnded, Ending::Peer),
+        }
+        Progress::Closed
     }
 
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
-    fn decode<'b>(&self, token: &Token, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
-        let revision = self.life.revision;
-        let Some(header) = token.header else { return Ok(Event::Secured(self.peer())) };
+    fn decode<'b>(&self, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
+        let Life { revision, header, kind, .. } = self.life;
         let number = header.msg_type();
-        Ok(match token.kind {
+        Ok(match kind {
             Kind::Secured => Event::Secured(self.peer()),
             Kind::Opened => Event::Opened(decode_as(number, 0, payload, revision)?),
             Kind::Refused => Event::Refused(decode_as(number, 0, payload, revision)?),
@@ -348,13 +340,6 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
             }
             Kind::Extension => Event::Extension(header, payload),
         })
-    }
-
-    #[cfg_attr(target_os = "none", inline(never))]
-    fn fail(&mut self, error: Error) -> Error {
-        self.life.fail(error);
-        self.drop_keys_when_over();
-        error
     }
 
     /// Keys are wiped as soon as they are of no more use.

@@ -13,35 +13,24 @@ use crate::frame::Header;
 use crate::message::common::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use crate::message::{Message, Numbers};
 use crate::protocol::{In, Protocol, SentBy, Side};
-use crate::transport::{Transport, TransportError};
+use crate::transport::{HEAD_ROOM, Transport, TransportError, sealed_len};
 use crate::wire::{Encode, EncodeError, Revision, Writer};
 
-/// A transport's sending half without its provider's type, so that role machines are compiled once for all providers.
+/// A transport's sending half without its provider's type, so that role machines are compiled once for all providers. Only sealed transports
+/// are taken for one.
 pub(super) trait Seal {
-    /// See [`Transport::head_room`].
-    fn head_room(&self) -> usize;
-    /// See [`Transport::sealed_len`].
-    fn sealed_len(&self, len: usize) -> usize;
     /// See [`Transport::seal_frame`].
     fn seal_frame(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, TransportError>;
 }
 
 impl<P: Provider> Seal for Transport<P> {
-    fn head_room(&self) -> usize {
-        self.head_room()
-    }
-
-    fn sealed_len(&self, len: usize) -> usize {
-        self.sealed_len(len)
-    }
-
     fn seal_frame(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, TransportError> {
         self.seal_frame(buffer, len)
     }
 }
 
 /// The part of a transport that an [`Outbound`] needs; a plain one needs none.
-pub(super) fn sealing<P: Provider>(transport: &mut Transport<P>) -> Option<&mut dyn Seal> {
+pub(super) fn sealing<P: Provider>(transport: &mut Transport<P>) -> Option<&mut (dyn Seal + 'static)> {
     if transport.is_sealed() { Some(transport) } else { None }
 }
 
@@ -68,7 +57,7 @@ pub(super) fn sealing<P: Provider>(transport: &mut Transport<P>) -> Option<&mut 
 /// ```
 pub struct Outbound<'o, S, Pr> {
     output: OutputView<'o>,
-    seal: Option<&'o mut dyn Seal>,
+    seal: Option<&'o mut (dyn Seal + 'static)>,
     /// `None` without a connection: everything may be sent.
     life: Option<&'o mut Life>,
     revision: Revision,
@@ -76,7 +65,7 @@ pub struct Outbound<'o, S, Pr> {
 }
 
 impl<'o, S, Pr> Outbound<'o, S, Pr> {
-    pub(super) fn new(output: OutputView<'o>, seal: Option<&'o mut dyn Seal>, life: &'o mut Life) -> Self {
+    pub(super) fn new(output: OutputView<'o>, seal: Option<&'o mut (dyn Seal + 'static)>, life: &'o mut Life) -> Self {
         let revision = life.revision;
         Self { output, seal, life: Some(life), revision, side: PhantomData }
     }
@@ -111,28 +100,29 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
         Pr: Protocol,
         M: SentBy<S> + In<Pr>,
     {
-        self.send_any(M::NUMBERS, message.variant(), message, Pr::NUMBER)
+        self.send_any(const { &M::NUMBERS }, message.variant(), message, Pr::NUMBER)
     }
 
     /// Sends a message that goes by these numbers; compiled once for all messages.
-    fn send_any(&mut self, numbers: Numbers, variant: usize, message: &dyn Encode, protocol: u8) -> Result<(), Error> {
+    fn send_any(&mut self, numbers: &Numbers, variant: usize, message: &dyn Encode, protocol: u8) -> Result<(), Error> {
         let header = numbers.header(variant, message.encoded_len(self.revision), self.revision)?;
-        if SetupConnection::is(header, self.revision) {
-            return self.put_setup(header, message, protocol);
-        }
+        let setup = SetupConnection::is(header, self.revision);
         if let Some(life) = &self.life {
-            if SetupConnectionSuccess::is(header, self.revision) || SetupConnectionError::is(header, self.revision) {
-                return Err(Misuse::NotNow.into());
+            let answer =
+                SetupConnectionSuccess::is(header, self.revision) || SetupConnectionError::is(header, self.revision);
+            if answer || !life.may_send(setup) {
+                return life.refused();
             }
-            life.may_send()?;
         }
-        self.put(header, message, None)
+        self.put(header, message, setup.then_some(protocol))
     }
 
     /// Passes a message of an extension on as it is: `channel_msg` and the payload are not touched (D-EXT-3).
     pub fn send_extension(&mut self, header: Header, payload: &[u8]) -> Result<(), Error> {
-        if let Some(life) = &self.life {
-            life.may_send()?;
+        if let Some(life) = &self.life
+            && !life.may_send(false)
+        {
+            return life.refused();
         }
         let without_id = header.channel_msg() && header.channel_id(payload).is_none();
         if header.is_core() || without_id || header.msg_length() != payload.len() {
@@ -147,45 +137,29 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
         self.put(header, message, None)
     }
 
-    pub(super) fn life(&mut self) -> Option<&mut Life> {
-        self.life.as_deref_mut()
-    }
-
-    /// Sends `SetupConnection`.
-    fn put_setup(&mut self, header: Header, message: &dyn Encode, protocol: u8) -> Result<(), Error> {
-        if let Some(life) = &self.life {
-            life.may_set_up()?;
-        }
-        self.put(header, message, Some(protocol))?;
-        if let Some(life) = &mut self.life {
-            life.step(Step::SetupSent);
-        }
-        Ok(())
-    }
-
     /// Encodes and seals at the end of the output buffer; compiled once. For `SetupConnection`, `setup` is the sub-protocol
     /// that it has to name; what it offers is kept, read from what is sent.
     fn put(&mut self, header: Header, payload: &dyn Encode, setup: Option<u8>) -> Result<(), Error> {
         let length = Header::LEN + header.msg_length();
-        let (before, total) =
-            self.seal.as_ref().map_or((0, length), |seal| (seal.head_room(), seal.sealed_len(length)));
+        let (before, total) = if self.seal.is_some() { (HEAD_ROOM, sealed_len(length)) } else { (0, length) };
         if total > self.output.ceiling() {
             return Err(Misuse::TooLarge.into());
         }
         let buffer = self.output.reserve(total)?;
-        let frame = buffer.get_mut(before..).and_then(|rest| rest.get_mut(..length)).ok_or(Error::Full)?;
-        let (head, body) = frame.split_first_chunk_mut().ok_or(Error::Full)?;
+        let frame = buffer.get_mut(before..before + length);
+        let (head, body) = frame.and_then(|frame| frame.split_first_chunk_mut()).ok_or(Error::Full)?;
         *head = header.encode();
         payload
             .encode(&mut Writer::new(body), self.revision)
             .map_err(|error| error.in_message(self.revision, header.msg_type()))?;
-        let offered = setup.map(|protocol| Offered::read(body, protocol, self.revision)).transpose()?;
+        let offered = setup.map(|protocol| Offered::read(body, protocol)).transpose()?;
         if let Some(seal) = &mut self.seal {
             seal.seal_frame(buffer, length).map_err(frames::fault)?;
         }
         self.output.push(total);
         if let (Some(life), Some(offered)) = (&mut self.life, offered) {
             life.offered = offered;
+            life.step(Step::SetupSent);
         }
         Ok(())
     }

@@ -6,7 +6,6 @@ use crate::error::Misuse;
 use crate::message::common::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use crate::message::mining::{SetupFlags, SuccessFlags};
 use crate::protocol::{Mining, Protocol};
-use crate::wire::{Decode, Reader, Revision};
 
 /// The only version of the protocol so far (D-CONN-3).
 pub const VERSION: u16 = 2;
@@ -109,12 +108,14 @@ pub(super) struct Offered {
 
 impl Offered {
     /// What a `SetupConnection` offers that we are about to send; it has to name `protocol`.
-    pub(super) fn read(payload: &[u8], protocol: u8, revision: Revision) -> Result<Self, Misuse> {
+    pub(super) fn read(payload: &[u8], protocol: u8) -> Result<Self, Misuse> {
         // What it begins with; the rest plays no part here.
-        let mut reader = Reader::new(payload);
-        let named = u8::read(&mut reader, revision);
-        let (min, max) = (u16::read(&mut reader, revision), u16::read(&mut reader, revision));
-        if reader.has_failed() || named != protocol { Err(Misuse::WrongProtocol) } else { Ok(Self { min, max }) }
+        match payload {
+            [named, a, b, c, d, ..] if *named == protocol => {
+                Ok(Self { min: u16::from_le_bytes([*a, *b]), max: u16::from_le_bytes([*c, *d]) })
+            }
+            _ => Err(Misuse::WrongProtocol),
+        }
     }
 
     /// D-CONN-4.
@@ -126,6 +127,7 @@ impl Offered {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Revision;
     use crate::wire::{Encode, Writer};
     use proptest::prelude::*;
 
@@ -150,11 +152,11 @@ mod tests {
         let mut payload = [0; 128];
         for revision in [Revision::Draft, Revision::Current] {
             asked(2, 3, 0x0405, 6).encode(&mut Writer::new(&mut payload), revision).unwrap();
-            let offered = Offered::read(&payload, 2, revision).unwrap();
+            let offered = Offered::read(&payload, 2).unwrap();
             assert_eq!((offered.min, offered.max), (3, 0x0405));
-            assert_eq!(Offered::read(&payload, 0, revision).unwrap_err(), Misuse::WrongProtocol);
+            assert_eq!(Offered::read(&payload, 0).unwrap_err(), Misuse::WrongProtocol);
         }
-        assert!(Offered::read(&[2, 0, 0, 1], 2, Revision::Draft).is_err());
+        assert!(Offered::read(&[2, 0, 0, 1], 2).is_err());
     }
 
     /// D-CONN-2, D-CONN-3, D-CONN-4

@@ -158,11 +158,12 @@ where
         self.session.commit_input(read).map_err(misuse)?;
         // A buffer that is kept is shorter than that.
         if T::LEASED
-            && let Some((since, bytes)) = &mut self.partial
+            && let Some((due, bytes)) = &mut self.partial
         {
             *bytes = bytes.saturating_add(u32::try_from(read).unwrap_or(u32::MAX));
             if *bytes >= PART {
-                (*since, *bytes) = (now, 0);
+                *bytes = 0;
+                *due = now.saturating_add(self.terms.limits().frame_stall.unwrap_or_default());
             }
         }
         Ok(())
@@ -216,11 +217,10 @@ where
             }
             End::Shutdown { .. } | End::Linger { .. } | End::Done => return Ok(()),
         }
-        let (reading, writing) = self.stalls();
-        if passed(reading) {
+        if passed(self.blocked) {
             return Err(Fault::Stalled(Stall::Reading));
         }
-        if passed(writing) {
+        if passed(self.partial.map(|(due, _)| due)) {
             return Err(Fault::Stalled(Stall::Writing));
         }
         // Nothing was there to read.
@@ -286,33 +286,26 @@ where
         }
     }
 
-    /// Since when the peer has been keeping us waiting.
+    /// Notes that the peer keeps us waiting, and until when it may.
     fn note_waiting(&mut self, starved: Starved, now: Instant) {
+        let until = |limit: Option<Duration>| Some(now.saturating_add(limit?));
         let (input, output) = self.session.buffers();
-        if !output.is_empty() || self.flags.unflushed {
-            self.blocked.get_or_insert(now);
+        if self.blocked.is_none() && (!output.is_empty() || self.flags.unflushed) {
+            self.blocked = until(self.terms.limits().write_stall);
         }
         // While frames are held back, unwanted or wait for room the peer is not to blame for what is in the buffer.
-        if starved == Starved::Input && !input.is_empty() {
-            self.partial.get_or_insert((now, 0));
-        } else {
+        if starved != Starved::Input || input.is_empty() {
             self.partial = None;
+        } else if self.partial.is_none() {
+            self.partial = until(self.terms.limits().frame_stall).map(|due| (due, 0));
         }
     }
 
     /// When a limit ends, the connection's or one of the link's own.
     fn deadline(&self, starved: Starved) -> Option<Instant> {
-        let (reading, writing) = self.stalls();
         let own = self.session.poll_timeout().map(|deadline| deadline.at);
         let rate = if let Starved::Rate(at) = starved { Some(at) } else { None };
-        earliest(earliest(reading, writing), earliest(own, rate))
-    }
-
-    /// When the peer must have read something, and when it must have gone on with its frame.
-    fn stalls(&self) -> (Option<Instant>, Option<Instant>) {
-        let limit = |since: Option<Instant>, limit: Option<Duration>| Some(since?.saturating_add(limit?));
-        let limits = self.terms.limits();
-        (limit(self.blocked, limits.write_stall), limit(self.partial.map(|(since, _)| since), limits.frame_stall))
+        earliest(earliest(self.partial.map(|(due, _)| due), self.blocked), earliest(own, rate))
     }
 
     /// Gives the output room for an answer where that is allowed without anything leaving first.

@@ -98,9 +98,9 @@ pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, I, O, T> {
     session: Session<S, Pr, I, O, P>,
     terms: T,
     frames: Option<TokenBucket>,
-    /// Since when a frame waits for its rest, and how many bytes of it came since.
+    /// When a frame that has begun must have gone on, where that is limited, and how many bytes of it came meanwhile.
     partial: Option<(Instant, u32)>,
-    /// Since when the stream takes nothing of what waits.
+    /// When the stream must have taken some of what waits, where that is limited.
     blocked: Option<Instant>,
     end: End,
     room: Room,

@@ -75,7 +75,11 @@ pub trait Message: Encode {
     #[must_use]
     #[inline]
     fn is(header: Header, revision: Revision) -> bool {
-        header.is_core() && Self::variant_of(header.msg_type(), revision).is_some()
+        header.is_core()
+            && match const { Self::NUMBERS.only() } {
+                Some(number) => header.msg_type() == number.msg_type,
+                None => Self::variant_of(header.msg_type(), revision).is_some(),
+            }
     }
 
     /// The header of this value's frame (D-FRAME-2, D-FRAME-7).

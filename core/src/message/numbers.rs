@@ -46,6 +46,14 @@ impl Numbers {
         }
     }
 
+    /// The number, where both revisions have one and the same.
+    pub(super) const fn only(&self) -> Option<Number> {
+        match (self.draft, self.current) {
+            ([Some(draft), None], [Some(current), None]) if draft.msg_type == current.msg_type => Some(draft),
+            _ => None,
+        }
+    }
+
     /// The number of this variant of the message, else its first; `None` when the revision lacks the message.
     #[must_use]
     #[cfg_attr(target_os = "none", inline(never))]

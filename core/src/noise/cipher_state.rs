@@ -48,31 +48,31 @@ impl<A: Aead> CipherState<A> {
         u64::MAX - self.nonce
     }
 
-    /// Encrypts the next message in place. Nothing is counted when it fails.
+    /// Encrypts the next message in place. Its nonce is used up, also when the provider fails.
     pub fn encrypt(&mut self, ad: &[u8], buf: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), CipherStateError> {
-        self.encrypt_ahead(0, ad, buf, tag)?;
-        self.advance(1);
-        Ok(())
+        let nonce = self.take(1).ok_or(CipherStateError::Exhausted)?;
+        Ok(self.aead.seal_in_place(nonce, ad, buf, tag)?)
     }
 
-    /// Encrypts the message `ahead` places after the next one, without counting it: for chunks that are sealed back to front.
-    /// Whoever calls this calls [`advance`](Self::advance) for all of them before anything else.
-    pub(crate) fn encrypt_ahead(
+    /// Uses up the nonces of so many messages, and returns the first; `None`, and none is used up, when there are not as many. For chunks that
+    /// are sealed back to front.
+    #[inline]
+    pub(crate) fn take(&mut self, messages: u64) -> Option<u64> {
+        let first = self.nonce;
+        // The counter's last value is never a message's: it is where an exhausted key stands.
+        self.nonce = first.checked_add(messages)?;
+        Some(first)
+    }
+
+    /// Encrypts in place under a nonce that was [taken](Self::take), without associated data.
+    #[inline]
+    pub(crate) fn encrypt_as(
         &self,
-        ahead: u64,
-        ad: &[u8],
+        nonce: u64,
         buf: &mut [u8],
         tag: &mut [u8; TAG_LEN],
     ) -> Result<(), CipherStateError> {
-        if ahead >= self.remaining() {
-            return Err(CipherStateError::Exhausted);
-        }
-        Ok(self.aead.seal_in_place(self.nonce + ahead, ad, buf, tag)?)
-    }
-
-    /// Counts `messages` that were made with [`encrypt_ahead`](Self::encrypt_ahead).
-    pub(crate) fn advance(&mut self, messages: u64) {
-        self.nonce = self.nonce.saturating_add(messages);
+        Ok(self.aead.seal_in_place(nonce, &[], buf, tag)?)
     }
 
     /// Decrypts the next message in place. Nothing is counted when it fails.

@@ -20,6 +20,15 @@ pub const OVERHEAD: usize = PREFIX_LEN + TAG_LEN;
 
 const PREFIX_LEN: usize = 2;
 
+/// Where the plaintext of a frame that is to be sealed begins.
+pub(crate) const HEAD_ROOM: usize = PREFIX_LEN;
+
+/// Bytes on the wire of a sealed frame of `len` bytes of plaintext.
+#[cfg_attr(target_os = "none", inline(never))]
+pub(crate) const fn sealed_len(len: usize) -> usize {
+    len.saturating_add(len.div_ceil(MAX_CHUNK).saturating_mul(OVERHEAD))
+}
+
 /// Why the record layer refused. After the peer's faults the connection is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TransportError {
@@ -97,6 +106,29 @@ struct Records<P: Provider> {
     after_empty: bool,
 }
 
+impl<P: Provider> Records<P> {
+    /// Moves the chunk of this index, whose plaintext ends at `end` of its frame, to its place and seals it. A function of its own: the loop over
+    /// chunks would otherwise keep nine counters for it.
+    #[cfg_attr(target_os = "none", inline(never))]
+    fn seal_chunk(&self, buffer: &mut [u8], index: usize, end: usize, nonce: u64) -> Result<(), TransportError> {
+        let (start, shift) = (index * MAX_CHUNK, index * OVERHEAD);
+        // Always there: the buffer holds every chunk before this one with its overhead. `moved` says so to the compiler, which would leave
+        // the panic of `copy_within` in firmware.
+        if shift > 0
+            && let Some(window) = buffer.get_mut(PREFIX_LEN + start..PREFIX_LEN + end + shift)
+            && let Some(moved) = window.len().checked_sub(shift)
+        {
+            window.copy_within(..moved, shift);
+        }
+        let record = buffer.get_mut(start + shift..end + shift + OVERHEAD);
+        let (prefix, body) =
+            record.and_then(|record| record.split_first_chunk_mut()).ok_or(TransportError::Incomplete)?;
+        *prefix = (body.len() as u16).to_le_bytes();
+        let (text, tag) = body.split_last_chunk_mut().ok_or(TransportError::Incomplete)?;
+        self.send.encrypt_as(nonce, text, tag).map_err(|_| TransportError::Provider)
+    }
+}
+
 impl<P: Provider> Transport<P> {
     /// No encryption: for a local network, when the configuration asks for it (D-SEC-2).
     #[must_use]
@@ -121,7 +153,7 @@ impl<P: Provider> Transport<P> {
     pub const fn head_room(&self) -> usize {
         match self.0 {
             Kind::Plain => 0,
-            Kind::Sealed(_) => PREFIX_LEN,
+            Kind::Sealed(_) => HEAD_ROOM,
         }
     }
 
@@ -130,7 +162,7 @@ impl<P: Provider> Transport<P> {
     pub const fn sealed_len(&self, len: usize) -> usize {
         match self.0 {
             Kind::Plain => len,
-            Kind::Sealed(_) => len.saturating_add(len.div_ceil(MAX_CHUNK).saturating_mul(OVERHEAD)),
+            Kind::Sealed(_) => sealed_len(len),
         }
     }
 
@@ -156,36 +188,13 @@ impl<P: Provider> Transport<P> {
         let buffer = buffer.get_mut(..needed).ok_or(TransportError::NoRoom { needed })?;
         let Kind::Sealed(records) = &mut self.0 else { return Ok(needed) };
         let chunks = len.div_ceil(MAX_CHUNK);
-        if records.send.remaining() < chunks as u64 {
-            return Err(TransportError::Exhausted);
-        }
+        // Counted before they are used: should the provider fail, none of them serves again.
+        let nonce = records.send.take(chunks as u64).ok_or(TransportError::Exhausted)?;
         let mut end = len;
         for index in (0..chunks).rev() {
-            let start = index * MAX_CHUNK;
-            let shift = index * OVERHEAD;
-            // Always so: `end <= len`, and `needed` bytes hold every chunk before this one with its overhead. Written out it keeps the panic of
-            // `copy_within` out of firmware.
-            let moved = end - start;
-            if shift > 0
-                && let Some(window) = buffer.get_mut(PREFIX_LEN + start..)
-                && moved <= window.len()
-                && shift <= window.len() - moved
-            {
-                window.copy_within(..moved, shift);
-            }
-            let record = buffer.get_mut(start + shift..).and_then(|rest| rest.get_mut(..end - start + OVERHEAD));
-            let (prefix, body) =
-                record.and_then(|record| record.split_first_chunk_mut()).ok_or(TransportError::Incomplete)?;
-            *prefix = (body.len() as u16).to_le_bytes();
-            let (text, tag) = body.split_last_chunk_mut().ok_or(TransportError::Incomplete)?;
-            if records.send.encrypt_ahead(index as u64, &[], text, tag).is_err() {
-                // Chunks behind this one are sealed already: their nonces must not serve again.
-                records.send.advance(chunks as u64);
-                return Err(TransportError::Provider);
-            }
-            end = start;
+            records.seal_chunk(buffer, index, end, nonce + index as u64)?;
+            end = index * MAX_CHUNK;
         }
-        records.send.advance(chunks as u64);
         Ok(needed)
     }
 
@@ -213,6 +222,12 @@ impl<P: Provider> Transport<P> {
         if self.record_len(record)? != Some(record.len()) {
             return Err(TransportError::Incomplete);
         }
+        self.open_whole(record)
+    }
+
+    /// As [`open_record`](Self::open_record), of what is known to be one whole record.
+    #[inline]
+    pub(crate) fn open_whole(&mut self, record: &mut [u8]) -> Result<Range<usize>, TransportError> {
         let Kind::Sealed(records) = &mut self.0 else { return Ok(0..record.len()) };
         let sealed = record.get_mut(PREFIX_LEN..).ok_or(TransportError::Incomplete)?;
         let (text, tag) = sealed.split_last_chunk_mut().ok_or(TransportError::Incomplete)?;

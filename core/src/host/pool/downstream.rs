@@ -260,7 +260,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
         while batch.len() < most
             && let Some(token) = self.link.next_buffered()
         {
-            if !token.header().is_some_and(|header| Submitted::is(header, self.revision)) {
+            if !self.link.connection().header().is_some_and(|header| Submitted::is(header, self.revision)) {
                 behind = Some(token);
                 break;
             }
