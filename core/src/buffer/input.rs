@@ -169,9 +169,9 @@ impl InputView<'_> {
         }
     }
 
-    /// Hands over the first `n` bytes of plaintext, until [`InputView::release`].
+    /// Hands over the first `n` bytes of plaintext, which are there, until [`InputView::release`].
     pub(crate) fn lend(&mut self, n: usize) {
-        self.marks.lent = n.min(self.marks.plain.len());
+        self.marks.lent = n;
     }
 
     /// Takes back what was handed over: it is used up.
@@ -180,22 +180,27 @@ impl InputView<'_> {
         self.rewind();
     }
 
-    /// Uses up the first `n` bytes of plaintext.
+    /// Uses up all that waits, and takes back what was handed over.
+    pub(crate) fn clear(&mut self) {
+        (self.marks.plain, self.marks.sealed, self.marks.lent) = (0..0, 0..0, 0);
+    }
+
+    /// Uses up the first `n` bytes of plaintext, which are there.
     pub(crate) fn drop_plain(&mut self, n: usize) {
         self.lend(n);
         self.release();
     }
 
-    /// Uses up the first `n` bytes as received.
+    /// Uses up the first `n` bytes as received, which are there.
     pub(crate) fn drop_sealed(&mut self, n: usize) {
-        self.marks.sealed.start = self.marks.sealed.start.saturating_add(n).min(self.marks.sealed.end);
+        self.marks.sealed.start += n;
         self.rewind();
     }
 
-    /// Uses up the first `total` bytes as received, of which `body` (counted from the first) is plaintext now.
+    /// Uses up the first `total` bytes as received, which are there, and of which `body` (counted from the first) is plaintext now.
     pub(crate) fn take_plain(&mut self, total: usize, body: Range<usize>) {
         let base = self.marks.sealed.start;
-        let body = base + body.start.min(total)..base + body.end.min(total);
+        let body = base + body.start..base + body.end;
         if self.marks.plain.is_empty() {
             self.marks.plain = body;
         } else {

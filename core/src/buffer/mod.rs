@@ -97,8 +97,9 @@ mod tests {
                         plain.drain(..n);
                     }
                     Receive::DropSealed(n) => {
+                        let n = n.min(sealed.len());
                         input.view().drop_sealed(n);
-                        sealed.drain(..n.min(sealed.len()));
+                        sealed.drain(..n);
                     }
                     Receive::Replace(n) => {
                         prop_assert_eq!(input.replace(vec![0xff; n]).is_ok(), n >= plain.len() + sealed.len());

@@ -67,12 +67,6 @@ impl SetupMessage<'_> {
         self.life.breaks(rule, self.life.header.msg_type());
         false
     }
-
-    /// The setup is over, and this event says how.
-    fn ends(self, kind: Kind, step: Step) -> bool {
-        self.life.kind = kind;
-        self.life.step(step)
-    }
 }
 
 impl Endpoint for Initiator {
@@ -105,11 +99,15 @@ impl Endpoint for Initiator {
                 [low, high, ..] if !message.life.offered.contains(u16::from_le_bytes([*low, *high])) => {
                     message.breaks(Rule::VersionNotOffered)
                 }
-                _ => message.ends(Kind::Opened, Step::SetupAccepted),
+                _ => {
+                    message.life.kind = Kind::Opened;
+                    message.life.step(Step::SetupAccepted)
+                }
             }
         } else if message.is::<SetupConnectionError<'_>>() {
-            message.life.ending = Some(Ending::RefusedByPeer);
-            message.ends(Kind::Refused, Step::SetupRefused)
+            // The event ends the connection: a malformed refusal is a fault, and not an end in order.
+            message.life.kind = Kind::Refused;
+            true
         } else {
             message.breaks(Rule::SetupAnswer)
         }
@@ -201,17 +199,19 @@ pub(super) fn classify(known: &Known, life: &mut Life) -> bool {
             // D-FRAME-7
             Rule::ChannelBit
         } else {
-            life.kind = if whose == 0 {
-                Kind::Message(row)
-            } else if common::Reconnect::is(header, revision) {
-                Kind::Reconnect
-            } else {
-                Kind::EndpointChanged
-            };
-            // The setup's messages, after the setup.
-            if whose == 0 || life.kind == Kind::Reconnect || common::ChannelEndpointChanged::is(header, revision) {
+            if whose == 0 {
+                life.kind = Kind::Message(row);
                 return true;
             }
+            if common::Reconnect::is(header, revision) {
+                life.kind = Kind::Reconnect;
+                return true;
+            }
+            if common::ChannelEndpointChanged::is(header, revision) {
+                life.kind = Kind::EndpointChanged;
+                return true;
+            }
+            // The setup's messages, after the setup.
             Rule::SetupOnce
         };
         life.breaks(rule, msg_type);

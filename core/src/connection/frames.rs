@@ -37,27 +37,22 @@ pub(super) fn next_frame<P: Provider>(
             }
             if waiting >= length {
                 life.header = header;
+                life.lent = length;
                 return None;
             }
             // What is missing comes in a record of its own, or in several, each of which needs its overhead.
             whole = length + if transport.is_sealed() { OVERHEAD } else { 0 };
         }
-        let opened = transport.record_len(input.sealed()).and_then(|length| {
-            let Some(length) = length else { return Ok(false) };
-            whole = whole.max(waiting + length);
-            let Some(record) = input.sealed_mut(length) else { return Ok(false) };
-            let body = transport.open_whole(record)?;
-            input.take_plain(length, body);
-            Ok(true)
-        });
-        match opened {
-            Ok(true) => {}
-            Ok(false) => return Some(Stop::Input(whole)),
-            Err(error) => {
-                life.fail(fault(error));
-                return Some(Stop::Closed);
-            }
+        let length = match transport.record_len(input.sealed()) {
+            Ok(None) => return Some(Stop::Input(whole)),
+            Ok(Some(length)) => length,
+            Err(error) => return Some(failed(life, error)),
+        };
+        let Some(record) = input.sealed_mut(length) else { return Some(Stop::Input(whole.max(waiting + length))) };
+        if let Err(error) = transport.open_whole(record) {
+            return Some(failed(life, error));
         }
+        input.take_plain(length, transport.body(length));
     }
 }
 
@@ -69,13 +64,20 @@ fn frame_limit(life: &Life) -> u32 {
     }
 }
 
-/// A failure of the record layer is the peer's fault, or the end of a key.
+/// Notes what was wrong with a record.
 #[cold]
 #[cfg_attr(target_os = "none", inline(never))]
+fn failed(life: &mut Life, error: TransportError) -> Stop {
+    life.fail(fault(error));
+    Stop::Closed
+}
+
+/// A failure of the record layer is the peer's fault, or the end of a key.
+#[cold]
 pub(super) fn fault(error: TransportError) -> Error {
     match error {
         TransportError::Exhausted => Misuse::KeyExhausted.into(),
-        TransportError::NoRoom { .. } => Error::Full,
+        TransportError::NoRoom => Error::Full,
         _ => PeerError::Record(error).into(),
     }
 }

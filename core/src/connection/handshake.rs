@@ -35,7 +35,7 @@ impl<S: Endpoint, P: Provider> Link<S, P> {
     ) -> Stop {
         loop {
             let Self::Handshake(machine) = self else {
-                life.kind = Kind::Secured;
+                (life.kind, life.lent) = (Kind::Secured, 0);
                 life.step(table::Step::Secured);
                 return Stop::Event;
             };

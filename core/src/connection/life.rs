@@ -27,12 +27,13 @@ pub(super) struct Life {
     dropped: u16,
     /// Events found; a token is good for one of them.
     pub(super) serial: u32,
-    /// What the last one is, and the header of its frame.
+    /// What the last one is, the header of its frame, and the bytes that are handed over with it: that frame's, or none.
     pub(super) kind: Kind,
     pub(super) header: Header,
+    pub(super) lent: usize,
     /// When the limit of the state ends; none once the connection is over, so one that has ended is never handed out again.
     due: Option<Instant>,
-    pub(super) ending: Option<Ending>,
+    ending: Option<Ending>,
     fault: Option<Error>,
 }
 
@@ -50,6 +51,7 @@ impl Life {
             serial: 0,
             kind: Kind::Secured,
             header: Header::decode([0; Header::LEN]),
+            lent: 0,
             due: None,
             ending: None,
             fault: None,
@@ -139,11 +141,6 @@ impl Life {
         let limit = Reason::of(self.state).limit(&self.limits);
         self.due = limit.map(|limit| now.saturating_add(limit));
         self.dropped = 0;
-    }
-
-    /// Bytes of the frame that is handed over with the last event.
-    pub(super) fn frame_len(&self) -> usize {
-        if self.kind == Kind::Secured { 0 } else { Header::LEN + self.header.msg_length() }
     }
 
     /// Counts a frame without meaning; too many in a row are a fault.

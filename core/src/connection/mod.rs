@@ -135,7 +135,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         I: AsRef<[u8]> + AsMut<[u8]>,
     {
         let lent = input.lent();
-        if token.serial != self.life.serial || lent.len() != self.life.frame_len() {
+        if token.serial != self.life.serial || lent.len() != self.life.lent {
             return Err(Misuse::StaleToken.into());
         }
         let payload = lent.get(Header::LEN..).unwrap_or_default();
@@ -150,7 +150,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     /// The header of the frame that the last event came with; `None` for the end of the handshake, which comes without.
     #[must_use]
     pub fn header(&self) -> Option<Header> {
-        (self.life.kind != Kind::Secured).then_some(self.life.header)
+        (self.life.lent != 0).then_some(self.life.header)
     }
 
     /// The way to send. What is sent stands in `output` when the call returns.
@@ -239,7 +239,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         input.release();
         let progress = match self.step(now, wall, input, output) {
             Stop::Event => {
-                input.lend(self.life.frame_len());
+                input.lend(self.life.lent);
                 self.life.serial = self.life.serial.wrapping_add(1);
                 Progress::Event(Token { serial: self.life.serial })
             }
@@ -291,15 +291,14 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
                 if life.state().is_over() {
                     return Stop::Closed;
                 }
-                input.drop_plain(Header::LEN + life.header.msg_length());
+                input.drop_plain(life.lent);
                 continue;
             }
             if output.room() < ANSWER_ROOM {
                 return Stop::Output;
             }
             let event = open || {
-                let end = Header::LEN + life.header.msg_length();
-                let payload = input.plain().get(Header::LEN..end).unwrap_or_default();
+                let payload = input.plain().get(Header::LEN..life.lent).unwrap_or_default();
                 let (output, seal) = (output.reborrow(), outbound::sealing(transport));
                 S::set_up::<Pr>(&self.policy, SetupMessage { payload, life, output, seal })
             };
@@ -325,13 +324,18 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
 
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
-    fn decode<'b>(&self, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
+    fn decode<'b>(&mut self, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
         let Life { revision, header, kind, .. } = self.life;
         let number = header.msg_type();
         Ok(match kind {
             Kind::Secured => Event::Secured(self.peer()),
             Kind::Opened => Event::Opened(decode_as(number, 0, payload, revision)?),
-            Kind::Refused => Event::Refused(decode_as(number, 0, payload, revision)?),
+            Kind::Refused => {
+                let refusal = decode_as(number, 0, payload, revision)?;
+                self.life.end(Step::SetupRefused, Ending::RefusedByPeer);
+                self.drop_keys_when_over();
+                Event::Refused(refusal)
+            }
             Kind::Message(row) => Event::Message(MessageSet::decode_row(row, payload, revision)?),
             Kind::Reconnect => Event::Reconnect(decode_as(number, 0, payload, revision)?),
             Kind::EndpointChanged => {

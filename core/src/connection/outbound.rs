@@ -20,12 +20,12 @@ use crate::wire::{Encode, EncodeError, Revision, Writer};
 /// are taken for one.
 pub(super) trait Seal {
     /// See [`Transport::seal_frame`].
-    fn seal_frame(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, TransportError>;
+    fn seal_frame(&mut self, buffer: &mut [u8], len: usize) -> Result<(), TransportError>;
 }
 
 impl<P: Provider> Seal for Transport<P> {
-    fn seal_frame(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, TransportError> {
-        self.seal_frame(buffer, len)
+    fn seal_frame(&mut self, buffer: &mut [u8], len: usize) -> Result<(), TransportError> {
+        self.seal_frame(buffer, len).map(drop)
     }
 }
 
@@ -104,6 +104,7 @@ impl<'o, S, Pr> Outbound<'o, S, Pr> {
     }
 
     /// Sends a message that goes by these numbers; compiled once for all messages.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "a constant's address is less code than its bytes")]
     fn send_any(&mut self, numbers: &Numbers, variant: usize, message: &dyn Encode, protocol: u8) -> Result<(), Error> {
         let header = numbers.header(variant, message.encoded_len(self.revision), self.revision)?;
         let setup = SetupConnection::is(header, self.revision);

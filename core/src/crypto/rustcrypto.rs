@@ -21,10 +21,12 @@ impl<A: Aead> Provider for RustCrypto<A> {
     type Aead = A;
     type Blake2s = Blake2s;
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn x25519_public(secret: &Secret) -> PublicKey {
         x25519_dalek::PublicKey::from(&StaticSecret::from(*secret.expose())).to_bytes()
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn x25519(secret: &Secret, public: &PublicKey) -> Result<Secret, CryptoError> {
         let shared = StaticSecret::from(*secret.expose()).diffie_hellman(&x25519_dalek::PublicKey::from(*public));
         if shared.was_contributory() { Ok(Secret::from_bytes(shared.to_bytes())) } else { Err(CryptoError) }
@@ -38,6 +40,8 @@ impl<A: Aead> Provider for RustCrypto<A> {
         SigningKey::from_bytes(seed.expose()).sign(message).to_bytes()
     }
 
+    // Its frame is 5 KiB: inline, all that is around it would pay for the distance.
+    #[cfg_attr(target_os = "none", inline(never))]
     fn ed25519_verify(public: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), CryptoError> {
         let key = VerifyingKey::from_bytes(public).map_err(|_| CryptoError)?;
         let signature = ed25519_dalek::Signature::from_bytes(signature);
@@ -120,10 +124,12 @@ impl Aead for ChaChaPolyOnly {
         }
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn seal_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), CryptoError> {
         seal(&chacha(&self.0), Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag)
     }
 
+    #[cfg_attr(target_os = "none", inline(never))]
     fn open_in_place(&self, nonce: u64, ad: &[u8], buf: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), CryptoError> {
         open(&chacha(&self.0), Cipher::ChaChaPoly.nonce(nonce), ad, buf, tag)
     }

@@ -370,9 +370,7 @@ where
 
     /// The connection is over: what is left of the peer's bytes is nobody's.
     fn drop_input(&mut self) {
-        let mut input = self.session.buffers().0.view();
-        input.drop_plain(usize::MAX);
-        input.drop_sealed(usize::MAX);
+        self.session.buffers().0.view().clear();
         self.partial = None;
     }
 }

@@ -47,7 +47,7 @@ impl Numbers {
     }
 
     /// The number, where both revisions have one and the same.
-    pub(super) const fn only(&self) -> Option<Number> {
+    pub(super) const fn only(self) -> Option<Number> {
         match (self.draft, self.current) {
             ([Some(draft), None], [Some(current), None]) if draft.msg_type == current.msg_type => Some(draft),
             _ => None,

@@ -43,11 +43,8 @@ pub enum TransportError {
     Decrypt,
     /// Local: the key has no nonces left for this frame. Nothing was sealed.
     Exhausted,
-    /// Local: the buffer cannot hold the sealed frame. Nothing was sealed.
-    NoRoom {
-        /// Bytes that the sealed frame takes.
-        needed: usize,
-    },
+    /// Local: the buffer cannot hold the sealed frame ([`Transport::sealed_len`]). Nothing was sealed.
+    NoRoom,
     /// Local: the cryptography provider failed; the link is of no more use.
     Provider,
     /// Local: what was handed in is not one whole record.
@@ -62,7 +59,7 @@ impl TransportError {
             Self::Empty => 1,
             Self::Decrypt => 2,
             Self::Exhausted => 3,
-            Self::NoRoom { .. } => 4,
+            Self::NoRoom => 4,
             Self::Provider => 5,
             Self::Incomplete => 6,
         }
@@ -82,7 +79,7 @@ impl fmt::Display for TransportError {
             Self::Empty => f.write_str("two empty records in a row"),
             Self::Decrypt => f.write_str("record's authentication tag does not match"),
             Self::Exhausted => f.write_str("the key has no nonces left"),
-            Self::NoRoom { needed } => write!(f, "no room for a sealed frame of {needed} bytes"),
+            Self::NoRoom => f.write_str("no room for the sealed frame"),
             Self::Provider => f.write_str("the cryptography provider failed"),
             Self::Incomplete => f.write_str("not one whole record"),
         }
@@ -185,7 +182,7 @@ impl<P: Provider> Transport<P> {
     /// Only frames over [`MAX_CHUNK`] are moved, each chunk once: the last is moved and sealed first, so that none overwrites another.
     pub fn seal_frame(&mut self, buffer: &mut [u8], len: usize) -> Result<usize, TransportError> {
         let needed = self.sealed_len(len);
-        let buffer = buffer.get_mut(..needed).ok_or(TransportError::NoRoom { needed })?;
+        let buffer = buffer.get_mut(..needed).ok_or(TransportError::NoRoom)?;
         let Kind::Sealed(records) = &mut self.0 else { return Ok(needed) };
         let chunks = len.div_ceil(MAX_CHUNK);
         // Counted before they are used: should the provider fail, none of them serves again.
@@ -222,13 +219,23 @@ impl<P: Provider> Transport<P> {
         if self.record_len(record)? != Some(record.len()) {
             return Err(TransportError::Incomplete);
         }
-        self.open_whole(record)
+        self.open_whole(record)?;
+        Ok(self.body(record.len()))
     }
 
-    /// As [`open_record`](Self::open_record), of what is known to be one whole record.
+    /// Where in a record of `length` bytes its plaintext stands.
     #[inline]
-    pub(crate) fn open_whole(&mut self, record: &mut [u8]) -> Result<Range<usize>, TransportError> {
-        let Kind::Sealed(records) = &mut self.0 else { return Ok(0..record.len()) };
+    pub(crate) const fn body(&self, length: usize) -> Range<usize> {
+        match self.0 {
+            Kind::Plain => 0..length,
+            Kind::Sealed(_) => PREFIX_LEN..length - TAG_LEN,
+        }
+    }
+
+    /// As [`open_record`](Self::open_record), of what is known to be one whole record; see [`body`](Self::body).
+    #[inline]
+    pub(crate) fn open_whole(&mut self, record: &mut [u8]) -> Result<(), TransportError> {
+        let Kind::Sealed(records) = &mut self.0 else { return Ok(()) };
         let sealed = record.get_mut(PREFIX_LEN..).ok_or(TransportError::Incomplete)?;
         let (text, tag) = sealed.split_last_chunk_mut().ok_or(TransportError::Incomplete)?;
         records.receive.decrypt(&[], text, tag).map_err(|error| match error {
@@ -239,7 +246,7 @@ impl<P: Provider> Transport<P> {
         if core::mem::replace(&mut records.after_empty, empty) && empty {
             return Err(TransportError::Empty);
         }
-        Ok(PREFIX_LEN..PREFIX_LEN + text.len())
+        Ok(())
     }
 }
 

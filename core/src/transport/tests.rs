@@ -195,10 +195,10 @@ fn the_last_nonce_is_never_used() {
 fn without_room_nothing_happens() {
     let (mut a, mut b) = pair(Cipher::ChaChaPoly);
     let mut small = [7; 5 + OVERHEAD - 1];
-    assert_eq!(a.seal_frame(&mut small, 5), Err(TransportError::NoRoom { needed: 23 }));
+    assert_eq!(a.seal_frame(&mut small, 5), Err(TransportError::NoRoom));
     assert_eq!(small, [7; 5 + OVERHEAD - 1]);
     assert_eq!(open(&mut b, &seal(&mut a, b"still the first")).unwrap(), b"still the first");
-    assert_eq!(a.seal_frame(&mut [], usize::MAX), Err(TransportError::NoRoom { needed: usize::MAX }));
+    assert_eq!(a.seal_frame(&mut [], usize::MAX), Err(TransportError::NoRoom));
     assert_eq!(b.open_record(&mut [16, 0]), Err(TransportError::Incomplete));
 }
 

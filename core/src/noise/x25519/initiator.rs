@@ -46,6 +46,8 @@ impl InitiatorConfig {
 pub struct Initiator<P: Provider> {
     config: InitiatorConfig,
     due: Due,
+    /// Who sent act 2, once it was read.
+    peer: PeerIdentity,
     /// Changes in place from message to message: secrets that move leave copies behind, and take code.
     noise: nx::Initiator<P>,
 }
@@ -59,8 +61,8 @@ enum Due {
     Choice,
     /// Act 1 is sent.
     Act2,
-    /// Nothing: act 2 was read, and this is who sent it.
-    Complete(PeerIdentity),
+    /// Nothing: act 2 was read.
+    Complete,
     /// Nothing.
     Over(NoiseError),
 }
@@ -70,26 +72,26 @@ impl<P: Provider> Initiator<P> {
     #[must_use]
     pub fn new(config: &InitiatorConfig, entropy: [u8; 32]) -> Self {
         let noise = nx::Initiator::new(Secret::from_bytes(entropy));
-        Self { config: *config, due: Due::Start, noise }
+        Self { config: *config, due: Due::Start, peer: PeerIdentity::Anonymous, noise }
     }
 
     /// Whether [`Step::Complete`] was handed out.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
-        matches!(self.due, Due::Complete(_))
+        matches!(self.due, Due::Complete)
     }
 
     /// What the handshake agreed on; `None` before [`Step::Complete`].
     #[must_use]
     #[inline]
     pub fn established(&self) -> Option<Established<P>> {
-        let Due::Complete(peer) = self.due else { return None };
+        let Due::Complete = self.due else { return None };
         // The provider has the cipher: it read act 2.
         let split = self.noise.split().ok()?;
         Some(Established {
             send: split.initiator_to_responder,
             receive: split.responder_to_initiator,
-            peer,
+            peer: self.peer,
             handshake_hash: split.handshake_hash,
         })
     }
@@ -104,7 +106,7 @@ impl<P: Provider> Initiator<P> {
             Due::Start => Act::Offer,
             Due::Choice => Act::Choice,
             Due::Act2 => Act::Two,
-            Due::Complete(_) => return Err(NoiseError::new(Act::Two, Fault::Over)),
+            Due::Complete => return Err(NoiseError::new(Act::Two, Fault::Over)),
             Due::Over(error) => return Err(error),
         };
         self.step(act, wall, input, output).map_err(|fault| {
@@ -128,8 +130,8 @@ impl<P: Provider> Initiator<P> {
             (body, consumed) = (framed.body, framed.wire_len());
         }
         if act == Act::Two {
-            let peer = self.read_act2(wall, body)?;
-            self.due = Due::Complete(peer);
+            self.read_act2(wall, body)?;
+            self.due = Due::Complete;
             return Ok(Step::Complete { consumed, written: 0 });
         }
         // No offer is longer than act 1.
@@ -177,24 +179,24 @@ impl<P: Provider> Initiator<P> {
         self.due = Due::Act2;
     }
 
-    /// Reads act 2 and judges the certificate in it.
+    /// Reads act 2, judges the certificate in it, and notes who sent it.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn read_act2(&mut self, wall: UnixTime, body: &[u8]) -> Result<PeerIdentity, Fault> {
+    fn read_act2(&mut self, wall: UnixTime, body: &[u8]) -> Result<(), Fault> {
         let mut act2 = [0; nx::ACT2_OVERHEAD + OLD_PAYLOAD_LEN];
         let act2 = act2.get_mut(..body.len()).ok_or(Fault::Payload)?;
         join(act2, &[body]);
         let (static_key, payload) = self.noise.read_act2(act2)?;
         let shown = Shown::read(payload).ok_or(Fault::Payload)?;
-        let static_key = *static_key;
-        Ok(match self.config.authentication {
+        self.peer = match self.config.authentication {
             Authentication::Authority(authority) => {
                 let not_valid_after = shown
-                    .verify::<P>(&static_key, &authority, wall, self.config.clock_tolerance)
+                    .verify::<P>(static_key, &authority, wall, self.config.clock_tolerance)
                     .map_err(Fault::Certificate)?;
-                PeerIdentity::Authenticated { authority, static_key, not_valid_after }
+                PeerIdentity::Authenticated { authority, static_key: *static_key, not_valid_after }
             }
-            Authentication::AcceptAnyone => PeerIdentity::Unauthenticated { static_key },
-        })
+            Authentication::AcceptAnyone => PeerIdentity::Unauthenticated { static_key: *static_key },
+        };
+        Ok(())
     }
 }
 

@@ -53,6 +53,9 @@ impl From<Unread> for Fault {
     }
 }
 
+/// What an initiator has after act 2: the keys, the responder's static key, and the payload.
+pub type Finished<'m, A> = (Split<A>, &'m PublicKey, &'m [u8]);
+
 /// An initiator that has sent act 1.
 pub struct Initiator<P: Provider> {
     symmetric: Draft<P>,
@@ -93,7 +96,7 @@ impl<P: Provider> Initiator<P> {
     }
 
     /// Reads act 2 in place. Yields the keys, the responder's static key, and the payload.
-    pub fn finish(mut self, act2: &mut [u8]) -> Result<(Split<P::Aead>, &PublicKey, &[u8]), Fault> {
+    pub fn finish(mut self, act2: &mut [u8]) -> Result<Finished<'_, P::Aead>, Fault> {
         let (static_key, payload) = self.read_act2(act2)?;
         Ok((self.split()?, static_key, payload))
     }
