@@ -134,17 +134,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     where
         I: AsRef<[u8]> + AsMut<[u8]>,
     {
-        let lent = input.lent();
-        if token.serial != self.life.serial || lent.len() != self.life.lent {
-            return Err(Misuse::StaleToken.into());
-        }
-        let payload = lent.get(Header::LEN..).unwrap_or_default();
-        self.decode(payload).map_err(|error| {
-            let error = PeerError::Message(error).into();
-            self.life.fail(error);
-            self.drop_keys_when_over();
-            error
-        })
+        self.take(&token, input.lent())
     }
 
     /// The header of the frame that the last event came with; `None` for the end of the handshake, which comes without.
@@ -322,8 +312,22 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         Progress::Closed
     }
 
+    /// [`event`](Self::event), with what differs between buffers put aside.
     #[cfg_attr(target_os = "none", inline(never))]
     #[cfg_attr(not(target_os = "none"), inline)]
+    fn take<'b>(&mut self, token: &Token, lent: &'b [u8]) -> Result<Event<'b, S, Pr>, Error> {
+        if token.serial != self.life.serial || lent.len() != self.life.lent {
+            return Err(Misuse::StaleToken.into());
+        }
+        self.decode(lent.get(Header::LEN..).unwrap_or_default()).map_err(|error| {
+            let error = PeerError::Message(error).into();
+            self.life.fail(error);
+            self.drop_keys_when_over();
+            error
+        })
+    }
+
+    #[inline]
     fn decode<'b>(&mut self, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
         let Life { revision, header, kind, .. } = self.life;
         let number = header.msg_type();

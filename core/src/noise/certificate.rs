@@ -42,6 +42,19 @@ pub enum CertificateError {
     EmptyPeriod,
 }
 
+impl CertificateError {
+    /// See [`Error::code`](crate::error::Error::code).
+    pub(super) const fn code(self) -> u8 {
+        match self {
+            Self::Version(_) => 0,
+            Self::Signature => 1,
+            Self::NotYetValid { .. } => 2,
+            Self::Expired { .. } => 3,
+            Self::EmptyPeriod => 4,
+        }
+    }
+}
+
 impl Certificate {
     /// Bytes of version and period on the wire and under the signature.
     pub(crate) const HEADER_LEN: usize = 10;

@@ -68,6 +68,14 @@ impl Fault {
     /// See [`Error::code`](crate::error::Error::code).
     pub(crate) const fn code(self) -> u8 {
         match self {
+            Self::Certificate(error) => 0x80 | error.code(),
+            fault => fault.position(),
+        }
+    }
+
+    /// In the order of the declaration and without a gap, which makes no code of it but a subtraction.
+    const fn position(self) -> u8 {
+        match self {
             Self::Length { .. } => 0,
             Self::Magic(_) => 1,
             Self::Count(_) => 2,
@@ -78,14 +86,10 @@ impl Fault {
             Self::BadPoint => 7,
             Self::Decrypt => 8,
             Self::Payload => 9,
+            Self::Certificate(_) => 10,
             Self::NothingToOffer => 11,
             Self::Provider => 12,
             Self::Over => 13,
-            Self::Certificate(CertificateError::Version(_)) => 0x80,
-            Self::Certificate(CertificateError::Signature) => 0x81,
-            Self::Certificate(CertificateError::NotYetValid { .. }) => 0x82,
-            Self::Certificate(CertificateError::Expired { .. }) => 0x83,
-            Self::Certificate(CertificateError::EmptyPeriod) => 0x84,
         }
     }
 }

@@ -48,9 +48,9 @@ impl<H: Hash, A: Aead> Symmetric<H, A> {
 
     /// `MixKey(input)`: a new chaining key, and a cipher key for one message.
     fn mix_key(&mut self, input: &Secret) -> Result<A, Broken> {
-        let (chaining_key, key) = H::hkdf(self.chaining_key.expose(), input.expose());
-        self.chaining_key = chaining_key;
-        A::new(self.cipher, key.expose()).ok_or(Broken::Provider)
+        let keys = H::hkdf(self.chaining_key.expose(), input.expose());
+        self.chaining_key = keys.0;
+        A::new(self.cipher, keys.1.expose()).ok_or(Broken::Provider)
     }
 
     /// `MixKey(input)`, then `EncryptAndHash` in place.
@@ -72,10 +72,11 @@ impl<H: Hash, A: Aead> Symmetric<H, A> {
     /// `Split()`: the keys initiator to responder and responder to initiator, and the final hash. `None` when the provider lacks the cipher.
     #[inline]
     pub(crate) fn split(&self) -> Option<Split<A>> {
-        let (first, second) = H::hkdf(self.chaining_key.expose(), &[]);
+        // Not taken apart: moved keys would have to be wiped in two places.
+        let keys = H::hkdf(self.chaining_key.expose(), &[]);
         Some(Split {
-            initiator_to_responder: CipherState::new(self.cipher, first.expose())?,
-            responder_to_initiator: CipherState::new(self.cipher, second.expose())?,
+            initiator_to_responder: CipherState::new(self.cipher, keys.0.expose())?,
+            responder_to_initiator: CipherState::new(self.cipher, keys.1.expose())?,
             handshake_hash: self.hash,
         })
     }

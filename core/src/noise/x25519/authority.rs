@@ -58,7 +58,9 @@ impl Certificate {
     /// its length before it.
     #[must_use]
     pub fn signed_bytes(&self, static_key: &PublicKey, authority: &PublicKey) -> [u8; 78] {
-        signed_bytes(&self.header(), static_key, authority)
+        let mut bytes = [0; 78];
+        write_signed(&mut bytes, &self.header(), static_key, authority);
+        bytes
     }
 
     /// D-SEC-14: whether `authority` vouches for `static_key` at the time `wall`, give or take `tolerance` seconds. The
@@ -115,7 +117,8 @@ impl<'m> Shown<'m> {
         if period.version != VERSION {
             return Err(CertificateError::Version(period.version));
         }
-        let signed = signed_bytes(self.header, static_key, authority);
+        let mut signed = [0; 78];
+        write_signed(&mut signed, self.header, static_key, authority);
         P::ed25519_verify(authority, &signed, self.signature).map_err(|_| CertificateError::Signature)?;
         period.check(wall, tolerance)?;
         Ok(period.not_valid_after)
@@ -124,10 +127,13 @@ impl<'m> Shown<'m> {
 
 /// See [`Certificate::signed_bytes`].
 #[inline]
-fn signed_bytes(header: &[u8; Certificate::HEADER_LEN], static_key: &PublicKey, authority: &PublicKey) -> [u8; 78] {
-    let mut bytes = [0; 78];
-    join(&mut bytes, &[header, &KEY_PREFIX, static_key, &KEY_PREFIX, authority]);
-    bytes
+fn write_signed(
+    bytes: &mut [u8; 78],
+    header: &[u8; Certificate::HEADER_LEN],
+    static_key: &PublicKey,
+    authority: &PublicKey,
+) {
+    join(bytes, &[header, &KEY_PREFIX, static_key, &KEY_PREFIX, authority]);
 }
 
 /// A server's static key pair with the certificate for it.

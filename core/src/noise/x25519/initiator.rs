@@ -46,8 +46,9 @@ impl InitiatorConfig {
 pub struct Initiator<P: Provider> {
     config: InitiatorConfig,
     due: Due,
-    /// Who sent act 2, once it was read.
-    peer: PeerIdentity,
+    /// Who sent act 2, once it was read, and the last second of the certificate's period where one was asked for.
+    static_key: PublicKey,
+    not_valid_after: UnixTime,
     /// Changes in place from message to message: secrets that move leave copies behind, and take code.
     noise: nx::Initiator<P>,
 }
@@ -72,7 +73,7 @@ impl<P: Provider> Initiator<P> {
     #[must_use]
     pub fn new(config: &InitiatorConfig, entropy: [u8; 32]) -> Self {
         let noise = nx::Initiator::new(Secret::from_bytes(entropy));
-        Self { config: *config, due: Due::Start, peer: PeerIdentity::Anonymous, noise }
+        Self { config: *config, due: Due::Start, static_key: [0; 32], not_valid_after: UnixTime::default(), noise }
     }
 
     /// Whether [`Step::Complete`] was handed out.
@@ -86,12 +87,19 @@ impl<P: Provider> Initiator<P> {
     #[inline]
     pub fn established(&self) -> Option<Established<P>> {
         let Due::Complete = self.due else { return None };
+        let Self { static_key, not_valid_after, .. } = *self;
+        let peer = match self.config.authentication {
+            Authentication::Authority(authority) => {
+                PeerIdentity::Authenticated { authority, static_key, not_valid_after }
+            }
+            Authentication::AcceptAnyone => PeerIdentity::Unauthenticated { static_key },
+        };
         // The provider has the cipher: it read act 2.
         let split = self.noise.split().ok()?;
         Some(Established {
             send: split.initiator_to_responder,
             receive: split.responder_to_initiator,
-            peer: self.peer,
+            peer,
             handshake_hash: split.handshake_hash,
         })
     }
@@ -187,15 +195,12 @@ impl<P: Provider> Initiator<P> {
         join(act2, &[body]);
         let (static_key, payload) = self.noise.read_act2(act2)?;
         let shown = Shown::read(payload).ok_or(Fault::Payload)?;
-        self.peer = match self.config.authentication {
-            Authentication::Authority(authority) => {
-                let not_valid_after = shown
-                    .verify::<P>(static_key, &authority, wall, self.config.clock_tolerance)
-                    .map_err(Fault::Certificate)?;
-                PeerIdentity::Authenticated { authority, static_key: *static_key, not_valid_after }
-            }
-            Authentication::AcceptAnyone => PeerIdentity::Unauthenticated { static_key: *static_key },
-        };
+        self.static_key = *static_key;
+        if let Authentication::Authority(authority) = &self.config.authentication {
+            self.not_valid_after = shown
+                .verify::<P>(&self.static_key, authority, wall, self.config.clock_tolerance)
+                .map_err(Fault::Certificate)?;
+        }
         Ok(())
     }
 }
