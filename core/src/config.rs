@@ -51,8 +51,8 @@ pub const CHANNEL_NUMBERS_HEAP: usize = 1 << 22;
 /// Shares that a channel remembers inline, to know duplicates; a power of two. A board that serves others sees a few a minute.
 pub const SHARES_INLINE: usize = 256;
 
-/// Shares that a channel remembers on the heap: three quarters of an hour at six a second. Some 9 bytes each, with the
-/// table's own room 18 at most.
+/// Shares that a channel remembers on the heap: three quarters of an hour at six a second. 16 bytes each, with the
+/// table's own room 32 at most.
 pub const SHARES_HEAP: usize = 1 << 14;
 
 /// Shares that are checked together, inline: a board that serves others has no lanes.

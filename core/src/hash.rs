@@ -42,6 +42,53 @@ pub fn sha256d_header(header: &[u8; 80]) -> [u8; 32] {
     second_hash(&state)
 }
 
+/// A block header with its padding, two blocks as the compression function takes them: who writes headers into one has nothing to copy before
+/// it is hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PaddedHeader([[u8; 64]; 2]);
+
+impl Default for PaddedHeader {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PaddedHeader {
+    /// A header of zeros.
+    #[must_use]
+    pub const fn new() -> Self {
+        // FIPS 180-4 §5.1.1: a one behind the last 16 bytes, and the length of 640 bits at the end.
+        let mut last = [0; 64];
+        last[16] = 0x80;
+        last[62] = 0x02;
+        last[63] = 0x80;
+        Self([[0; 64], last])
+    }
+
+    /// The header.
+    #[inline]
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 80] {
+        // Two blocks are 128 bytes.
+        self.0.as_flattened().first_chunk().unwrap_or(&[0; 80])
+    }
+
+    /// The header's 80 bytes, to be written.
+    #[inline]
+    #[must_use]
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        self.0.as_flattened_mut().get_mut(..80).unwrap_or_default()
+    }
+
+    /// [`sha256d`] of the header, into `hash`.
+    #[inline]
+    pub fn hash_into(&self, hash: &mut [u8; 32]) {
+        let mut state = IV;
+        compress256(&mut state, &self.0);
+        second_hash_into(&state, hash);
+    }
+}
+
 /// FIPS 180-4 §5.1.1: the last bytes of a message of `len` bytes, padded. At most 55 fit.
 pub(crate) fn last_block<const N: usize>(tail: &[u8; N], len: u16) -> [u8; 64] {
     const { assert!(N < 56, "the padding takes nine bytes") };
@@ -59,17 +106,34 @@ pub(crate) fn last_block<const N: usize>(tail: &[u8; N], len: u16) -> [u8; 64] {
 
 /// The hash of a finished hash.
 pub(crate) fn second_hash(first: &[u32; 8]) -> [u8; 32] {
-    let mut state = IV;
-    compress256(&mut state, &[last_block(&to_bytes(first), 32)]);
-    to_bytes(&state)
+    let mut hash = [0; 32];
+    second_hash_into(first, &mut hash);
+    hash
 }
 
-fn to_bytes(words: &[u32; 8]) -> [u8; 32] {
-    let mut bytes = [0; 32];
+#[inline]
+fn second_hash_into(first: &[u32; 8], hash: &mut [u8; 32]) {
+    let mut state = IV;
+    let mut block = HASH_BLOCK;
+    put_words(&mut block, first);
+    compress256(&mut state, &[block]);
+    put_words(hash, &state);
+}
+
+/// FIPS 180-4 §5.1.1: the block of a hash of 256 bits, but for the hash.
+const HASH_BLOCK: [u8; 64] = {
+    let mut block = [0; 64];
+    block[32] = 0x80;
+    block[62] = 0x01;
+    block
+};
+
+/// Big-endian.
+#[inline]
+fn put_words(bytes: &mut [u8], words: &[u32; 8]) {
     for (bytes, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
         *bytes = word.to_be_bytes();
     }
-    bytes
 }
 
 #[cfg(test)]

@@ -4,6 +4,9 @@
 //! two bounds: how many places it keeps inline, and how far it may grow on the heap. Both are hard: a full collection says
 //! so, and never allocates past its bound. No protocol here.
 
+#[cfg(feature = "alloc")]
+mod set;
+
 use core::fmt;
 use core::hash::{BuildHasherDefault, Hasher};
 use core::ops::DerefMut;
@@ -186,11 +189,13 @@ impl<const N: usize> Set for InlineSet<N> {
 }
 
 #[cfg(feature = "alloc")]
-pub use heap::{Heap, HeapList, HeapSet};
+pub use heap::{Heap, HeapList};
+#[cfg(feature = "alloc")]
+pub use set::HeapSet;
 
 #[cfg(feature = "alloc")]
 mod heap {
-    use super::{BuildHasherDefault, HashBits, List, NoRoom, Set, Storage};
+    use super::{HeapSet, List, NoRoom, Storage};
     use alloc::vec::Vec;
     use core::ops::{Deref, DerefMut};
 
@@ -285,44 +290,6 @@ mod heap {
 
         fn truncate(&mut self, len: usize) {
             self.0.truncate(len);
-        }
-    }
-
-    /// The set of [`Heap`].
-    #[derive(Clone, Debug, Default)]
-    pub struct HeapSet<const N: usize>(hashbrown::HashSet<u64, BuildHasherDefault<HashBits>>);
-
-    impl<const N: usize> HeapSet<N> {
-        /// Bytes that the set holds on the heap now.
-        #[must_use]
-        pub fn heap_bytes(&self) -> usize {
-            self.0.allocation_size()
-        }
-    }
-
-    impl<const N: usize> Set for HeapSet<N> {
-        fn insert(&mut self, value: u64) -> Result<bool, NoRoom> {
-            // Looked up once: a large set is seldom in the processor's cache.
-            if self.0.len() < N && self.0.try_reserve(1).is_ok() {
-                return Ok(self.0.insert(value));
-            }
-            if self.0.contains(&value) { Ok(false) } else { Err(NoRoom) }
-        }
-
-        fn contains(&self, value: u64) -> bool {
-            self.0.contains(&value)
-        }
-
-        fn len(&self) -> usize {
-            self.0.len()
-        }
-
-        fn bound(&self) -> usize {
-            N
-        }
-
-        fn clear(&mut self) {
-            self.0.clear();
         }
     }
 }

@@ -16,7 +16,7 @@ use adit::{
         extranonce::ExtranonceSpace,
         job::{NewJob, PrevHash},
         merkle::{coinbase_txid, merkle_root},
-        server::{MiningServer, Out, Prepared, Received, ServerConfig, ShareBatch, Shared, Submitted},
+        server::{MiningServer, Out, Proof, Received, ServerConfig, ShareBatch, Shared, Submitted},
         target::Target,
         vardiff::VardiffConfig,
     },
@@ -114,6 +114,7 @@ struct Ours {
     now: Instant,
     channel: u32,
     method: Method,
+    proof: Proof,
     batch: ShareBatch<Heap>,
 }
 
@@ -141,6 +142,7 @@ impl Ours {
             now,
             channel: 0,
             method: Method::fastest(),
+            proof: Proof::new(),
             batch: ShareBatch::default(),
         };
         let open = if extended {
@@ -177,18 +179,10 @@ impl Ours {
         self.server.receive(self.now, &mut self.shared, message, &mut out).expect("room")
     }
 
-    fn prepare(&mut self, message: &ToServer<'_>) -> Prepared {
-        match self.receive(black_box(message)) {
-            Received::Share(prepared) => prepared,
-            other => panic!("{other:?}"),
-        }
-    }
-
     fn one(&mut self, message: &ToServer<'_>) {
-        let prepared = self.prepare(message);
-        let hash = prepared.hash();
-        let accepted = self.server.conclude(self.now, &mut self.shared, &prepared, &hash);
-        black_box(accepted.expect("accepted"));
+        let share = Submitted::of(black_box(message)).expect("a share");
+        let checked = self.server.check(self.now, &mut self.shared, &share, &mut self.proof);
+        black_box(checked.expect("accepted"));
     }
 
     fn many<'m>(&mut self, messages: impl Iterator<Item = ToServer<'m>>) {
@@ -199,10 +193,22 @@ impl Ours {
         }
         server.prepare_batch(*now, shared, batch);
         batch.hash(|path, ids| method.fold_paths(path, ids), |headers, hashes| method.hash_headers(headers, hashes));
-        while let Some(hashed) = batch.next_hashed() {
-            let (prepared, hash) = hashed.expect("a good share");
-            black_box(server.conclude(*now, shared, prepared, hash).expect("accepted"));
+        server.conclude_batch(*now, shared, batch);
+        while let Some(concluded) = batch.next_concluded() {
+            black_box(concluded.expect("accepted"));
         }
+    }
+}
+
+impl Ours {
+    /// With a batch that was in use: a pool keeps a few of them for all its connections.
+    fn with_used_batch(extended: bool) -> Self {
+        let mut other = Self::new(extended);
+        let channel = other.channel;
+        other.many(
+            (0..BATCH).map(|at| if extended { our_extended(channel, at, &[0; 12]) } else { our_standard(channel, at) }),
+        );
+        Self { batch: other.batch, ..Self::new(extended) }
     }
 }
 
@@ -247,7 +253,7 @@ fn extended() -> Side {
 
 fn standard_batch() -> Side {
     side(
-        |_| Ours::new(false),
+        |_| Ours::with_used_batch(false),
         |ours, at| {
             let channel = ours.channel;
             ours.many((at * BATCH..).take(BATCH).map(|at| our_standard(channel, at)));
@@ -259,7 +265,7 @@ fn extended_batch() -> Side {
     side(
         |count| {
             let extranonces: Vec<_> = (0..count * BATCH).map(extranonce).collect();
-            (Ours::new(true), extranonces)
+            (Ours::with_used_batch(true), extranonces)
         },
         |(ours, extranonces), at| {
             let channel = ours.channel;

@@ -47,6 +47,7 @@ impl<S: Storage> Default for Duplicates<S> {
 }
 
 /// The 64 bits of a hash that say nothing about its difficulty.
+#[inline]
 fn key(hash: &[u8; 32]) -> u64 {
     hash.first_chunk().map_or(0, |low| u64::from_le_bytes(*low))
 }
@@ -59,13 +60,28 @@ impl<S: Storage> Duplicates<S> {
     }
 
     /// Whether work of this generation can be accepted.
+    #[inline]
     #[must_use]
     pub fn is_live(&self, generation: Generation) -> bool {
         generation == self.generation || (self.moving && generation.0.wrapping_add(1) == self.generation.0)
     }
 
     /// Remembers an accepted share's hash, or says why the share can't be accepted.
+    #[inline]
     pub fn take(&mut self, hash: &[u8; 32], generation: Generation) -> Result<Taken, NotTaken> {
+        // As it nearly always is.
+        if generation == self.generation && !self.moving {
+            return match self.seen.insert(key(hash)) {
+                Ok(true) => Ok(Taken::Remembered),
+                Ok(false) => Err(NotTaken::Duplicate),
+                Err(_) => Err(NotTaken::Stale),
+            };
+        }
+        self.take_otherwise(hash, generation)
+    }
+
+    #[cold]
+    fn take_otherwise(&mut self, hash: &[u8; 32], generation: Generation) -> Result<Taken, NotTaken> {
         if !self.is_live(generation) {
             return Err(NotTaken::Stale);
         }

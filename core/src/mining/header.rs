@@ -32,20 +32,9 @@ impl Header {
     /// D-ALG-5: version, `prev_hash`, `merkle_root`, nTime, nbits, nonce; numbers little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
-        // Arrays and not slices: byte by byte it took longer than the hash behind it, and slices leave a panic about their lengths in
-        // firmware. The parts' lengths add up to 80, so there is always room for the next.
-        fn put<const N: usize>(rest: &mut [u8], part: [u8; N]) -> &mut [u8] {
-            let Some((to, rest)) = rest.split_first_chunk_mut() else { return &mut [] };
-            *to = part;
-            rest
-        }
         let mut bytes = [0; HEADER_LEN];
-        let rest = put(&mut bytes, self.version.to_le_bytes());
-        let rest = put(rest, self.prev_hash);
-        let rest = put(rest, self.merkle_root);
-        let rest = put(rest, self.ntime.to_le_bytes());
-        let rest = put(rest, self.nbits.to_le_bytes());
-        put(rest, self.nonce.to_le_bytes());
+        put_job(&mut bytes, &self.prev_hash, &self.merkle_root, self.nbits);
+        put_rolled(&mut bytes, self.version, self.ntime, self.nonce);
         bytes
     }
 
@@ -73,11 +62,34 @@ impl Header {
     }
 }
 
+/// D-ALG-5: puts in what all headers of a job and extranonce have in common.
+#[inline]
+pub(crate) fn put_job(header: &mut [u8], prev_hash: &[u8; 32], merkle_root: &[u8; 32], nbits: u32) {
+    put(header, 4, prev_hash);
+    put_merkle_root(header, merkle_root);
+    put(header, 72, &nbits.to_le_bytes());
+}
+
 /// Changes the merkle root of a header that is laid out already.
-pub(crate) fn put_merkle_root(header: &mut [u8; HEADER_LEN], root: &[u8; 32]) {
-    // Behind version and prevhash; there is always room for it.
-    if let Some(place) = header.get_mut(36..).and_then(<[u8]>::first_chunk_mut) {
-        *place = *root;
+#[inline]
+pub(crate) fn put_merkle_root(header: &mut [u8], root: &[u8; 32]) {
+    put(header, 36, root);
+}
+
+/// D-ALG-5: puts in what a miner chooses; numbers little-endian.
+#[inline]
+pub(crate) fn put_rolled(header: &mut [u8], version: u32, ntime: u32, nonce: u32) {
+    put(header, 0, &version.to_le_bytes());
+    put(header, 68, &ntime.to_le_bytes());
+    put(header, 76, &nonce.to_le_bytes());
+}
+
+/// Arrays and not slices: byte by byte it took longer than the hash behind it, and slices leave a panic about their lengths in firmware.
+#[inline]
+fn put<const N: usize>(header: &mut [u8], at: usize, part: &[u8; N]) {
+    // Every place above is within the header.
+    if let Some(place) = header.get_mut(at..).and_then(<[u8]>::first_chunk_mut) {
+        *place = *part;
     }
 }
 

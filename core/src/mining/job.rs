@@ -313,6 +313,17 @@ impl<S: Storage> JobBook<S> {
         self.jobs.iter().find(|job| job.id == id && job.state == State::Live)
     }
 
+    /// The place of a job, live or future, for [`Self::live_at`]. Jobs do not move as long as they are in the book.
+    pub(crate) fn place(&self, id: JobId) -> Option<usize> {
+        self.jobs.iter().position(|job| job.id == id && job.state != State::Free)
+    }
+
+    /// [`Self::live`] of a job that was at this place, without a search.
+    #[inline]
+    pub(crate) fn live_at(&self, place: usize, id: JobId) -> Option<&Job<S>> {
+        self.jobs.get(place).filter(|job| job.id == id && job.state == State::Live)
+    }
+
     /// Whether a job is in the book, live or future.
     #[must_use]
     pub fn contains(&self, id: JobId) -> bool {

@@ -17,6 +17,12 @@ const TWO_256: f64 = TWO_128 * TWO_128;
 /// The target of difficulty 1: `0xffff << 208`.
 const DIFFICULTY_1: f64 = 65_535.0 * 65_536.0 * TWO_64 * TWO_128;
 
+/// The highest of four 64-bit digits.
+#[inline]
+fn top_limb(bytes: &[u8; 32]) -> u64 {
+    bytes.last_chunk().map_or(0, |top| u64::from_le_bytes(*top))
+}
+
 /// A 256-bit number in wire order: little-endian bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Target([u8; 32]);
@@ -47,9 +53,12 @@ impl Target {
     }
 
     /// D-ALG-6, D-TGT-3: whether a hash in raw SHA-256 order counts under this target.
+    #[inline]
     #[must_use]
     pub fn is_met_by(&self, hash: &[u8; 32]) -> bool {
-        Self(*hash) <= *self
+        // The highest digit decides nearly always.
+        let (digit, own) = (top_limb(hash), top_limb(&self.0));
+        if digit == own { Self(*hash) <= *self } else { digit < own }
     }
 
     /// Four 64-bit digits, lowest first.
@@ -327,19 +336,36 @@ impl PackedTarget {
         Target::shifted(u64::from(self.0 & 0x00ff_ffff), (self.0 >> 24).cast_signed())
     }
 
+    /// [`Target::is_met_by`] of this target, which is only laid out when the highest digit does not decide.
+    #[inline]
+    #[must_use]
+    pub fn is_met_by(self, hash: &[u8; 32]) -> bool {
+        let (mantissa, shift) = (u64::from(self.0 & 0x00ff_ffff), self.0 >> 24);
+        // No bit is lost on the left: mantissa and shift together are at most 256 bits. From 192 on the other way, down to none.
+        let own = match shift.checked_sub(192) {
+            Some(left) => mantissa << (left & 63),
+            None => mantissa.checked_shr(192 - shift).unwrap_or(0),
+        };
+        let digit = top_limb(hash);
+        if digit == own { self.target().is_met_by(hash) } else { digit < own }
+    }
+
     /// The same number as [`Target::to_f64`] gives, without a detour over 32 bytes: exact, since the mantissa fits and the exponent is below 256.
+    #[inline]
     fn to_f64(self) -> f64 {
         let power = f64::from_bits(u64::from(1_023 + (self.0 >> 24)) << 52);
         f64::from(self.0 & 0x00ff_ffff) * power
     }
 
     /// [`Target::difficulty`] of this target.
+    #[inline]
     #[must_use]
     pub fn difficulty(self) -> f64 {
         DIFFICULTY_1 / self.to_f64()
     }
 
     /// [`Target::expected_hashes`] of this target.
+    #[inline]
     #[must_use]
     pub fn expected_hashes(self) -> f64 {
         TWO_256 / (self.to_f64() + 1.0)

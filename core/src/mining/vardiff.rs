@@ -66,6 +66,7 @@ impl Vardiff {
     }
 
     /// Counts an accepted share of a job whose target takes so many hashes. Call [`Self::evaluate`] behind it, so that a flood ends early.
+    #[inline]
     pub fn record(&mut self, hashes: f64) {
         self.hashes += hashes;
         self.squares += hashes * hashes;
@@ -80,6 +81,7 @@ impl Vardiff {
 
     /// The target that the channel should have instead of its present one, which takes `unit` hashes, when the difference is more than chance
     /// and worth a message. The caller bounds it by what client and server allow. Begins a new window with each change.
+    #[inline]
     pub fn evaluate(&mut self, now: Instant, unit: f64, config: &VardiffConfig) -> Option<Target> {
         // What came in one piece is of one moment, and was judged with the change.
         if self.changed && now <= self.since {
@@ -96,10 +98,18 @@ impl Vardiff {
         let off = self.hashes - expected * unit;
         let variance = self.squares.max(expected * unit * unit);
         let noise = if self.searching { NOISE_SEARCHING } else { NOISE };
-        if off * off <= noise * variance {
-            if expected > WINDOW {
-                self.fade(now);
-            }
+        let is_chance = off * off <= noise * variance;
+        if is_chance && expected <= WINDOW {
+            return None;
+        }
+        self.judge(now, unit, expected, is_chance)
+    }
+
+    /// What seldom is to be done.
+    #[cold]
+    fn judge(&mut self, now: Instant, unit: f64, expected: f64, is_chance: bool) -> Option<Target> {
+        if is_chance {
+            self.fade(now);
             return None;
         }
         // Without time passed the ratio is infinite; the step is bounded either way. NaN can't be: then nothing is off.

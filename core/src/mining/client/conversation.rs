@@ -33,7 +33,7 @@ fn a_share_is_accepted_and_acknowledged_after_it_was_stored() {
         assert!(bench.exchange().is_empty(), "not stored yet");
         assert_eq!(bench.pool.rejected, []);
         let header = Header { nonce: 5, ntime: 1_700_000_004, ..work.header(0x2000_2000, 0, 0) };
-        assert_eq!(bench.pool.accepted[0].hash, header.hash());
+        assert_eq!(bench.pool.hashes[0], header.hash());
         assert_eq!(bench.client.statistics().unanswered(), 2);
 
         bench.pool.server.stored(2);

@@ -153,7 +153,7 @@ mod tests {
             assert!(bench.submit(&found).is_ok() && bench.submit(&late).is_ok());
             bench.exchange();
             assert_eq!((bench.pool.accepted.len(), bench.pool.rejected.len()), (2, 0), "{revision:?}");
-            assert_eq!(bench.pool.accepted[0].hash, work.header(work.version, found.ntime, found.nonce).hash());
+            assert_eq!(bench.pool.hashes[0], work.header(work.version, found.ntime, found.nonce).hash());
 
             bench.pool.job(false);
             assert!(bench.exchange().is_empty(), "its own job has precedence");

@@ -47,6 +47,8 @@ pub(crate) struct Pool {
     revision: Revision,
     templates: u64,
     pub(crate) accepted: Vec<Accepted>,
+    /// Of the accepted shares.
+    pub(crate) hashes: Vec<[u8; 32]>,
     pub(crate) rejected: Vec<Rejection>,
     /// What the coinbases of custom jobs are made of.
     pub(crate) custom: CustomCoinbase<'static>,
@@ -63,6 +65,7 @@ impl Pool {
             revision: terms.revision,
             templates: 0,
             accepted: Vec::new(),
+            hashes: Vec::new(),
             rejected: Vec::new(),
             custom: CustomCoinbase::AsGiven,
         }
@@ -106,7 +109,10 @@ impl Pool {
                 assert!(matches!(opened, Opened::Channel(_)), "{opened:?}");
             }
             Received::Share(share) => match self.server.conclude(now, &mut self.shared, &share, &share.hash()) {
-                Ok(accepted) => self.accepted.push(accepted),
+                Ok(accepted) => {
+                    self.accepted.push(accepted);
+                    self.hashes.push(share.hash());
+                }
                 Err(rejection) => {
                     out.send(&rejection.answer()).unwrap();
                     self.rejected.push(rejection);

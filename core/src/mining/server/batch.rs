@@ -2,11 +2,15 @@
 //!
 //! A batch holds shares of one connection in the order in which they came, and everything happens to them in that order: what is said of each
 //! is what would have been said had it come alone. The hashing itself is the owner's: outside of locks, in as many lanes as its processor has.
+//! Neighbours of one job are told apart by what they bring only: channel and job are looked up once for all of them, in each half.
 
-use super::channel::JobSource;
-use super::shares::{Prepared, Rejection, Submitted};
+use super::channel::{Channel, JobSource};
+use super::check::{Found, Limits, Live, Worth, whole};
+use super::shares::{Accepted, Hashed, Reason, Rejection, Submitted};
 use super::{MiningServer, Shared};
 use crate::config::{SHARE_BATCH_HEAP, SHARE_BATCH_INLINE};
+use crate::message::ChannelKind;
+use crate::mining::header::{HEADER_LEN, put_merkle_root, put_rolled};
 use crate::mining::job::Parts;
 use crate::mining::merkle::coinbase_txid;
 use crate::storage::{List, Storage};
@@ -16,40 +20,73 @@ use crate::wire::U256;
 /// A list with a place for each share of a batch.
 type Each<T, S> = <S as Storage>::List<T, SHARE_BATCH_INLINE, SHARE_BATCH_HEAP>;
 
+/// What is known of a share.
+#[derive(Clone, Copy, Debug)]
+enum State {
+    /// Nothing yet.
+    New,
+    /// Its header is laid out.
+    Ready,
+    /// The same but for its merkle root.
+    Folds,
+    Rejected(Reason),
+    Accepted(Accepted),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    /// From the first half on its extranonce is the whole one.
+    share: Submitted,
+    /// The place of its header and hash, once it has them.
+    at: u8,
+    state: State,
+}
+
+const _: () = assert!(SHARE_BATCH_INLINE <= 256 && SHARE_BATCH_HEAP <= 256, "places are numbered in a byte");
+
+impl Entry {
+    fn is_of_same_job(&self, other: &Self) -> bool {
+        (self.share.channel_id, self.share.job_id, self.share.kind)
+            == (other.share.channel_id, other.share.job_id, other.share.kind)
+    }
+}
+
 /// Shares of one connection that are checked together. Reuses its memory.
 ///
-/// In this order: [`push`](Self::push) what came, [`MiningServer::prepare_batch`], [`hash`](Self::hash), [`next_hashed`](Self::next_hashed)
-/// until there is none, [`clear`](Self::clear).
+/// In this order: [`push`](Self::push) what came, [`MiningServer::prepare_batch`], [`hash`](Self::hash), [`MiningServer::conclude_batch`],
+/// [`next_concluded`](Self::next_concluded) until there is none, [`clear`](Self::clear).
 pub struct ShareBatch<S: Storage> {
-    shares: Each<Submitted, S>,
-    prepared: Each<Result<Prepared, Rejection>, S>,
-    roots: Each<[u8; 32], S>,
-    headers: Each<[u8; 80], S>,
+    entries: Each<Entry, S>,
+    /// Of those that are hashed, in their order: so many.
+    laid_out: usize,
+    headers: Each<[u8; HEADER_LEN], S>,
     hashes: Each<[u8; 32], S>,
+    /// Of those whose root is folded.
+    roots: Each<[u8; 32], S>,
     fold: Fold<S>,
-    /// How many were taken out, and how many of them were hashed.
+    concluded: bool,
+    /// How many were taken out.
     taken: usize,
-    hashed: usize,
 }
 
 impl<S: Storage> Default for ShareBatch<S> {
     fn default() -> Self {
         Self {
-            shares: Default::default(),
-            prepared: Default::default(),
-            roots: Default::default(),
+            entries: Default::default(),
+            laid_out: 0,
             headers: Default::default(),
             hashes: Default::default(),
+            roots: Default::default(),
             fold: Fold::default(),
+            concluded: false,
             taken: 0,
-            hashed: 0,
         }
     }
 }
 
 impl<S: Storage> core::fmt::Debug for ShareBatch<S> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ShareBatch").field("shares", &self.shares.len()).finish_non_exhaustive()
+        f.debug_struct("ShareBatch").field("shares", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -57,37 +94,39 @@ impl<S: Storage> ShareBatch<S> {
     /// Most shares of one batch.
     #[must_use]
     pub fn bound(&self) -> usize {
-        self.shares.bound()
+        self.entries.bound()
     }
 
     /// Shares in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shares.len()
+        self.entries.len()
     }
 
     /// True when there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.shares.is_empty()
+        self.entries.is_empty()
     }
 
     /// Takes a share in; gives it back when the batch is full.
+    #[inline]
     pub fn push(&mut self, share: Submitted) -> Result<(), Submitted> {
-        self.shares.push(share)
+        self.entries.push(Entry { share, at: 0, state: State::New }).map_err(|entry| entry.share)
     }
 
     /// Keeps the first `len` shares.
     pub fn truncate(&mut self, len: usize) {
-        self.shares.truncate(len);
+        self.entries.truncate(len);
     }
 
     /// Empties it for the next shares.
     pub fn clear(&mut self) {
-        self.shares.clear();
-        self.prepared.clear();
-        self.headers.clear();
-        (self.taken, self.hashed) = (0, 0);
+        self.entries.clear();
+        self.laid_out = 0;
+        self.fold.job = None;
+        self.concluded = false;
+        self.taken = 0;
     }
 
     /// Works out all hashes. `fold` puts merkle paths onto coinbase ids (D-ALG-3): a path, deepest hash first, and the ids, each of which
@@ -95,61 +134,181 @@ impl<S: Storage> ShareBatch<S> {
     pub fn hash(
         &mut self,
         fold: impl FnOnce(&[U256], &mut [[u8; 32]]),
-        hash: impl FnOnce(&[[u8; 80]], &mut [[u8; 32]]),
+        hash: impl FnOnce(&[[u8; HEADER_LEN]], &mut [[u8; 32]]),
     ) {
-        self.roots.clear();
-        for share in self.prepared.iter().flatten().filter(|share| share.folds) {
-            // There is a place for each share.
-            let _ = self.roots.push(self.fold.txid(share));
+        if self.fold.job.is_some() {
+            self.fold(fold);
         }
-        if !self.roots.is_empty() {
-            fold(self.fold.parts.path(), &mut self.roots);
-        }
-        let folding = self.prepared.iter_mut().flatten().filter(|share| share.folds);
-        for (share, root) in folding.zip(self.roots.iter()) {
-            share.set_merkle_root(root);
-            share.folds = false;
-        }
-        self.headers.clear();
-        for share in self.prepared.iter().flatten() {
-            let _ = self.headers.push(*share.header_bytes());
-        }
-        // Without memory for it a share goes unhashed, and meets no target.
-        while self.hashes.len() < self.headers.len() && self.hashes.push([0; 32]).is_ok() {}
-        hash(&self.headers, &mut self.hashes);
+        hash(self.headers.get(..self.laid_out).unwrap_or_default(), &mut self.hashes);
     }
 
-    /// The next share with its hash, for [`MiningServer::conclude`]; or why it is bad without one.
-    pub fn next_hashed(&mut self) -> Option<Result<(&Prepared, &[u8; 32]), Rejection>> {
-        let next = self.prepared.get(self.taken)?;
-        self.taken += 1;
-        Some(match next {
-            Err(rejection) => Err(*rejection),
-            Ok(share) => {
-                let hash = self.hashes.get(self.hashed);
-                self.hashed += 1;
-                // A share that nobody hashed meets no target.
-                Ok((share, hash.unwrap_or(&[0xff; 32])))
+    fn fold(&mut self, fold: impl FnOnce(&[U256], &mut [[u8; 32]])) {
+        self.roots.clear();
+        for entry in self.entries.iter().filter(|entry| matches!(entry.state, State::Folds)) {
+            // There is a place for each share.
+            let _ = self.roots.push(self.fold.txid(&entry.share));
+        }
+        fold(self.fold.parts.path(), &mut self.roots);
+        let folding = self.entries.iter_mut().filter(|entry| matches!(entry.state, State::Folds));
+        for (entry, root) in folding.zip(self.roots.iter()) {
+            if let Some(header) = self.headers.get_mut(usize::from(entry.at)) {
+                put_merkle_root(header, root);
             }
+            entry.state = State::Ready;
+        }
+    }
+
+    /// Whether [`MiningServer::conclude_batch`] was called.
+    #[must_use]
+    pub const fn is_concluded(&self) -> bool {
+        self.concluded
+    }
+
+    /// What became of the next share. One that was not concluded is of a connection that is gone.
+    #[inline]
+    pub fn next_concluded(&mut self) -> Option<Result<(Accepted, Hashed<'_>), Rejection>> {
+        let entry = self.entries.get(self.taken)?;
+        self.taken += 1;
+        let at = usize::from(entry.at);
+        Some(match (&entry.state, self.headers.get(at), self.hashes.get(at)) {
+            (State::Accepted(accepted), Some(header), Some(hash)) => {
+                Ok((*accepted, Hashed { header, hash, extranonce: &entry.share.extranonce }))
+            }
+            (State::Rejected(reason), ..) => Err(entry.share.rejection(*reason)),
+            _ => Err(entry.share.rejection(Reason::InvalidChannel)),
         })
     }
 }
 
 impl<S: Storage> MiningServer<S> {
-    /// The first half of checking a batch: everything but the hashes. What is bad is answered in its turn, so nothing is sent here.
+    /// The first half of checking a batch: everything but the hashes. What is bad is answered in its turn, so nothing is sent here. Once for
+    /// each batch.
     pub fn prepare_batch(&mut self, now: Instant, shared: &Shared<S>, batch: &mut ShareBatch<S>) {
-        batch.prepared.clear();
-        batch.fold.job = None;
-        for share in batch.shares.iter() {
-            let prepared = self.prepare(now, shared, share, Some(&mut batch.fold));
-            let _ = batch.prepared.push(prepared);
+        let limits = self.limits(now, shared);
+        let ShareBatch { entries, laid_out, headers, hashes, fold, .. } = batch;
+        // Without memory for it a share goes unhashed, and meets no target.
+        while headers.len() < entries.len() && headers.push([0; HEADER_LEN]).is_ok() {}
+        while hashes.len() < entries.len() && hashes.push([0xff; 32]).is_ok() {}
+        for run in entries.chunk_by_mut(Entry::is_of_same_job) {
+            // Never empty.
+            let Some(Submitted { channel_id, job_id, kind, .. }) = run.first().map(|entry| entry.share) else {
+                continue;
+            };
+            let Some((_, channel)) = self.slots.open_mut(channel_id) else {
+                for entry in run {
+                    entry.state = State::Rejected(Reason::InvalidChannel);
+                }
+                continue;
+            };
+            match channel.find_for(kind, &self.custom, limits.last_job, job_id, shared) {
+                Ok(found) => channel.prepare_run(&found, &limits, shared, run, (headers, laid_out), fold),
+                Err(reason) => run.iter_mut().for_each(|entry| channel.reject(entry, reason)),
+            }
+        }
+    }
+
+    /// The second half: what the hashes make of the shares. The caller answers rejections, and stores accepted shares under their tickets.
+    pub fn conclude_batch(&mut self, now: Instant, shared: &mut Shared<S>, batch: &mut ShareBatch<S>) {
+        batch.concluded = true;
+        let ShareBatch { entries, hashes, .. } = batch;
+        for run in entries.chunk_by_mut(Entry::is_of_same_job) {
+            // Never empty. What is not of an open channel is rejected when it is taken out.
+            let Some(Submitted { channel_id, job_id, .. }) = run.first().map(|entry| entry.share) else { continue };
+            let Some((index, channel)) = self.slots.open_mut(channel_id) else { continue };
+            let (mut known, mut counted, mut any_news) = (None, None, false);
+            for entry in run {
+                if !matches!(entry.state, State::Ready | State::Folds) {
+                    continue;
+                }
+                let (live, worth, network_target) = match &known {
+                    Some(known) => known,
+                    None => match channel.find(&self.custom, self.last_job, job_id, shared) {
+                        Ok(found) => &*known.insert((found.live, Worth::of(&found.live), *found.network_target)),
+                        Err(reason) => {
+                            channel.reject(entry, reason);
+                            continue;
+                        }
+                    },
+                };
+                // A share that nobody hashed meets no target.
+                let hash = hashes.get(usize::from(entry.at)).unwrap_or(&[0xff; 32]);
+                let (sequence_number, moving) = (entry.share.sequence_number, channel.duplicates.is_moving());
+                match channel.count(now, shared, live, worth, sequence_number, hash) {
+                    Ok((ticket, news)) => {
+                        let is_block = network_target.is_met_by(hash);
+                        let accepted = channel.accepted(live, worth, sequence_number, ticket, is_block);
+                        entry.state = State::Accepted(accepted);
+                        counted = counted.or(Some(ticket));
+                        any_news |= news;
+                    }
+                    Err(reason) => channel.reject(entry, reason),
+                }
+                if moving {
+                    // The job may be gone, or elsewhere in its list.
+                    known = None;
+                }
+            }
+            if let Some(first) = counted {
+                self.counted(index, first, any_news);
+            }
+        }
+    }
+}
+
+impl<S: Storage> Channel<S> {
+    fn reject(&mut self, entry: &mut Entry, reason: Reason) {
+        self.count_rejection(reason);
+        entry.state = State::Rejected(reason);
+    }
+
+    /// Lays out the headers of shares of one job.
+    fn prepare_run(
+        &mut self,
+        found: &Found<'_, S>,
+        limits: &Limits,
+        shared: &Shared<S>,
+        run: &mut [Entry],
+        (headers, laid_out): (&mut [[u8; HEADER_LEN]], &mut usize),
+        fold: &mut Fold<S>,
+    ) {
+        let prefix = self.prefix(found.live.generation, shared);
+        let is_standard = self.kind == ChannelKind::Standard;
+        let (mut common, mut folds) = (None, false);
+        for entry in run {
+            let share = &mut entry.share;
+            if let Err(reason) = found.admit(limits, shared, share) {
+                self.reject(entry, reason);
+                continue;
+            }
+            let common = common.get_or_insert_with(|| {
+                folds = !is_standard && fold.is_of(&found.live, found.parts);
+                // The roots of an extended channel's shares differ.
+                let root = if is_standard { self.standard_root(found, shared) } else { [0; 32] };
+                let mut header = [0; HEADER_LEN];
+                found.lay_out(&mut header, &root);
+                header
+            });
+            let Some(header) = headers.get_mut(*laid_out) else {
+                self.reject(entry, Reason::Difficulty);
+                continue;
+            };
+            *header = *common;
+            put_rolled(header, share.version, share.ntime, share.nonce);
+            if !is_standard && !folds {
+                put_merkle_root(header, &found.parts.merkle_root(prefix.as_slice(), share.extranonce.as_slice()));
+            }
+            share.extranonce = whole(&prefix, &share.extranonce);
+            // Below the number of places of the list.
+            entry.at = *laid_out as u8;
+            *laid_out += 1;
+            entry.state = if folds { State::Folds } else { State::Ready };
         }
     }
 }
 
 /// Coinbase and merkle path of one job, copied so that roots can be worked out outside of the pool's lock. The job is that of the batch's
 /// first share; shares of another one, which come with a new job, have their roots worked out one by one.
-pub(super) struct Fold<S: Storage> {
+struct Fold<S: Storage> {
     job: Option<(JobSource, u32)>,
     parts: Parts<S>,
 }
@@ -162,9 +321,9 @@ impl<S: Storage> Default for Fold<S> {
 
 impl<S: Storage> Fold<S> {
     /// Whether this is its job: it is when there was none before.
-    pub(super) fn is_of(&mut self, source: JobSource, id: u32, parts: &Parts<S>) -> bool {
+    fn is_of(&mut self, live: &Live, parts: &Parts<S>) -> bool {
         // Jobs of the book are the same for all channels, custom ones are known by their number.
-        let job = (source, if source == JobSource::Custom { id } else { 0 });
+        let job = (live.source, if live.source == JobSource::Custom { live.id } else { 0 });
         if self.job.is_none() && self.parts.copy(parts).is_ok() {
             self.job = Some(job);
         }
@@ -172,8 +331,8 @@ impl<S: Storage> Fold<S> {
     }
 
     /// D-ALG-1, D-ALG-2.
-    fn txid(&self, share: &Prepared) -> [u8; 32] {
-        coinbase_txid(self.parts.prefix(), share.extranonce().as_slice(), &[], self.parts.suffix())
+    fn txid(&self, share: &Submitted) -> [u8; 32] {
+        coinbase_txid(self.parts.prefix(), share.extranonce.as_slice(), &[], self.parts.suffix())
     }
 }
 
@@ -185,16 +344,40 @@ mod tests {
 
     use super::super::Out;
     use super::super::testing::*;
-    use super::super::{ANSWER_LEN, Accepted, Reason, Received};
+    use super::super::{ANSWER_LEN, Accepted, Proof, Reason, Received, SolutionSource};
     use super::*;
+    use crate::hash::sha256d_header;
     use crate::message::ChannelKind;
     use crate::message::mining::{ToClient, ToServer};
+    use crate::mining::header::Header;
     use crate::mining::lanes;
 
-    /// All shares in batches of `at_once`, or each alone for 0.
-    fn check(bench: &mut Bench, shares: &[ToServer<'static>], at_once: usize) -> Vec<Result<Accepted, Rejection>> {
+    /// All shares in batches of `at_once`, or each alone for 0, or each alone in two halves for none.
+    fn check(
+        bench: &mut Bench,
+        shares: &[ToServer<'static>],
+        at_once: Option<usize>,
+    ) -> Vec<Result<Accepted, Rejection>> {
         let mut seen = Vec::new();
-        if at_once == 0 {
+        if at_once == Some(0) {
+            let mut proof = Proof::new();
+            for share in shares.iter().filter_map(Submitted::of) {
+                let checked = bench.server.check(bench.now, &mut bench.shared, &share, &mut proof);
+                if let Ok(accepted) = checked {
+                    assert_eq!(sha256d_header(proof.header_bytes()), *proof.hash());
+                    let extranonce = bench.server.extranonce(&bench.shared, &share).unwrap();
+                    let job = match accepted.block {
+                        Some(SolutionSource::Job(job)) => bench.shared.book().live(job),
+                        _ => None,
+                    };
+                    let root = job.map(|job| job.merkle_root(extranonce.as_slice(), &[]));
+                    assert!(root.is_none_or(|root| root == Header::from_bytes(proof.header_bytes()).merkle_root));
+                }
+                seen.push(checked);
+            }
+            return seen;
+        }
+        let Some(at_once) = at_once else {
             for share in shares {
                 seen.push(match bench.receive(share).unwrap() {
                     Received::Share(share) => {
@@ -205,7 +388,7 @@ mod tests {
                 });
             }
             return seen;
-        }
+        };
         let mut batch = ShareBatch::default();
         for some in shares.chunks(at_once) {
             batch.clear();
@@ -214,10 +397,11 @@ mod tests {
             }
             bench.server.prepare_batch(bench.now, &bench.shared, &mut batch);
             batch.hash(lanes::fold_paths::<4>, lanes::hash_headers::<4>);
-            while let Some(next) = batch.next_hashed() {
-                seen.push(next.and_then(|(share, hash)| {
-                    assert_eq!(share.hash(), *hash);
-                    bench.server.conclude(bench.now, &mut bench.shared, share, hash)
+            bench.server.conclude_batch(bench.now, &mut bench.shared, &mut batch);
+            while let Some(next) = batch.next_concluded() {
+                seen.push(next.map(|(accepted, share)| {
+                    assert_eq!(sha256d_header(share.header), *share.hash);
+                    accepted
                 }));
             }
         }
@@ -279,10 +463,9 @@ mod tests {
             let close = crate::message::mining::CloseChannel { channel_id: closed, reason_code: "".into() };
             assert!(bench.receive(&ToServer::CloseChannel(close)).is_ok());
             let mut seen = Vec::new();
-            while let Some(next) = batch.next_hashed() {
-                let concluded =
-                    next.and_then(|(share, hash)| bench.server.conclude(bench.now, &mut bench.shared, share, hash));
-                seen.push(concluded.map(|share| share.ticket).map_err(|rejection| rejection.reason));
+            bench.server.conclude_batch(bench.now, &mut bench.shared, &mut batch);
+            while let Some(next) = batch.next_concluded() {
+                seen.push(next.map(|(share, _)| share.ticket).map_err(|rejection| rejection.reason));
             }
             let live = |ticket| if block { Err(Reason::Stale) } else { ticket };
             assert_eq!(
@@ -327,8 +510,9 @@ mod tests {
                 bench.sent();
                 (seen, bench.server.channels().map(|channel| *channel.statistics()).collect::<Vec<_>>())
             };
-            let alone = outcome(0);
-            prop_assert_eq!(outcome(at_once), alone);
+            let alone = outcome(None);
+            prop_assert_eq!(outcome(Some(at_once)), alone.clone());
+            prop_assert_eq!(outcome(Some(0)), alone);
         }
     }
 }

@@ -1,8 +1,8 @@
 //! One channel as its server sees it: what it may do, what its client was told, what it has done.
 
+use super::Shared;
 use super::ack::Acks;
 use super::shares::{REASONS, Reason};
-use super::{Shared, shares};
 use crate::config::{LIVE_JOBS_HEAP, LIVE_JOBS_INLINE};
 use crate::message::ChannelKind;
 use crate::mining::duplicates::{Duplicates, Generation};
@@ -30,6 +30,8 @@ pub(super) struct LiveJob {
     /// Its number on this connection.
     pub(super) id: u32,
     pub(super) source: JobSource,
+    /// Where in the book it is, if it is there.
+    pub(super) book_place: u8,
     /// D-TGT-1: fixed when the job became active; of no meaning before.
     pub(super) target: PackedTarget,
     /// A standard channel's merkle root; worked out when first needed, for a group's jobs that may be never.
@@ -159,9 +161,10 @@ impl<S: Storage> Channel<S> {
         shared.config().easiest_target.min(self.max_target.target())
     }
 
-    /// Judges the rate of shares. Whether the client has something to hear of it then.
-    pub(super) fn retarget(&mut self, now: Instant, shared: &Shared<S>) -> bool {
-        if let Some(target) = self.vardiff.evaluate(now, self.target.expected_hashes(), &shared.config().vardiff) {
+    /// Judges the rate of shares; `unit` is what the target takes in expected hashes. Whether the client has something to hear of it then.
+    #[inline]
+    pub(super) fn retarget(&mut self, now: Instant, unit: f64, shared: &Shared<S>) -> bool {
+        if let Some(target) = self.vardiff.evaluate(now, unit, &shared.config().vardiff) {
             self.set_target(target, shared);
         }
         self.has_target_news()
@@ -298,9 +301,10 @@ impl<S: Storage> Channel<S> {
         }
     }
 
-    pub(super) fn count_acceptance(&mut self, now: Instant, share: &shares::Counted) {
+    #[inline]
+    pub(super) fn count_acceptance(&mut self, now: Instant, difficulty: f64) {
         self.statistics.accepted = self.statistics.accepted.saturating_add(1);
-        self.statistics.difficulty += share.difficulty;
+        self.statistics.difficulty += difficulty;
         self.statistics.last_accepted = Some(now);
     }
 }

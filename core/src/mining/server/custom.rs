@@ -252,6 +252,7 @@ impl<S: Storage> MiningServer<S> {
             let live = LiveJob {
                 id,
                 source: JobSource::Custom,
+                book_place: u8::MAX,
                 target: channel.told_target,
                 root: None,
                 generation: channel.duplicates.generation(),
@@ -428,7 +429,7 @@ mod tests {
         assert_eq!(success.coinbase_tx_prefix.get().unwrap().as_bytes(), b"head");
         assert_eq!(success.coinbase_tx_suffix.get().unwrap().as_bytes(), b"tail");
         let ToServer::SubmitSharesExtended(share) = extended(channel, id, 1, &[9; 5]) else { unreachable!() };
-        let prepared = bench.server.prepare_extended(bench.now, &bench.shared, &share).unwrap();
+        let prepared = bench.server.prepare(bench.now, &bench.shared, &(&share).into()).unwrap();
         let txid = sha256d(&[b"head", &[0xab, 0, 0], &[9; 5], b"tail"]);
         assert_eq!(prepared.header().merkle_root, sha256d(&[&txid, &[7; 32]]));
     }

@@ -215,6 +215,8 @@ impl<S: Storage> Channel<S> {
         let live = LiveJob {
             id,
             source: JobSource::Book(job),
+            // The bound of the book is below 256.
+            book_place: shared.book().place(job).and_then(|place| u8::try_from(place).ok()).unwrap_or(u8::MAX),
             target: self.told_target,
             root,
             generation: self.duplicates.generation(),

@@ -5,13 +5,14 @@
 //! what fits. Bytes, ciphers and other connections are not known here.
 //!
 //! Order of calls: [`MiningServer::receive`] for every message; what it returns may want an answer
-//! ([`accept`](MiningServer::accept), [`accept_custom`](MiningServer::accept_custom), [`conclude`](MiningServer::conclude)); then
+//! ([`accept`](MiningServer::accept), [`accept_custom`](MiningServer::accept_custom), [`conclude`](MiningServer::conclude)), or [`MiningServer::check`] for a share; then
 //! [`MiningServer::poll_outbound`] whenever [`MiningServer::wants_outbound`]; [`MiningServer::stored`] when shares are on disk;
 //! [`MiningServer::handle_timeout`] at [`MiningServer::poll_timeout`]; [`MiningServer::shut_down`] when the connection is gone.
 
 mod ack;
 mod batch;
 mod channel;
+mod check;
 mod custom;
 mod jobs;
 #[cfg(test)]
@@ -39,7 +40,7 @@ pub use channel::{ChannelView, Statistics};
 pub use custom::{CustomCoinbase, CustomRequest};
 pub use open::{Open, OpenRequest, Opened, Refusal};
 pub use shared::{ServerConfig, Shared};
-pub use shares::{ANSWER_LEN, Accepted, Prepared, Reason, Rejection, SolutionSource, Submitted};
+pub use shares::{ANSWER_LEN, Accepted, Hashed, Prepared, Proof, Reason, Rejection, SolutionSource, Submitted};
 
 use channel::Channel;
 use custom::CustomJob;
@@ -156,11 +157,11 @@ impl<S: Storage> MiningServer<S> {
     ) -> Result<Received<'m>, Error> {
         match message {
             ToServer::SubmitSharesStandard(share) => {
-                let prepared = self.prepare_standard(now, shared, share);
+                let prepared = self.prepare(now, shared, &share.into());
                 Self::answer_share(prepared, out)
             }
             ToServer::SubmitSharesExtended(share) => {
-                let prepared = self.prepare_extended(now, shared, share);
+                let prepared = self.prepare(now, shared, &share.into());
                 Self::answer_share(prepared, out)
             }
             ToServer::UpdateChannel(update) => self.update(now, shared, update, out),
@@ -195,7 +196,8 @@ impl<S: Storage> MiningServer<S> {
         }
         self.check_at = Some(now.saturating_add(shared.config().vardiff.check_every));
         for index in self.slots.indexes() {
-            if self.slots.at_mut(index).is_some_and(|channel| channel.retarget(now, shared)) {
+            let retarget = |channel: &mut Channel<S>| channel.retarget(now, channel.target.expected_hashes(), shared);
+            if self.slots.at_mut(index).is_some_and(retarget) {
                 self.mark(index);
             }
         }

@@ -251,10 +251,10 @@ fn play(revision: Revision, flags: SetupFlags, steps: Vec<Step>) {
                     ChannelKind::Extended => extended(id, job, u32::from(n), &[0; 5]),
                 };
                 let active = client.open.get(&id).is_some_and(|seen| seen.active.contains(&job));
-                let outcome = bench.submit(&share);
+                let outcome = bench.submit_and_keep(&share);
                 assert!(active || outcome.is_err(), "a share of no job of this channel counts");
-                if let Ok(accepted) = outcome {
-                    assert!(client.counted.insert(accepted.hash), "D-CHAN-7: one header counts twice");
+                if let Ok((_, share)) = outcome {
+                    assert!(client.counted.insert(share.hash()), "D-CHAN-7: one header counts twice");
                 }
             }
             Step::Job(wait) => {

@@ -30,8 +30,10 @@ use crate::error::Error;
 use crate::message::common::Reconnect;
 use crate::message::mining::{SetupFlags, ToServer};
 use crate::mining::extranonce::ExtranonceSpace;
+use crate::mining::header::Header;
 use crate::mining::server::{
-    ANSWER_LEN, MiningServer, Opened, Out, Prepared, Received, Refusal, Rejection, ServerConfig, ShareBatch, Shared,
+    ANSWER_LEN, Accepted, Hashed, MiningServer, Opened, Out, Proof, Received, Refusal, Rejection, ServerConfig,
+    ShareBatch, Shared, Submitted,
 };
 use crate::rate::Pace;
 use crate::storage::{List, Storage};
@@ -177,13 +179,42 @@ impl<S: Storage> Pool<S> {
         policy: &mut impl Policy,
         out: &mut Out<'_>,
     ) -> Result<PoolEvent, PoolError> {
+        if let Some(share) = Submitted::of(message) {
+            return self.check(now, id, &share, out);
+        }
         match self.begin(now, id, message, policy, out)? {
             Begun::Done(event) => Ok(event),
-            Begun::Share(share) => {
-                let hash = share.hash();
-                self.conclude(now, &share, &hash, out)
-            }
+            Begun::Share(share) => self.conclude(now, &share, &share.hash(), out),
         }
+    }
+
+    fn check(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        share: &Submitted,
+        out: &mut Out<'_>,
+    ) -> Result<PoolEvent, PoolError> {
+        let link = self.links.get_mut(id).ok_or(PoolError::UnknownConnection)?;
+        if !link.may_share(now, &self.limits) {
+            return Err(PoolError::TooManyShares);
+        }
+        check_room(out)?;
+        let mut proof = Proof::new();
+        let event = match link.server.check(now, &mut self.shared, share, &mut proof) {
+            Ok(accepted) => {
+                // The share was accepted a moment ago, so its job is there.
+                let extranonce = link.server.extranonce(&self.shared, share).unwrap_or_default();
+                let hashed = Hashed { header: proof.header_bytes(), hash: proof.hash(), extranonce: &extranonce };
+                self.accepted(now, id, &accepted, &hashed)
+            }
+            Err(rejection) => {
+                out.send(&rejection.answer())?;
+                self.rejected(id, rejection)
+            }
+        };
+        self.touched(id);
+        Ok(event)
     }
 
     /// The first half of [`Self::handle`], for owners who hash many headers at once, or outside of a lock: stops before a share's header is
@@ -258,60 +289,56 @@ impl<S: Storage> Pool<S> {
         hash: &[u8; 32],
         out: &mut Out<'_>,
     ) -> Result<PoolEvent, PoolError> {
-        self.conclude_prepared(now, share.connection, &share.prepared, hash, out)
-    }
-
-    fn conclude_prepared(
-        &mut self,
-        now: Instant,
-        id: ConnectionId,
-        share: &Prepared,
-        hash: &[u8; 32],
-        out: &mut Out<'_>,
-    ) -> Result<PoolEvent, PoolError> {
+        let (id, share) = (share.connection, &share.prepared);
         let link = self.links.get_mut(id).ok_or(PoolError::UnknownConnection)?;
-        if out.room() < ANSWER_LEN {
-            // Nothing may happen when the answer to a bad share would not fit.
-            return Err(Error::Full.into());
-        }
+        check_room(out)?;
         let event = match link.server.conclude(now, &mut self.shared, share, hash) {
+            Ok(accepted) => {
+                let hashed = Hashed { header: share.header_bytes(), hash, extranonce: share.extranonce() };
+                self.accepted(now, id, &accepted, &hashed)
+            }
             Err(rejection) => {
                 out.send(&rejection.answer())?;
                 self.rejected(id, rejection)
             }
-            Ok(accepted) => {
-                if link.waits_for == 0 {
-                    // There is a place for each connection.
-                    let _ = self.waiting.push(id);
-                }
-                link.waits_for = accepted.ticket;
-                let hashes = accepted.target.expected_hashes();
-                self.users.accept(accepted.account, now, accepted.difficulty, hashes);
-                self.meter.record(now, hashes);
-                self.totals.accepted = self.totals.accepted.saturating_add(1);
-                self.totals.difficulty += accepted.difficulty;
-                let block = accepted.block.map(|source| {
-                    self.totals.blocks = self.totals.blocks.saturating_add(1);
-                    Block { submitted: self.submit(source, share) }
-                });
-                PoolEvent::Share(Share {
-                    connection: id,
-                    channel_id: accepted.channel_id,
-                    job_id: share.job_id(),
-                    account: accepted.account,
-                    sequence_number: accepted.sequence_number,
-                    ticket: accepted.ticket,
-                    header: share.header(),
-                    extranonce: *share.extranonce(),
-                    hash: accepted.hash,
-                    target: accepted.target,
-                    difficulty: accepted.difficulty,
-                    block,
-                })
-            }
         };
         self.touched(id);
         Ok(event)
+    }
+
+    /// Counts a share, and hands it over when it is a block.
+    fn accepted(&mut self, now: Instant, id: ConnectionId, accepted: &Accepted, share: &Hashed<'_>) -> PoolEvent {
+        if let Some(link) = self.links.get_mut(id) {
+            if link.waits_for == 0 {
+                // There is a place for each connection.
+                let _ = self.waiting.push(id);
+            }
+            link.waits_for = accepted.ticket;
+        }
+        let hashes = accepted.target.expected_hashes();
+        self.users.accept(accepted.account, now, accepted.difficulty, hashes);
+        self.meter.record(now, hashes);
+        self.totals.accepted = self.totals.accepted.saturating_add(1);
+        self.totals.difficulty += accepted.difficulty;
+        let header = Header::from_bytes(share.header);
+        let block = accepted.block.map(|source| {
+            self.totals.blocks = self.totals.blocks.saturating_add(1);
+            Block { submitted: self.submit(source, &header, share.extranonce) }
+        });
+        PoolEvent::Share(Share {
+            connection: id,
+            channel_id: accepted.channel_id,
+            job_id: accepted.job_id,
+            account: accepted.account,
+            sequence_number: accepted.sequence_number,
+            ticket: accepted.ticket,
+            header,
+            extranonce: *share.extranonce,
+            hash: *share.hash,
+            target: accepted.target.target(),
+            difficulty: accepted.difficulty,
+            block,
+        })
     }
 
     /// [`Self::begin`] for shares that came together: all but their hashes, for [`ShareBatch::hash`]. Nothing is sent here, for bad
@@ -328,8 +355,8 @@ impl<S: Storage> Pool<S> {
         if all { Ok(()) } else { Err(PoolError::TooManyShares) }
     }
 
-    /// [`Self::conclude`] for the next share of a batch, until there is none. There must be room for so many answers of [`ANSWER_LEN`]
-    /// bytes: a share without room for its answer is an error, and lost.
+    /// [`Self::conclude`] for the next share of a batch, until there is none: the first call concludes them all. There must be room for so many
+    /// answers of [`ANSWER_LEN`] bytes: a bad share without room for its answer is an error.
     pub fn conclude_next(
         &mut self,
         now: Instant,
@@ -337,8 +364,15 @@ impl<S: Storage> Pool<S> {
         batch: &mut ShareBatch<S>,
         out: &mut Out<'_>,
     ) -> Option<Result<PoolEvent, PoolError>> {
-        Some(match batch.next_hashed()? {
-            Ok((share, hash)) => self.conclude_prepared(now, id, share, hash, out),
+        if !batch.is_concluded() {
+            let Some(link) = self.links.get_mut(id) else {
+                return batch.next_concluded().map(|_| Err(PoolError::UnknownConnection));
+            };
+            link.server.conclude_batch(now, &mut self.shared, batch);
+            self.touched(id);
+        }
+        Some(match batch.next_concluded()? {
+            Ok((accepted, share)) => Ok(self.accepted(now, id, &accepted, &share)),
             Err(rejection) => {
                 let event = self.rejected(id, rejection);
                 out.send(&rejection.answer()).map(|()| event).map_err(PoolError::Send)
@@ -521,6 +555,11 @@ impl<S: Storage> Pool<S> {
             ..self.totals
         }
     }
+}
+
+/// Nothing may happen when the answer to a bad share would not fit.
+fn check_room(out: &Out<'_>) -> Result<(), Error> {
+    if out.room() < ANSWER_LEN { Err(Error::Full) } else { Ok(()) }
 }
 
 impl<S: Storage> Link<S> {

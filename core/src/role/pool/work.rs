@@ -6,8 +6,10 @@ use super::{Pool, ProviderEvent, TemplateNews};
 use crate::config::{COINBASE_HEAP, COINBASE_INLINE, PAYOUTS_HEAP, PAYOUTS_INLINE, SCRIPT_HEAP, SCRIPT_INLINE};
 use crate::error::Error;
 use crate::message::template::ToClient;
+use crate::mining::extranonce::ExtranoncePrefix;
+use crate::mining::header::Header;
 use crate::mining::job::{BookError, NewJob, PrevHash};
-use crate::mining::server::{Prepared, Shared, SolutionSource};
+use crate::mining::server::{Shared, SolutionSource};
 use crate::storage::{List, NoRoom, Storage};
 use crate::template::client::{Found, HeldBlock, ProviderViolation, TemplateEvent, ToProvider};
 use crate::template::coinbase::{
@@ -266,19 +268,18 @@ impl<S: Storage> Pool<S> {
 
     /// Queues a block for the provider (D-TDP-17). False when it can't be sent: a custom job's block is its maker's to submit, or
     /// more blocks wait than are kept.
-    pub(super) fn submit(&mut self, source: SolutionSource, share: &Prepared) -> bool {
-        let SolutionSource::Template { template_id, job } = source else { return false };
+    pub(super) fn submit(&mut self, source: SolutionSource, header: &Header, extranonce: &ExtranoncePrefix) -> bool {
+        let SolutionSource::Job(job) = source else { return false };
         let Some(job) = self.shared.book().live(job) else { return false };
-        let header = share.header();
         self.templates
             .submit(&Found {
-                template_id,
+                template_id: job.template_id(),
                 prev_hash: header.prev_hash,
                 version: header.version,
                 header_timestamp: header.ntime,
                 header_nonce: header.nonce,
                 coinbase_prefix: job.coinbase_prefix(),
-                extranonce: [share.extranonce().as_slice(), &[]],
+                extranonce: [extranonce.as_slice(), &[]],
                 coinbase_suffix: job.coinbase_suffix(),
                 witness: suffix_commits_to_witness(job.coinbase_suffix()),
             })
