@@ -10,6 +10,9 @@
 //! [`listen::Listener`], with an identity that an authority has signed (`adit::noise::x25519`) and a [`pool::Store`] for accepted shares. A template
 //! provider: [`provider::serve_provider`]. Each ends in order by its [`shutdown::Shutdown`].
 //!
+//! Depend on `adit-tokio` with `default-features = false`, or the `adit` program's libraries come along, on `adit` for the protocol's own types, and on
+//! `adit-native` for fast cryptography and hashing.
+//!
 //! Clocks begin at [`clock::Clock::start`]; entropy comes from the system. `P` of those functions is who does the cryptography:
 //! `adit_native::crypto::Fastest`, or `adit::crypto::RustCrypto` without a C compiler.
 //!
