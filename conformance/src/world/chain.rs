@@ -58,6 +58,8 @@ pub(super) struct Chain {
     drafts: BTreeMap<u64, Draft>,
     /// What the tip's time was said to be, and when in truth: more than once when a provider restarted on it.
     told: Vec<(u32, Instant)>,
+    /// The provider counts its templates on from an earlier run's.
+    pub(super) counts_on: bool,
     /// A template for the block after the next, if the clients have one.
     ahead: Option<u64>,
     pub(super) blocks: Vec<Block>,
@@ -74,6 +76,7 @@ impl Chain {
             target: Target::from_nbits(nbits).expect("nbits of a target"),
             drafts: BTreeMap::new(),
             told: vec![],
+            counts_on: false,
             ahead: None,
             blocks: vec![],
         }
@@ -231,7 +234,8 @@ impl Chain {
         // coinbase does not fit.
         let excused = match solution.breach {
             // What was said of the tip before is not known any more.
-            Some(Breach::Timestamp) => solution.stale || self.told.len() > 1 || !steady,
+            // A provider that says that it counts on judges no times of a tip that it may not have told first.
+            Some(Breach::Timestamp) => solution.stale || self.told.len() > 1 && !self.counts_on || !steady,
             Some(Breach::Coinbase(_)) => self.told.len() > 1 && draft.transactions.is_empty(),
             Some(Breach::Version) | None => false,
         };

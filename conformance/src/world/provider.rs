@@ -69,6 +69,7 @@ impl ProviderNode {
         self.last_id += 1_000_000;
         let first = if net.entropy.below(3) == 0 { 1 } else { self.last_id };
         *self.role = Provider::starting_at(first);
+        self.chain.counts_on = first > 1;
         (self.config, self.period) = self.issuer.responder(net.wall(Node::Provider));
         self.chain.tell(&mut self.role, times(net));
     }

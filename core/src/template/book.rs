@@ -84,6 +84,8 @@ pub struct TemplateBook<S: Storage> {
     /// When the present tip was set.
     since: Instant,
     sequence: TipSequence,
+    /// An earlier run may have told of what is the first tip here.
+    counts_on: bool,
 }
 
 impl<S: Storage> Default for TemplateBook<S> {
@@ -94,10 +96,12 @@ impl<S: Storage> Default for TemplateBook<S> {
 
 impl<S: Storage> TemplateBook<S> {
     /// An empty book whose first template gets `first_id`. A provider that restarts picks one above all that it used before (the
-    /// time in microseconds, say), so that a late solution never names another template (D-TDP-7).
+    /// time in microseconds, say), so that a late solution never names another template (D-TDP-7). With an id above 1 an earlier run may have named
+    /// another time for the first tip, so that times on it are not judged.
     #[must_use]
     pub fn starting_at(first_id: u64) -> Self {
-        Self { entries: Default::default(), next_id: first_id, tips: [None, None], since: Instant::ORIGIN, sequence: 0 }
+        let (entries, counts_on) = (Default::default(), first_id > 1);
+        Self { entries, next_id: first_id, tips: [None, None], since: Instant::ORIGIN, sequence: 0, counts_on }
     }
 
     /// Adds a template and gives its id, one above the last (D-TDP-7). `room` is what it leaves for the client's part of the
@@ -167,6 +171,16 @@ impl<S: Storage> TemplateBook<S> {
     /// When the present tip was set; the origin while there is none.
     pub(super) const fn tip_since(&self) -> Instant {
         self.since
+    }
+
+    /// Whether a solution's time on the tip of a template that stands so can be judged (D-TDP-20): not on one that an earlier run may have told of,
+    /// by another time and from another moment on. A client that goes on across the restart, as it should, is within what it was told.
+    pub(super) const fn knows_times(&self, standing: Standing) -> bool {
+        let tip = match standing {
+            Standing::Future | Standing::Current => self.sequence,
+            Standing::Stale => self.sequence.saturating_sub(1),
+        };
+        !self.counts_on || tip > 1
     }
 
     /// How many tips there were.

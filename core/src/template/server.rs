@@ -549,6 +549,38 @@ mod tests {
         assert_eq!((breach(602), breach(603)), (None, Some(Breach::Timestamp)), "ten minutes and the slack");
     }
 
+    /// D-TDP-20: a provider that restarted on the same tip names another time for it, a later one most likely, an earlier one when its node's clock was
+    /// set. A client that goes on keeps to what it was told, so nothing is held against it before the next tip.
+    #[test]
+    fn times_are_not_judged_on_a_tip_that_an_earlier_run_may_have_told_of() {
+        for (first_id, judged) in [(1, true), (1 << 50, false)] {
+            let mut setup = Setup::new(Revision::Draft);
+            setup.book = TemplateBook::starting_at(first_id);
+            let first = add(&mut setup.book, Basis::Next, ROOM);
+            setup.book.set_tip(setup.now, first, tip(1)).expect("future");
+            setup.handle(constraints(50)).expect("first");
+            let tx = coinbase_tx(&[0x51]);
+            let breach = |setup: &mut Setup, template_id, header_timestamp| {
+                let message = SubmitSolution { template_id, header_timestamp, ..solution(&tx) };
+                match setup.handle(ToServer::SubmitSolution(message)) {
+                    Ok(Some(Request::Solution(solution))) => solution.breach,
+                    other => panic!("{other:?}"),
+                }
+            };
+            let fault = judged.then_some(Breach::Timestamp);
+            let (early, late) = (999_910, 1_000_100);
+            assert_eq!([early, late].map(|time| breach(&mut setup, first, time)), [fault; 2]);
+            let second = add(&mut setup.book, Basis::Next, ROOM);
+            setup.book.set_tip(setup.now, second, tip(2)).expect("future");
+            assert_eq!([early, late].map(|time| breach(&mut setup, first, time)), [fault, None], "stale");
+            let fault = Some(Breach::Timestamp);
+            assert_eq!([early, late].map(|time| breach(&mut setup, second, time)), [fault; 2]);
+            let third = add(&mut setup.book, Basis::Next, ROOM);
+            setup.book.set_tip(setup.now, third, tip(3)).expect("future");
+            assert_eq!(breach(&mut setup, second, early), fault);
+        }
+    }
+
     /// D-TDP-20: a late solution's time is not held against the tip that made it late.
     #[test]
     fn a_high_hash_is_no_block_and_a_late_one_is_stale() {

@@ -40,8 +40,8 @@ pub struct Solution<'m> {
 pub enum Breach {
     /// Version bits changed that are not for rolling (D-TDP-19).
     Version,
-    /// The time is before the tip's or further behind it than time passed since the provider set it (D-TDP-20). A provider that restarted names a
-    /// later time for the same tip, so a client that goes on across the restart, as it should, may be before it.
+    /// The time is before the tip's or further behind it than time passed since the provider set it (D-TDP-20). Not judged on a tip that an earlier run
+    /// may have told of, see [`TemplateBook::starting_at`].
     Timestamp,
     /// The coinbase does not fit the template (D-TDP-6, D-TDP-8).
     Coinbase(CoinbaseFault),
@@ -128,7 +128,9 @@ pub(super) fn check<'m, S: Storage>(
     };
     let breach = if (message.version ^ known.template.version()) & !mask != 0 {
         Some(Breach::Version)
-    } else if !(u64::from(tip.header_timestamp)..=latest).contains(&u64::from(message.header_timestamp)) {
+    } else if book.knows_times(known.standing)
+        && !(u64::from(tip.header_timestamp)..=latest).contains(&u64::from(message.header_timestamp))
+    {
         Some(Breach::Timestamp)
     } else {
         coinbase::check(&known.template.coinbase(), sender.constraints.max_additional_size, coinbase_tx)

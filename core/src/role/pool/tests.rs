@@ -238,6 +238,31 @@ fn a_block_that_a_broken_link_swallowed_is_sent_again() {
     assert_eq!(bench.sync().1, NO_BLOCKS, "the network has moved on");
 }
 
+/// D-TDP-20: what a device finds across a restart of the provider is by the time that it was told, and nobody is blamed for that: neither when the
+/// provider names a later time for its tip, nor when its node's clock was set back.
+#[test]
+fn a_block_found_across_the_providers_restart_breaks_no_rule() {
+    for named in [1_000_090, 999_000] {
+        let mut bench = Bench::<Inline>::running(&config());
+        let (id, channel, _) = bench.working();
+        bench.now = bench.now.saturating_add(Duration::from_secs(90));
+        bench.pool.provider_lost();
+        *bench.provider = Provider::starting_at(1 << 40);
+        let template = bench.template(Basis::Next);
+        let same = crate::template::Tip { header_timestamp: named, ..tip(1) };
+        bench.provider.new_tip(bench.now, template, same).unwrap();
+        bench.upstream = bench.provider.connect(Revision::Draft).unwrap();
+        bench.pool.provider_connected();
+        assert_eq!(bench.sync().0, ["future job", "tip"]);
+        let Some(Heard::Job { job, .. }) = bench.heard(id).into_iter().next() else { panic!("a job on the same tip") };
+        for time in [1_000_000, 1_000_090] {
+            let event = bench.share_at(id, channel, job, time).unwrap();
+            assert!(matches!(event, PoolEvent::Share(Share { block: Some(_), .. })), "{event:?}");
+            assert_eq!(bench.sync().1, [true], "told {named}, found at {time}");
+        }
+    }
+}
+
 #[test]
 fn a_provider_that_comes_back_on_the_same_tip_makes_nothing_stale() {
     let mut bench = Bench::<Inline>::running(&config());
