@@ -140,7 +140,9 @@ impl PoolSettings {
         }
         let left = store.held().map_err(PoolError::Store)?;
         let held = blocks::restore(&mut pool, left, clock.wall(), &events);
-        store.hold(&held).map_err(PoolError::Store)?;
+        store.hold(&held, &[]).map_err(PoolError::Store)?;
+        let blocks = Blocks::new(events.clone());
+        blocks.earlier(store.reader().fates(blocks::COMPARED).map_err(PoolError::Store)?, &held);
         let handle = PoolHandle::new(pool, AcceptAll, NEWS);
         let mut issuer = self.issuer;
         issuer.setup = handle.setup_policy();
@@ -166,8 +168,7 @@ impl PoolSettings {
             software: Software::default(),
             reconnect: None,
         };
-        let (stored, blocks) = (handle.clone(), Blocks::new(events.clone()));
-        let telling = blocks.clone();
+        let (stored, telling) = (handle.clone(), blocks.clone());
         let writer = Writer::start(store, STORE_QUEUE, move |commit| {
             for ticket in commit.duplicates {
                 tracing::warn!(ticket, "a share was in the store before and is not counted again");
@@ -210,8 +211,9 @@ impl ReadyPool {
         let clock = setup.links.clock;
         let mut whole = Sum::begin(&handle, clock);
         let (news, told) = (handle.subscribe(), events.clone());
+        let (pool, watched) = (handle.clone(), blocks.clone());
         let watcher =
-            Watcher { handle: handle.clone(), events: told, clock, blocks, keeper, reasons: Reasons::default() };
+            Watcher { handle: pool, events: told, clock, blocks: watched, keeper, reasons: Reasons::default() };
         let (end_watch, ending) = oneshot::channel();
         let mut watching = tokio::spawn(watcher.run(news, ending));
         let served = tokio::select! {
@@ -233,7 +235,7 @@ impl ReadyPool {
         let (unsent, held) = (blocks::unsent(&handle), handle.with(|pool| blocks::held(pool)));
         let mut store = writer.finish().await.map_err(PoolError::Store)?;
         // Also what the provider was told of: that it was written to the link's end does not say that it arrived.
-        store.hold(&held).map_err(PoolError::Store)?;
+        store.hold(&held, &blocks.fates()).map_err(PoolError::Store)?;
         whole.tell(&handle, &events, &mut reasons, true);
         blocks::tell_unsent(&unsent, &events);
         served.map_err(PoolError::Serve)
@@ -362,7 +364,7 @@ impl Watcher {
                 biased;
                 _ = ticks.tick() => {
                     sum.tell(&self.handle, &self.events, &mut self.reasons, false);
-                    self.keeper.settle(&self.handle);
+                    self.keeper.settle(&self.handle, &self.blocks);
                     continue;
                 }
                 news = news.recv() => news,
@@ -396,12 +398,18 @@ impl Watcher {
         match news {
             PoolNews::Share(accepted) if accepted.block.is_some() => self.keeper.found(),
             PoolNews::Rejected { rejection, .. } => self.reasons.add(&rejection.reason.to_string()),
-            PoolNews::Template(TemplateNews::Tip { prev_hash, .. } | TemplateNews::TipWithoutJob { prev_hash }) => {
-                self.blocks.tip(*prev_hash);
-                self.keeper.settle(&self.handle);
+            PoolNews::Template(TemplateNews::Tip { prev_hash, template_id }) => {
+                let height = self.handle.with(|pool| blocks::height_of_tip(pool, *template_id));
+                self.tip(*prev_hash, height);
             }
+            PoolNews::Template(TemplateNews::TipWithoutJob { prev_hash }) => self.tip(*prev_hash, None),
             _ => {}
         }
+    }
+
+    fn tip(&mut self, prev_hash: [u8; 32], height: Option<u32>) {
+        self.blocks.tip(prev_hash, height);
+        self.keeper.settle(&self.handle, &self.blocks);
     }
 }
 

@@ -1,5 +1,6 @@
 //! `adit shares`: what a pool's share store holds, for its operator.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Write as _};
 
@@ -7,7 +8,7 @@ use adit_tokio::pool::KeptBlock;
 use serde::Serialize;
 
 use crate::args::SharesArguments;
-use crate::store::{Retention, Share, Store, StoreError};
+use crate::store::{Fate, Retention, Share, Store, StoreError};
 
 /// Why the store can't be shown.
 #[derive(Debug)]
@@ -59,8 +60,17 @@ impl From<io::Error> for SharesError {
 enum Line {
     /// All shares of one account.
     Account { account: String, shares: u64, difficulty: f64 },
-    /// One share of the journal.
-    Share { ticket: u64, account: String, time: u32, difficulty: f64, hash: String, block: bool },
+    /// One share of the journal; `fate` of one that is a block.
+    Share {
+        ticket: u64,
+        account: String,
+        time: u32,
+        difficulty: f64,
+        hash: String,
+        block: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        fate: Option<&'static str>,
+    },
     /// A found block that the provider has not taken, or (`told`) perhaps not; the pool hands it over when it runs.
     BlockUnsent {
         template_id: u64,
@@ -72,7 +82,16 @@ enum Line {
         coinbase_tx: String,
     },
     /// Everything together.
-    Total { accounts: usize, shares: u64, difficulty: f64, blocks: usize },
+    Total {
+        accounts: usize,
+        shares: u64,
+        difficulty: f64,
+        /// All that were found: those of the three fates together.
+        blocks: usize,
+        confirmed: usize,
+        stale: usize,
+        unknown: usize,
+    },
 }
 
 impl Line {
@@ -92,7 +111,7 @@ impl Line {
         }
     }
 
-    fn share(share: &Share) -> Self {
+    fn share(share: &Share, fate: Option<Fate>) -> Self {
         let mut hash = share.hash;
         hash.reverse();
         Self::Share {
@@ -102,6 +121,7 @@ impl Line {
             difficulty: share.difficulty(),
             hash: hex::encode(hash),
             block: share.block,
+            fate: share.block.then(|| word(fate)),
         }
     }
 }
@@ -113,9 +133,9 @@ impl fmt::Display for Line {
             Self::Account { account, shares, difficulty } => {
                 write!(f, "{account}: {shares} shares, difficulty {} in all", Difficulty(*difficulty))
             }
-            Self::Share { ticket, account, time, difficulty, hash, block } => {
-                let block = if *block { ", a block" } else { "" };
-                write!(f, "#{ticket} {time} {account} difficulty {} {hash}{block}", Difficulty(*difficulty))
+            Self::Share { ticket, account, time, difficulty, hash, fate, .. } => {
+                write!(f, "#{ticket} {time} {account} difficulty {} {hash}", Difficulty(*difficulty))?;
+                fate.map_or(Ok(()), |fate| write!(f, ", a block ({fate})"))
             }
             Self::BlockUnsent { template_id, prev_hash, version, ntime, nonce, told, coinbase_tx } => write!(
                 f,
@@ -123,11 +143,24 @@ impl fmt::Display for Line {
                  {coinbase_tx}",
                 if *told { "perhaps not " } else { "not " }
             ),
-            Self::Total { accounts, shares, difficulty, blocks } => {
+            Self::Total { accounts, shares, difficulty, blocks, confirmed, stale, unknown } => {
                 let difficulty = Difficulty(*difficulty);
-                write!(f, "{accounts} accounts, {shares} shares, difficulty {difficulty} in all, {blocks} blocks")
+                write!(
+                    f,
+                    "{accounts} accounts, {shares} shares, difficulty {difficulty} in all, {blocks} blocks found: {confirmed} confirmed, {stale} stale, \
+                     {unknown} unknown"
+                )
             }
         }
+    }
+}
+
+/// What became of a block, in a word.
+const fn word(fate: Option<Fate>) -> &'static str {
+    match fate {
+        Some(Fate::Confirmed) => "confirmed",
+        Some(Fate::Stale) => "stale",
+        None => "unknown",
     }
 }
 
@@ -147,8 +180,10 @@ pub(crate) fn run(arguments: &SharesArguments) -> Result<(), SharesError> {
             Ok(writeln!(out, "{line}")?)
         }
     };
+    let fates: BTreeMap<u64, Option<Fate>> =
+        reader.fates(usize::MAX)?.into_iter().map(|(share, fate)| (share.ticket, fate)).collect();
     for share in reader.recent(arguments.recent)?.iter().rev() {
-        print(Line::share(share))?;
+        print(Line::share(share, fates.get(&share.ticket).copied().flatten()))?;
     }
     let totals = reader.totals()?;
     let (mut shares, mut difficulty) = (0, 0.0);
@@ -162,5 +197,7 @@ pub(crate) fn run(arguments: &SharesArguments) -> Result<(), SharesError> {
     for block in store.held()? {
         print(Line::unsent(block))?;
     }
-    print(Line::Total { accounts, shares, difficulty, blocks: reader.blocks(usize::MAX)?.len() })
+    let count = |wanted| fates.values().filter(|fate| **fate == wanted).count();
+    let (confirmed, stale, unknown) = (count(Some(Fate::Confirmed)), count(Some(Fate::Stale)), count(None));
+    print(Line::Total { accounts, shares, difficulty, blocks: fates.len(), confirmed, stale, unknown })
 }

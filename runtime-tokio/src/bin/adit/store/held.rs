@@ -7,6 +7,7 @@ use adit_tokio::pool::KeptBlock;
 use redb::{ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 
 use super::error::{Problem, StoreError};
+use super::fate::{self, Fate};
 use super::file::Store;
 
 /// Template, block before, version, time and nonce, whether it was told, coinbase.
@@ -28,6 +29,8 @@ pub(crate) struct Settled {
     pub(crate) upto: u64,
     /// The blocks.
     pub(crate) held: Vec<KeptBlock>,
+    /// What became of blocks since this was told last, by their shares' tickets.
+    pub(crate) fates: Vec<(u64, Fate)>,
 }
 
 /// What tells one block from another.
@@ -48,7 +51,8 @@ pub(super) fn write(
     for (ticket, block) in found {
         table.insert(ticket, row(block))?;
     }
-    let Some(Settled { upto, held }) = settled else { return Ok(()) };
+    let Some(Settled { upto, held, fates }) = settled else { return Ok(()) };
+    fate::write(transaction, fates)?;
     let mut changed = Vec::new();
     for entry in table.range(..=*upto)? {
         let (ticket, value) = entry?;
@@ -107,8 +111,9 @@ impl Store {
         inner().map_err(|problem| problem.at(&self.reader().path))
     }
 
-    /// Keeps these instead, in one durable transaction. They are fewer than tickets were ever given out, so that the next share's is free.
-    pub(crate) fn hold(&mut self, blocks: &[KeptBlock]) -> Result<(), StoreError> {
+    /// Keeps these instead, and notes what became of others, in one durable transaction. They are fewer than tickets were ever given out, so that the
+    /// next share's is free.
+    pub(crate) fn hold(&mut self, blocks: &[KeptBlock], fates: &[(u64, Fate)]) -> Result<(), StoreError> {
         let inner = || -> Result<(), Problem> {
             let mut transaction = self.reader().database.begin_write()?;
             // For the same reason as in `append`.
@@ -121,6 +126,7 @@ impl Store {
                     table.insert(place, row(block))?;
                 }
             }
+            fate::write(&transaction, fates)?;
             transaction.commit()?;
             Ok(())
         };
@@ -159,14 +165,14 @@ pub(super) mod tests {
         assert_eq!(store.held().unwrap(), [], "a store that never had any");
         store.append(&[sample(1)]).unwrap();
         let blocks = [held(1, false), held(2, true), held(3, false)];
-        store.hold(&blocks).unwrap();
+        store.hold(&blocks, &[]).unwrap();
         drop(store);
         let mut store = open(&directory);
         assert_eq!(store.held().unwrap(), blocks);
         assert_eq!(store.next_ticket(), 2, "shares are where they were");
-        store.hold(&blocks[2..]).unwrap();
+        store.hold(&blocks[2..], &[]).unwrap();
         assert_eq!(store.held().unwrap(), blocks[2..]);
-        store.hold(&[]).unwrap();
+        store.hold(&[], &[]).unwrap();
         drop(store);
         assert_eq!(open(&directory).held().unwrap(), []);
     }
@@ -180,7 +186,7 @@ pub(super) mod tests {
         store.append(Batch { shares: &shares, found: &found, settled: None }).unwrap();
         assert_eq!(store.held().unwrap(), [held(2, false), held(4, false)]);
         // The pool looked when the fourth had not come yet.
-        let settle = |upto, held: &[KeptBlock]| Settled { upto, held: held.to_vec() };
+        let settle = |upto, held: &[KeptBlock]| Settled { upto, held: held.to_vec(), fates: Vec::new() };
         let look = settle(3, &[held(2, true)]);
         assert_eq!(store.append(Batch { settled: Some(&look), ..Batch::default() }).unwrap().last, Some(4));
         assert_eq!(store.held().unwrap(), [held(2, true), held(4, false)]);
@@ -202,7 +208,7 @@ pub(super) mod tests {
         }
         transaction.commit().unwrap();
         assert_eq!(store.held().unwrap(), [held(1, false)]);
-        store.hold(&[held(1, false)]).unwrap();
+        store.hold(&[held(1, false)], &[]).unwrap();
         assert_eq!(store.held().unwrap(), [held(1, false)], "once");
     }
 }

@@ -110,7 +110,7 @@ fn append_until_killed(path: &Path) -> ! {
     let settle = |put: &dyn Fn(Queued), last: u64| {
         if let Some(first) = settled_by(last) {
             let held = (first..=last).filter(|&ticket| is_block(ticket)).map(block).collect();
-            put(Settled { upto: last, held }.into());
+            put(Settled { upto: last, held, fates: Vec::new() }.into());
         }
     };
     let put = |queued: Queued| match queue.send_blocking(queued) {

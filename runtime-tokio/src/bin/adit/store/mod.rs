@@ -9,11 +9,13 @@
 //! - [`Writer`] is the thread that owns the store and commits whatever has queued up since its last commit, so that many
 //!   shares share one flush of the disk.
 //! - `held` has the found blocks on their way to the provider, each in the transaction of its share; [`Settled`] says which of them are of use still.
+//! - [`Fate`] is what became of a found block.
 //! - [`reader`] reads a consistent snapshot beside the writer.
 //!
 //! Nothing here knows a message, a connection or a clock: the pool's driver fills in shares and passes tickets back.
 
 mod error;
+mod fate;
 mod file;
 mod held;
 mod reader;
@@ -26,6 +28,7 @@ mod kill_test;
 mod power_cut_test;
 
 pub(crate) use error::StoreError;
+pub(crate) use fate::Fate;
 pub(crate) use file::{Retention, Store};
 pub(crate) use held::Settled;
 pub(crate) use share::Share;

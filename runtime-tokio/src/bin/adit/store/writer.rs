@@ -132,14 +132,19 @@ fn write(
     let (mut shares, mut found) = (Vec::new(), Vec::new());
     while receiver.recv_many_blocking(&mut commands, BATCH) > 0 {
         // Each knows all that the one before it knew.
-        let mut settled = None;
+        let mut settled: Option<Settled> = None;
         for Queued(command) in commands.drain(..) {
             match command {
                 Command::Append(share, block) => {
                     found.extend(block.map(|block| (share.ticket, block)));
                     shares.push(share);
                 }
-                Command::Settle(newest) => settled = Some(newest),
+                Command::Settle(mut newest) => {
+                    // Only fates are told once.
+                    let before = settled.take().map_or_else(Vec::new, |before| before.fates);
+                    newest.fates.splice(..0, before);
+                    settled = Some(newest);
+                }
                 // What was queued before this is still received; `recv_many` returns 0 after it.
                 Command::Close => receiver.close(),
             }
