@@ -113,7 +113,7 @@ fn connect() {
         (0..2 * DESCRIPTORS).map(|_| TcpStream::connect(("127.0.0.1", port)).expect("the kernel takes it")).collect();
     // Until the listener has run dry.
     let (mut taken, mut quiet, mut begin) = (0, 0, 0);
-    while quiet < 3 {
+    while quiet < 10 {
         pause(Duration::from_millis(100));
         let (more, ticks) = ask(&mut output);
         (taken, begin) = (taken + more, ticks);

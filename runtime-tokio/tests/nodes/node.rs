@@ -1,5 +1,6 @@
 //! A Bitcoin node on regtest, started from nothing, killed and started again. It ends with its value.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     what: PathBuf,
     directory: TempDir,
     port: u16,
+    /// Nobody else's port as long as this lives.
+    _lock: File,
     rpc: Rpc,
     child: Option<Child>,
 }
@@ -41,8 +44,9 @@ impl Node {
     /// A node that is not running yet.
     pub(crate) fn new(kind: Kind, what: &str) -> Self {
         let what = std::fs::canonicalize(what).unwrap_or_else(|error| panic!("{what}: {error}"));
-        let port = port();
-        Self { kind, what, directory: tempfile::tempdir().unwrap(), port, rpc: Rpc::new(port), child: None }
+        let (port, lock) = port();
+        let directory = tempfile::tempdir().unwrap();
+        Self { kind, what, directory, port, _lock: lock, rpc: Rpc::new(port), child: None }
     }
 
     /// Starts it, and waits until it answers.

@@ -88,12 +88,17 @@ fn a_demo_ends_with_its_blocks_on_a_chain_and_a_summary_that_adds_up() {
     }
 
     assert!(count("shares_accepted") >= count("blocks"), "{summary}");
-    // Each of the two devices may send one too late at each new tip, no more.
-    assert!(count("shares_rejected") <= 2 * count("blocks"), "{summary}");
+    // How many come too late at a new tip depends on how busy this machine is; nothing else is wrong with any.
+    let rejected = named(&events, "share_rejected");
+    assert_eq!(rejected.len() as u64, count("shares_rejected"), "{summary}");
+    assert!(rejected.iter().all(|event| event["reason"] == "stale-share"), "{rejected:?}");
     let stored = run(directory.path(), &["shares", "shares.redb", "--json"]).well().events();
     let total = stored.last().unwrap();
     assert_eq!((&total["event"], &total["shares"]), (&"total".into(), &summary["shares_accepted"]));
-    assert!(total["blocks"].as_u64().unwrap() >= count("blocks"), "each found block was a share: {total}");
+    let of = |fate: &str| total[fate].as_u64().unwrap();
+    assert!(of("blocks") >= count("blocks"), "each found block was a share: {total}");
+    assert_eq!(of("blocks"), of("confirmed") + of("stale") + of("unknown"), "{total}");
+    assert!(of("confirmed") >= 1 && of("confirmed") <= count("blocks"), "the first of two at least: {total}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A directory with the configuration of a provider, a pool and miners, made as a person makes it: keys by `adit keys`, files from
 //! `--example` with some lines changed.
 
+use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -24,6 +25,8 @@ pub(crate) struct House {
     pub(crate) provider_port: u16,
     pub(crate) pool_port: u16,
     pub(crate) pool_key: String,
+    /// Nobody else's as long as this lives.
+    _ports: [File; 2],
 }
 
 impl House {
@@ -52,7 +55,8 @@ impl House {
     fn with(of_provider: &[(&str, &str)], of_pool: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (provider_key, pool_key) = (key(directory.path(), "provider.key"), key(directory.path(), "pool.key"));
-        let house = Self { directory, provider_port: port(), pool_port: port(), pool_key };
+        let ((provider_port, provider), (pool_port, pool)) = (port(), port());
+        let house = Self { directory, provider_port, pool_port, pool_key, _ports: [provider, pool] };
         let listen = format!("127.0.0.1:{}", house.provider_port);
         let mut provider = vec![("127.0.0.1:8442", listen.as_str())];
         provider.extend(of_provider);
@@ -134,16 +138,20 @@ impl House {
 }
 
 /// A port for a server that is to come back to it. Below those that the system gives to anybody: in between it must stay free, and a client that
-/// knocks at a closed port of that range may be given that very port as its own, and meet itself.
-pub(crate) fn port() -> u16 {
+/// knocks at a closed port of that range may be given that very port as its own, and meet itself. As long as the lock lives that comes with it, no
+/// other run of these tests takes it.
+pub(crate) fn port() -> (u16, File) {
     const RANGE: u16 = 20_000;
     static NEXT: AtomicU16 = AtomicU16::new(0);
     let start = (std::process::id() % u32::from(RANGE)) as u16;
+    let locks = std::env::temp_dir().join("adit-test-ports");
+    std::fs::create_dir_all(&locks).unwrap();
     loop {
         // Other numbers than those of another run of these tests at the same time.
         let port = 10_000 + (start + NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(797)) % RANGE;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
+        let lock = File::create(locks.join(port.to_string())).unwrap();
+        if lock.try_lock().is_ok() && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return (port, lock);
         }
     }
 }

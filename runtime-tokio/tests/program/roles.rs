@@ -1,10 +1,12 @@
 //! `adit provider`, `adit pool`, `adit miner` as processes of their own, from their examples to a block; what happens when one of them
 //! goes, comes back, or is not who it should be.
 
+use std::time::Instant;
+
 use serde_json::Value;
 
 use crate::house::{House, NEVER, key};
-use crate::process::{Program, run};
+use crate::process::{PATIENCE, Program, run};
 use crate::wire::Wire;
 
 const USER: &str = "farm.worker-1";
@@ -78,7 +80,8 @@ fn the_examples_find_a_block() {
     let mut provider = house.provider();
     let pool = house.pool();
     let miner = miner(&house);
-    provider.event("block_accepted", |_| true);
+    // Eight million hashes on average, and now and then five times as many: some seconds, but minutes on a machine that is busy otherwise.
+    provider.event_until(Instant::now() + 10 * PATIENCE, "block_accepted", |_| true);
     miner.end().well();
     let pool = pool.end().well();
     assert!(!pool.events().iter().any(|event| event["event"] == "warning"), "{:?}", pool.lines);
@@ -317,6 +320,13 @@ fn a_pool_tells_of_its_blocks() {
     for role in [miner, pool, provider] {
         role.end().well();
     }
+    // The store knows it from then on.
+    let shares = house.shares();
+    let block = shares.iter().find(|share| share["hash"] == found["hash"]).expect("it is in the books");
+    assert_eq!((&block["block"], &block["fate"]), (&true.into(), &"confirmed".into()));
+    assert!(
+        shares.iter().filter(|share| share["event"] == "share").all(|share| share["block"] == !share["fate"].is_null())
+    );
 }
 
 /// What became of a miner's shares, at its end and under way, as JSON and for people.
