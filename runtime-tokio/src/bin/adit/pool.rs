@@ -232,12 +232,13 @@ impl ReadyPool {
             let _committed = writer.finish().await;
             return served.map_err(PoolError::Serve);
         }
-        let (unsent, held) = (blocks::unsent(&handle), handle.with(|pool| blocks::held(pool)));
+        // Before anything else can fail: nobody else may have them.
+        blocks::tell_unsent(&blocks::unsent(&handle), &events);
+        let held = handle.with(|pool| blocks::held(pool));
         let mut store = writer.finish().await.map_err(PoolError::Store)?;
         // Also what the provider was told of: that it was written to the link's end does not say that it arrived.
         store.hold(&held, &blocks.fates()).map_err(PoolError::Store)?;
         whole.tell(&handle, &events, &mut reasons, true);
-        blocks::tell_unsent(&unsent, &events);
         served.map_err(PoolError::Serve)
     }
 }
@@ -387,6 +388,11 @@ impl Watcher {
                 Err(RecvError::Overflowed(missed)) => {
                     tracing::debug!(missed, "the log is behind the pool");
                     self.keeper.found();
+                    // The newest tip may be among them.
+                    let tip = self.handle.with(|pool| pool.templates().tip().map(|(tip, _)| tip.prev_hash));
+                    if let Some(prev_hash) = tip {
+                        self.tip(prev_hash, None);
+                    }
                 }
                 Err(RecvError::Closed) => return self.reasons,
             }

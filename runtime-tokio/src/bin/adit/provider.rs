@@ -176,6 +176,11 @@ pub(crate) async fn run(
     let mut submissions = JoinSet::new();
     publisher.resubmit(&mut submissions).await;
     loop {
+        // Once a round: who sends false solutions without end keeps no template from the others.
+        if templates.has_changed().map_err(|_| ProviderError::SourceGone)? {
+            let template = Arc::clone(&templates.borrow_and_update());
+            publisher.publish(template).map_err(ProviderError::Template)?;
+        }
         tokio::select! {
             biased;
             // Solutions first: a block that waits may become an orphan.
@@ -196,8 +201,7 @@ pub(crate) async fn run(
             Some(judged) = submissions.join_next() => publisher.judged(judged, &mut submissions),
             changed = templates.changed() => {
                 changed.map_err(|_| ProviderError::SourceGone)?;
-                let template = Arc::clone(&templates.borrow_and_update());
-                publisher.publish(template).map_err(ProviderError::Template)?;
+                templates.mark_changed();
             }
             // D-TDP-5, D-TDP-6: a client needs more room in the coinbase than the present template leaves.
             Ok(()) = wanted.changed() => {

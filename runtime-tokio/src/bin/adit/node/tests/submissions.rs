@@ -1,6 +1,7 @@
 //! Found blocks on their way to the node: how many at once, in which order, and what outlives whom.
 
 use adit::mining::header::Header;
+use adit::template::solution::NoBlock;
 use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle};
 use adit_tokio::queue;
 use adit_tokio::shutdown::Shutdown;
@@ -210,6 +211,41 @@ async fn a_block_deep_below_the_tip_is_given_up() {
     let verdict = insisting.await.unwrap();
     assert!(matches!(&verdict, Verdict::Lost(why) if why.contains("given up")), "{verdict:?}");
     assert!(script.is_quiet());
+}
+
+/// Whoever sends what is no block, as fast as he likes, does not keep the others from a new template.
+#[tokio::test]
+async fn false_solutions_hold_back_no_template() {
+    let mut script = Script::start().await;
+    let (mut node, _, poll) = Followed::start(&mut script, quick()).await;
+    let clock = Clock::start_at(UnixTime::from_secs(NOW));
+    let (handle, _events) = ProviderHandle::new(clock, 1, 4);
+    let (sender, heard) = queue::channel(8);
+    let (events, mut told) = Events::channel();
+    let (all_left, left) = oneshot::channel();
+    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, Shutdown::new(clock), clock);
+    let mut run = std::pin::pin!(run);
+    while handle.transactions(1).is_none() {
+        assert!(futures_lite::future::poll_once(&mut run).await.is_none());
+        yield_now().await;
+    }
+    poll.result(&answer(&prev(2), &[]));
+    node.next().await;
+    for template_id in 0..3 {
+        let no_block = ProviderEvent::NoBlock { peer: script.address, template_id, why: NoBlock::UnknownTemplate };
+        sender.send(no_block.into()).await.unwrap();
+    }
+    drop(all_left);
+    run.await.unwrap();
+    let mut order = Vec::new();
+    while let Some(event) = told.next().await {
+        order.extend(match event {
+            Event::Template { template_id, .. } => Some(template_id.to_string()),
+            Event::Warning { .. } => Some("none".into()),
+            _ => None,
+        });
+    }
+    assert_eq!(order, ["1", "none", "2", "none", "none"], "not behind all of them");
 }
 
 /// D-TDP-18: the whole way of a block that the node is slow to answer: its finder's provider tells that there is no answer yet, goes on, and tells
