@@ -13,8 +13,8 @@ use core::task::{Context, Poll};
 
 use adit::connection::{Answerable, Connection, Endpoint, Outbound, Token};
 use adit::crypto::Provider;
-use adit::link::{Io, Link as Machine, LinkCause, Outgoing, Step};
 pub use adit::link::{Limits as LinkSettings, Stall, Turn};
+use adit::link::{Link as Machine, LinkCause, Outgoing, Step};
 use adit::protocol::Protocol;
 use adit::session::Session;
 use adit::time::UnixTime;
@@ -110,18 +110,18 @@ where
                 Step::Turn(turn) => return Ok(turn),
                 Step::Io(io) => io,
             };
-            let done = self.wait(io, |cx| poll_due(io.wake, cx)).await;
+            let done = self.wait(io.read, |cx| poll_due(io.wake, cx)).await;
             self.done(&done)?;
         }
     }
 
-    /// Reads, writes or flushes, and asks the owner, who watches the time, until any of it is ready. All are asked each time: a peer that always
+    /// Reads if it is to, writes or flushes, and asks the owner, who watches the time, until any of it is ready. All are asked each time: a peer that always
     /// sends, or one that always takes, keeps nobody waiting. What it ended with goes to [`done`](Self::done).
-    pub(crate) async fn wait(&mut self, io: Io, mut owner: impl FnMut(&mut Context<'_>) -> Poll<()>) -> Done {
+    pub(crate) async fn wait(&mut self, read: bool, mut owner: impl FnMut(&mut Context<'_>) -> Poll<()>) -> Done {
         let outgoing = self.machine.outgoing();
         let Self { machine, reader, writer, .. } = self;
         let (space, output) = machine.halves();
-        let mut reading = pin!(io.read.then(|| reader.read(space)));
+        let mut reading = pin!(read.then(|| reader.read(space)));
         let mut writing = pin!(match outgoing {
             Outgoing::Bytes | Outgoing::Flush => Some(async {
                 if outgoing == Outgoing::Flush {

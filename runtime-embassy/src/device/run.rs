@@ -9,7 +9,7 @@ use adit::buffer::{Input, Output};
 use adit::connection::{Connection, Event, Security, State, Token};
 use adit::crypto::Provider;
 use adit::error::Error;
-use adit::link::{Io, Step};
+use adit::link::Step;
 use adit::mining::client::{NotSent, Solution};
 use adit::noise::PeerIdentity;
 use adit::protocol::{Initiator, StandardMining};
@@ -80,18 +80,24 @@ where
                     news(News::Connected);
                     let buffers = (&mut self.input[..], &mut self.output[..]);
                     let link = &mut self.miner.link::<P, _, _>(server, key, buffers, (reader, writer));
-                    let mut running = Running { miner: &mut self.miner, link, leaving: None, news: &mut news };
-                    let (mut done, mut stopped) = (Done::default(), false);
-                    while let Ok(io) = running.go_on(&done, stopped) {
-                        let Running { miner, link, leaving, .. } = &mut running;
+                    let mut running = Running {
+                        miner: &mut self.miner,
+                        link,
+                        leaving: None,
+                        news: &mut news,
+                        wake: None,
+                        stopped: false,
+                        done: Done::default(),
+                    };
+                    while let Ok(read) = running.go_on() {
+                        let Running { miner, link, leaving, wake, stopped, .. } = &mut running;
                         // A stop is heard once.
                         let stopping = leaving.is_some();
-                        stopped = false;
                         let ask = |cx: &mut Context<'_>| {
-                            stopped = !stopping && stop.as_mut().poll(cx).is_ready();
-                            if stopped { Poll::Ready(()) } else { miner.poll(io.wake, cx) }
+                            *stopped = !stopping && stop.as_mut().poll(cx).is_ready();
+                            if *stopped { Poll::Ready(()) } else { miner.poll(*wake, cx) }
                         };
-                        done = link.wait(io, ask).await;
+                        running.done = link.wait(read, ask).await;
                     }
                     if let Some(leaving) = running.leaving {
                         running.miner.why = leaving.into_why().then_some(Ended::Elsewhere);
@@ -114,7 +120,8 @@ where
     }
 }
 
-/// All but the connection: the device, its servers and its desk.
+/// All but the connection: the device, its servers and its desk. Small fields first, in reach of a processor's short instructions.
+#[repr(C)]
 pub(super) struct Miner<'d, M: RawMutex, const N: usize> {
     settings: &'d Settings<'d>,
     wall: &'d WallClock<M>,
@@ -232,6 +239,12 @@ struct Running<'r, 'd, M: RawMutex, P: Provider, I, O, R, W, F, const N: usize> 
     /// The end is near: whether it is because the server sends us elsewhere. Otherwise the owner wants to stop.
     leaving: Option<Leaving<bool>>,
     news: &'r mut F,
+    /// When to go on, whatever happens.
+    wake: Option<Instant>,
+    /// The owner wants to stop.
+    stopped: bool,
+    /// What the last wait ended with.
+    done: Done,
 }
 
 /// The connection is over; why is said in [`Miner::why`].
@@ -253,16 +266,16 @@ where
         Over
     }
 
-    /// Does what is to be done after a wait, until there is something to wait for again.
+    /// Does what is to be done after a wait, until there is something to wait for again. Whether to read meanwhile.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn go_on(&mut self, done: &Done, stopped: bool) -> Result<Io, Over> {
-        if stopped {
+    fn go_on(&mut self) -> Result<bool, Over> {
+        if self.stopped {
             self.leave(false);
         }
-        if let Err(error) = self.link.done(done) {
+        if let Err(error) = self.link.done(&self.done) {
             return Err(self.over(Ended::Link(error)));
         }
-        if done.asked {
+        if self.done.asked {
             self.time()?;
         }
         loop {
@@ -272,10 +285,10 @@ where
                 self.link.close();
             }
             match self.link.machine.step(at, self.link.wall) {
-                Ok(Step::Io(mut io)) => {
+                Ok(Step::Io(io)) => {
                     let until = self.leaving.as_ref().and_then(Leaving::deadline);
-                    io.wake = earliest(io.wake, earliest(self.miner.device.poll_timeout(), until));
-                    return Ok(io);
+                    self.wake = earliest(io.wake, earliest(self.miner.device.poll_timeout(), until));
+                    return Ok(io.read);
                 }
                 Ok(Step::Turn(Turn::Event(token))) => self.take(token)?,
                 Ok(Step::Turn(Turn::Room)) => self.send()?,
