@@ -228,7 +228,7 @@ macro_rules! message_set {
             ) -> Result<Self, $crate::wire::DecodeError> {
                 let mut reader = $crate::wire::Reader::new(payload);
                 let message = Self::read_any(row, &mut reader, revision);
-                $crate::message::finish(reader, row.number.msg_type, revision).map(|()| message)
+                $crate::message::finish(&mut reader, row.number.msg_type, revision).map(|()| message)
             }
 
             // A call of its own, so that each message is read straight into the place of the value.

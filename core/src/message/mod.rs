@@ -127,13 +127,13 @@ pub(crate) fn decode_as<'a, M: Message + Decode<'a>>(
     let mut reader = Reader::new(payload);
     let mut message = M::read(&mut reader, revision);
     message.set_variant(variant);
-    finish(reader, msg_type, revision).map(|()| message)
+    finish(&mut reader, msg_type, revision).map(|()| message)
 }
 
 /// Judges how the reading of a message went, and what is left behind its last field; see [`Message::from_payload`].
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline)]
-fn finish(mut reader: Reader<'_>, msg_type: u8, revision: Revision) -> Result<(), DecodeError> {
+fn finish(reader: &mut Reader<'_>, msg_type: u8, revision: Revision) -> Result<(), DecodeError> {
     // Nothing of what is left is a field.
     *reader.field() = 0;
     if revision == Revision::Draft && !reader.is_empty() {

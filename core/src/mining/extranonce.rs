@@ -27,11 +27,20 @@ impl ExtranoncePrefix {
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
         let mut prefix = Self::EMPTY;
-        let places = prefix.bytes.get_mut(..bytes.len())?;
+        prefix.set(bytes).then_some(prefix)
+    }
+
+    /// Becomes these bytes, in its place. False, and nothing has changed, when there are more than 32.
+    #[cfg_attr(target_os = "none", inline(never))]
+    pub(crate) fn set(&mut self, bytes: &[u8]) -> bool {
+        if bytes.len() > MAX_EXTRANONCE_LEN {
+            return false;
+        }
+        *self = Self::EMPTY;
         // Pair by pair: no lengths that could differ, and so no panic in firmware.
-        places.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-        prefix.len = u8::try_from(bytes.len()).ok()?;
-        Some(prefix)
+        self.bytes.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        self.len = bytes.len() as u8;
+        true
     }
 
     /// The bytes.

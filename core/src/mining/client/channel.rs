@@ -139,21 +139,18 @@ pub(super) struct Channel<S: Storage, const COINBASE: usize, const PATH: usize> 
     pub(super) statistics: Statistics,
 }
 
-impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, PATH> {
-    /// Whether jobs of extended channels have a place at all. Where not, what only such channels need is left out of the program.
-    pub(super) const EXTENDED: bool = S::GROWS || COINBASE > 0;
-
-    /// A channel without jobs.
-    pub(super) fn new(id: u32, kind: ChannelKind, target: Target, prefix: ExtranoncePrefix) -> Self {
+/// A channel without jobs.
+impl<S: Storage, const COINBASE: usize, const PATH: usize> Default for Channel<S, COINBASE, PATH> {
+    fn default() -> Self {
         Self {
-            id,
-            kind,
+            id: 0,
+            kind: ChannelKind::Standard,
             group: None,
-            target,
-            prefix,
+            target: Target::ZERO,
+            prefix: ExtranoncePrefix::EMPTY,
             extranonce_size: 0,
             nominal_hash_rate: 0.0,
-            max_target: Target::MAX,
+            max_target: Target::ZERO,
             update: None,
             update_from: Instant::ORIGIN,
             prev: None,
@@ -162,6 +159,11 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
             statistics: Statistics::default(),
         }
     }
+}
+
+impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, PATH> {
+    /// Whether jobs of extended channels have a place at all. Where not, what only such channels need is left out of the program.
+    pub(super) const EXTENDED: bool = S::GROWS || COINBASE > 0;
 
     pub(super) fn is_extended(&self) -> bool {
         Self::EXTENDED && self.kind == ChannelKind::Extended

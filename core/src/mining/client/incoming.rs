@@ -9,13 +9,13 @@ use crate::message::mining::{
     OpenStandardMiningChannelSuccess, SetExtranoncePrefix, SetGroupChannel, SetNewPrevHash, SetTarget, SetupFlags,
     ToClient, ToStandardClient, UpdateChannelError,
 };
-use crate::mining::extranonce::{ExtranoncePrefix, MAX_EXTRANONCE_LEN};
+use crate::mining::extranonce::MAX_EXTRANONCE_LEN;
 use crate::mining::merkle;
 use crate::mining::target::Target;
 use crate::protocol::{Mining, MiningProtocol, StandardMining};
 use crate::storage::{List, Storage};
 use crate::time::Instant;
-use crate::wire::Revision;
+use crate::wire::{Revision, U256};
 
 type Outcome<'m> = Result<ClientEvent<'m>, ServerViolation>;
 
@@ -145,37 +145,61 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     #[cfg_attr(target_os = "none", inline(never))]
     fn opened_standard<'m>(&mut self, message: &OpenStandardMiningChannelSuccess<'_>) -> Outcome<'m> {
         let at = self.asked_for(message.request_id, ChannelKind::Standard)?;
-        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
-        let mut channel = Channel::new(
-            message.channel_id,
-            ChannelKind::Standard,
-            message.target.into(),
-            prefix.ok_or(ServerViolation::ExtranonceSize)?,
-        );
-        channel.group = Some(message.group_channel_id).filter(|_| self.groups());
-        self.opened(at, channel)
+        self.opened(&Opened {
+            request: at,
+            id: message.channel_id,
+            kind: ChannelKind::Standard,
+            target: &message.target,
+            prefix: message.extranonce_prefix.as_bytes(),
+            extranonce_size: 0,
+            group: Some(message.group_channel_id),
+        })
     }
 
-    fn opened<'m>(&mut self, request: usize, mut channel: Channel<S, COINBASE, PATH>) -> Outcome<'m> {
-        let id = channel.id;
+    fn opened<'m>(&mut self, opened: &Opened<'_>) -> Outcome<'m> {
+        let id = opened.id;
+        let group = opened.group.filter(|_| self.groups());
+        if opened.prefix.len() > MAX_EXTRANONCE_LEN {
+            return Err(ServerViolation::ExtranonceSize);
+        }
         // D-CHAN-1, D-GRP-1: both kinds of ids are unique and differ from each other.
-        let group_is_channel = channel.group.is_some_and(|group| group == id || self.find(group).is_some());
+        let group_is_channel = group.is_some_and(|group| group == id || self.find(group).is_some());
         if self.find(id).is_some() || self.is_group(id) || group_is_channel {
             return Err(ServerViolation::ChannelId);
         }
-        let Some(request) = self.requests.remove(request) else { return Err(ServerViolation::Request) };
-        channel.nominal_hash_rate = request.nominal_hash_rate;
-        channel.max_target = request.max_target;
+        let Some(request) = self.requests.get(opened.request) else { return Err(ServerViolation::Request) };
+        let request_id = request.id;
         let at = if Self::ONE { 0 } else { self.channels.partition_point(|other| other.id < id) };
-        // Room was kept when the channel was asked for; only the allocator can refuse.
-        if self.channels.push(channel).is_err() {
+        // Room was kept when the channel was asked for; only the allocator can refuse. It is filled in its place, for it is large.
+        let added = self.channels.push(Channel::default()).is_ok();
+        if let Some(channel) = self.channels.last_mut().filter(|_| added) {
+            channel.id = id;
+            channel.kind = opened.kind;
+            channel.group = group;
+            channel.target = Target::from(*opened.target);
+            channel.prefix.set(opened.prefix);
+            channel.extranonce_size = opened.extranonce_size;
+            channel.nominal_hash_rate = request.nominal_hash_rate;
+            channel.max_target = request.max_target;
+        }
+        self.forget_request(opened.request);
+        if !added {
             return Ok(ClientEvent::Ignored(Ignored::NoMemory(id)));
         }
         // At least the new one is there. Said again, it keeps the panic of `rotate_right` out of firmware.
         if let Some(behind) = self.channels.get_mut(at..).filter(|behind| !Self::ONE && !behind.is_empty()) {
             behind.rotate_right(1);
         }
-        Ok(ClientEvent::Opened { request_id: request.id, channel_id: id })
+        Ok(ClientEvent::Opened { request_id, channel_id: id })
+    }
+
+    /// The request at this place has its answer.
+    fn forget_request(&mut self, at: usize) {
+        if Self::ONE {
+            self.requests.clear();
+        } else {
+            self.requests.remove(at);
+        }
     }
 
     /// D-OPEN-6: by the request's number, whichever of the two message numbers it came with (draft open question 9).
@@ -183,7 +207,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     fn open_refused<'m>(&mut self, message: &OpenMiningChannelError<'m>) -> ClientEvent<'m> {
         match self.answered(message.request_id) {
             Some(at) => {
-                self.requests.remove(at);
+                self.forget_request(at);
                 ClientEvent::OpenRefused { request_id: message.request_id, error_code: message.error_code }
             }
             None => ClientEvent::Ignored(Ignored::UnknownRequest(message.request_id)),
@@ -244,9 +268,11 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
             let unknown = ClientEvent::Ignored(Ignored::UnknownChannel(channel_id));
             return if self.is_group(channel_id) { Err(ServerViolation::GroupPrefix) } else { Ok(unknown) };
         };
-        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
-        channel.prefix = prefix.ok_or(ServerViolation::ExtranonceSize)?;
-        Ok(ClientEvent::Prefix { channel_id })
+        if channel.prefix.set(message.extranonce_prefix.as_bytes()) {
+            Ok(ClientEvent::Prefix { channel_id })
+        } else {
+            Err(ServerViolation::ExtranonceSize)
+        }
     }
 
     /// D-CLOSE-1. A group closes with all its members, which only the current revision knows (C-CLOSE-6).
@@ -276,21 +302,20 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
             return Err(ServerViolation::Request);
         }
         let at = self.asked_for(message.request_id, ChannelKind::Extended)?;
-        let prefix = ExtranoncePrefix::new(message.extranonce_prefix.as_bytes());
-        let mut channel = Channel::new(
-            message.channel_id,
-            ChannelKind::Extended,
-            message.target.into(),
-            prefix.ok_or(ServerViolation::ExtranonceSize)?,
-        );
         // D-OPEN-7, and what the field of a share can carry (D-SHARE-3).
         let least = self.requests.get(at).map_or(0, |request| request.min_extranonce_size);
         let granted = Some(message.extranonce_size).filter(|size| *size >= least);
         let granted = granted.and_then(|size| u8::try_from(size).ok());
-        channel.extranonce_size =
-            granted.filter(|size| usize::from(*size) <= MAX_EXTRANONCE_LEN).ok_or(ServerViolation::ExtranonceSize)?;
-        channel.group = message.group_channel_id.get().filter(|_| self.groups());
-        self.opened(at, channel)
+        let granted = granted.filter(|size| usize::from(*size) <= MAX_EXTRANONCE_LEN);
+        self.opened(&Opened {
+            request: at,
+            id: message.channel_id,
+            kind: ChannelKind::Extended,
+            target: &message.target,
+            prefix: message.extranonce_prefix.as_bytes(),
+            extranonce_size: granted.ok_or(ServerViolation::ExtranonceSize)?,
+            group: message.group_channel_id.get(),
+        })
     }
 
     fn extended_job<'m>(&mut self, now: Instant, message: &NewExtendedMiningJob<'_>) -> Outcome<'m> {
@@ -353,6 +378,18 @@ impl<S: Storage, const CHANNELS: usize, const COINBASE: usize, const PATH: usize
         }
         Ok(ClientEvent::Grouped { group })
     }
+}
+
+/// A channel that the server has opened.
+struct Opened<'a> {
+    /// The place of the request.
+    request: usize,
+    id: u32,
+    kind: ChannelKind,
+    target: &'a U256,
+    prefix: &'a [u8],
+    extranonce_size: u8,
+    group: Option<u32>,
 }
 
 fn update_refused<'m>(message: &UpdateChannelError<'m>) -> ClientEvent<'m> {

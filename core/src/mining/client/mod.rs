@@ -136,7 +136,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
 
     /// Another connection: the old one's channels and jobs are gone (D-RECON-2), its unanswered shares are lost. The counts go on.
     pub fn reset(&mut self, terms: Terms) {
-        for channel in self.channels.iter() {
+        for channel in self.channels.iter().take(Self::MOST) {
             self.statistics.lose(&channel.statistics);
         }
         self.channels.clear();
@@ -200,6 +200,18 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
 
     /// Whether there is one channel at most. Then nothing is searched or sorted, and what would do it is left out of the program.
     const ONE: bool = !S::GROWS && CHANNELS == 1;
+
+    /// All channels; where there is one at most, the compiler sees that nothing is repeated.
+    fn each(&self) -> impl Iterator<Item = &Channel<S, COINBASE, PATH>> {
+        self.channels.iter().take(Self::MOST)
+    }
+
+    fn each_mut(&mut self) -> impl Iterator<Item = &mut Channel<S, COINBASE, PATH>> {
+        self.channels.iter_mut().take(Self::MOST)
+    }
+
+    /// So many channels there are at most, as far as the type tells.
+    const MOST: usize = if Self::ONE { 1 } else { usize::MAX };
 
     /// D-FLAG-1: who takes standard jobs only is in no group, whatever the server says.
     fn groups(&self) -> bool {

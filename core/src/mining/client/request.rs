@@ -114,7 +114,8 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         let mut id = self.last_request;
         loop {
             id = id.wrapping_add(1);
-            if !self.requests.iter().any(|request| request.id == id) {
+            // Where there is one channel at most, no other request waits.
+            if Self::ONE || !self.requests.iter().any(|request| request.id == id) {
                 break;
             }
         }
@@ -166,7 +167,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         if self.updates == 0 {
             return None;
         }
-        let held = self.channels.iter().filter(|channel| channel.update == Some(Update::Later));
+        let held = self.each().filter(|channel| channel.update == Some(Update::Later));
         held.map(|channel| channel.update_from).min()
     }
 
@@ -175,7 +176,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         if self.updates == 0 {
             return;
         }
-        for channel in self.channels.iter_mut() {
+        for channel in self.each_mut() {
             if channel.update == Some(Update::Later) && channel.update_from <= now {
                 channel.update = Some(Update::Due);
             }
@@ -185,7 +186,7 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     /// Whether [`Self::poll_outbound`] has something to send.
     #[must_use]
     pub fn wants_outbound(&self) -> bool {
-        self.updates != 0 && self.channels.iter().any(|channel| channel.update == Some(Update::Due))
+        self.updates != 0 && self.each().any(|channel| channel.update == Some(Update::Due))
     }
 
     /// Sends what is due, as far as there is room. After [`Error::Full`] call again when the buffer was drained.
@@ -193,7 +194,8 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         if self.updates == 0 {
             return Ok(());
         }
-        for channel in self.channels.iter_mut().filter(|channel| channel.update == Some(Update::Due)) {
+        let channels = self.channels.iter_mut().take(Self::MOST);
+        for channel in channels.filter(|channel| channel.update == Some(Update::Due)) {
             out.send(&UpdateChannel {
                 channel_id: channel.id,
                 nominal_hash_rate: channel.nominal_hash_rate,

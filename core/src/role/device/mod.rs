@@ -69,9 +69,6 @@ pub struct Device<T = &'static str, Pr = Mining> {
     client: MiningClient<Inline, 1, 0, 0, Pr>,
     /// Times in a row that the channel was refused or closed soon.
     failures: u8,
-    /// The work that the owner was told of, by its serial (0: none), and how often that changed.
-    told: u64,
-    changes: u32,
 }
 
 impl<T: AsRef<str>> Device<T> {
@@ -100,8 +97,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
             stage: Stage::Down,
             client: MiningClient::new(Terms::default()),
             failures: 0,
-            told: 0,
-            changes: 0,
         }
     }
 
@@ -129,7 +124,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
         self.client.reset(Terms::default());
         self.stage = Stage::Down;
         self.failures = 0;
-        self.notice();
     }
 
     /// Takes an event of the session. What it leads to is sent as far as there is room; the rest waits for
@@ -162,7 +156,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
             }
             Event::EndpointChanged(_) | Event::Extension(..) => Outcome::Done,
         };
-        self.notice();
         match self.poll_outbound(now, out) {
             Ok(()) | Err(Error::Full) => Ok(outcome),
             Err(error) => Err(error),
@@ -188,7 +181,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
     fn give_up(&mut self, why: Fatal) -> Outcome<'static> {
         self.client.reset(Terms::default());
         self.stage = Stage::Over;
-        self.notice();
         Outcome::Fatal(why)
     }
 
@@ -255,15 +247,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
         at
     }
 
-    /// Counts when there is other work than before. Serials never repeat, so that nothing is missed.
-    fn notice(&mut self) {
-        let serial = self.in_work();
-        if serial != self.told {
-            self.told = serial;
-            self.changes = self.changes.wrapping_add(1);
-        }
-    }
-
     /// The serial of what is in work; 0 when that is nothing.
     fn in_work(&self) -> u64 {
         self.channel_id().map_or(0, |id| self.client.in_work(id))
@@ -271,8 +254,9 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
 
     /// Another value than before: look at [`Self::work`] again.
     #[must_use]
-    pub const fn changes(&self) -> u32 {
-        self.changes
+    pub fn changes(&self) -> u32 {
+        // Serials never repeat, and 2^32 later ones nobody has missed.
+        self.in_work() as u32
     }
 
     /// What to search now. None while there is no job, and then there is nothing that could count.
