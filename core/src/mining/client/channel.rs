@@ -204,20 +204,15 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
     ///
     /// When there is no place, a job goes whose last shares are on the way, else the oldest that waits. A job whose id another one has
     /// replaces it. Nothing happens when the job does not fit.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn take(&mut self, now: Instant, serial: u64, new: &NewJob<'_>) -> Taken {
         if !Self::takes(&new.body) {
             return Taken::default();
         }
-        let started = match (new.start, self.prev) {
-            (JobStart::Now { min_ntime: Some(min_ntime) }, Some(_)) => Some((min_ntime, now)),
-            (JobStart::Now { min_ntime: None }, Some(prev)) => Some((prev.min_ntime, prev.since)),
-            (JobStart::Future, _) | (JobStart::Now { .. }, None) => None,
-        };
+        let starts = !new.start.is_future() && self.prev.is_some();
         // The place of a job with this id is taken before the job in work is replaced: it may be the same.
         let place = self.place(new.id);
-        let changed = started.is_some() || self.jobs.get(place).is_some_and(|job| job.state == State::Active);
-        if started.is_some() {
+        let changed = starts || self.jobs.get(place).is_some_and(|job| job.state == State::Active);
+        if starts {
             self.retire();
         }
         let failed = Taken { added: false, changed };
@@ -238,12 +233,14 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         job.version = new.version;
         job.rolling = new.rolling;
         job.state = State::Waiting;
-        if let Some((min_ntime, since)) = started {
+        if let Some(prev) = self.prev.as_ref().filter(|_| starts) {
             job.state = State::Active;
             // D-TGT-1
             job.target = self.target;
-            job.min_ntime = min_ntime;
-            job.since = since;
+            (job.min_ntime, job.since) = match new.start {
+                JobStart::Now { min_ntime: Some(min_ntime) } => (min_ntime, now),
+                JobStart::Now { min_ntime: None } | JobStart::Future => (prev.min_ntime, prev.since),
+            };
         }
         Taken { added: true, changed }
     }
@@ -263,7 +260,7 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Channel<S, COINBASE, 
         let (mut best, mut place) = ((u8::MAX, 0), 0);
         for (at, job) in self.jobs.iter().enumerate() {
             let same = job.state != State::Free && job.id == id;
-            let rank = if same { 0 } else { (job.state as u8).saturating_add(1) };
+            let rank = if same { 0 } else { (job.state as u8).wrapping_add(1) };
             if (rank, job.serial) < best {
                 (best, place) = ((rank, job.serial), at);
             }

@@ -94,7 +94,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     MiningClient<S, CHANNELS, COINBASE, PATH, Pr>
 {
     /// Takes a message of the server. After a violation the state is what it was before the message.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle<'m>(&mut self, now: Instant, message: &Pr::ToClient<'m>) -> Outcome<'m> {
         Pr::receive(self, now, message)
     }
@@ -142,7 +141,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         self.answered(id).filter(kind).ok_or(ServerViolation::Request)
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
     fn opened_standard<'m>(&mut self, message: &OpenStandardMiningChannelSuccess<'_>) -> Outcome<'m> {
         let at = self.asked_for(message.request_id, ChannelKind::Standard)?;
         self.opened(&Opened {
@@ -171,8 +169,11 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         let request_id = request.id;
         let at = if Self::ONE { 0 } else { self.channels.partition_point(|other| other.id < id) };
         // Room was kept when the channel was asked for; only the allocator can refuse. It is filled in its place, for it is large.
-        let added = self.channels.push(Channel::default()).is_ok();
-        if let Some(channel) = self.channels.last_mut().filter(|_| added) {
+        if self.channels.push(Channel::default()).is_err() {
+            self.forget_request(opened.request);
+            return Ok(ClientEvent::Ignored(Ignored::NoMemory(id)));
+        }
+        if let Some(channel) = self.channels.last_mut() {
             channel.id = id;
             channel.kind = opened.kind;
             channel.group = group;
@@ -183,9 +184,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
             channel.max_target = request.max_target;
         }
         self.forget_request(opened.request);
-        if !added {
-            return Ok(ClientEvent::Ignored(Ignored::NoMemory(id)));
-        }
         // At least the new one is there. Said again, it keeps the panic of `rotate_right` out of firmware.
         if let Some(behind) = self.channels.get_mut(at..).filter(|behind| !Self::ONE && !behind.is_empty()) {
             behind.rotate_right(1);
@@ -203,7 +201,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-OPEN-6: by the request's number, whichever of the two message numbers it came with (draft open question 9).
-    #[cfg_attr(target_os = "none", inline(never))]
     fn open_refused<'m>(&mut self, message: &OpenMiningChannelError<'m>) -> ClientEvent<'m> {
         match self.answered(message.request_id) {
             Some(at) => {
@@ -214,7 +211,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         }
     }
 
-    #[cfg_attr(target_os = "none", inline(never))]
     fn standard_job<'m>(&mut self, now: Instant, message: &NewMiningJob) -> Outcome<'m> {
         let to = message.channel_id;
         let serial = self.next_serial();
@@ -237,7 +233,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-MIN-5 to D-MIN-7.
-    #[cfg_attr(target_os = "none", inline(never))]
     fn prev_hash<'m>(&mut self, now: Instant, message: &SetNewPrevHash) -> ClientEvent<'m> {
         let to = message.channel_id;
         let serial = self.next_serial();
@@ -249,7 +244,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-TGT-1, D-TGT-2: for jobs that begin later.
-    #[cfg_attr(target_os = "none", inline(never))]
     fn target<'m>(&mut self, message: &SetTarget) -> ClientEvent<'m> {
         let to = message.channel_id;
         let target = Target::from(message.maximum_target);
@@ -261,7 +255,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-EXN-1, D-EXN-2: for jobs that come later.
-    #[cfg_attr(target_os = "none", inline(never))]
     fn prefix<'m>(&mut self, message: &SetExtranoncePrefix<'_>) -> Outcome<'m> {
         let channel_id = message.channel_id;
         let Some(channel) = self.find_mut(channel_id) else {
@@ -276,7 +269,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-CLOSE-1. A group closes with all its members, which only the current revision knows (C-CLOSE-6).
-    #[cfg_attr(target_os = "none", inline(never))]
     fn closed<'m>(&mut self, message: &CloseChannel<'m>) -> ClientEvent<'m> {
         let (id, reason_code) = (message.channel_id, message.reason_code);
         if self.find(id).is_some() {

@@ -64,6 +64,7 @@ impl Terms {
     /// D-ALG-8, D-ALG-9: the version bits that may change in a job that allows it, or does not. Jobs of standard channels carry no such
     /// flag and allow it (draft open question 35).
     #[must_use]
+    #[cfg_attr(target_os = "none", inline(never))]
     pub const fn version_mask(&self, job_allows: bool) -> u32 {
         match (job_allows && !self.imposed.contains(SuccessFlags::REQUIRES_FIXED_VERSION), self.revision) {
             (false, _) => 0,

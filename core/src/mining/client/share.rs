@@ -109,7 +109,8 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
         }
         // D-SHARE-3
         let extranonce = solution.extranonce.as_slice();
-        if extranonce.len() != usize::from(channel.extranonce_size) {
+        let size = if channel.is_extended() { usize::from(channel.extranonce_size) } else { 0 };
+        if extranonce.len() != size {
             return Err(NotSent::ExtranonceSize);
         }
         // D-SHARE-1: counted for each channel, from 1.
@@ -136,7 +137,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
     }
 
     /// D-SHARE-4. A server that accepts more than was sent is believed as far as something was.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn accepted<'m>(&mut self, message: &SubmitSharesSuccess) -> ClientEvent<'m> {
         let Some(channel) = self.find_mut(message.channel_id) else {
             return ClientEvent::Ignored(Ignored::UnknownChannel(message.channel_id));
@@ -158,7 +158,6 @@ impl<S: Storage, Pr: ClientProtocol, const CHANNELS: usize, const COINBASE: usiz
 
     /// D-SHARE-6, D-ERR-1: counted and told, whatever the code says. What to stop working on is told by jobs, not by codes; so both
     /// spellings of `difficulty-too-low` are the same here (draft open question 22).
-    #[cfg_attr(target_os = "none", inline(never))]
     pub(super) fn rejected<'m>(&mut self, message: &SubmitSharesError<'m>) -> ClientEvent<'m> {
         let Some(channel) = self.find_mut(message.channel_id) else {
             return ClientEvent::Ignored(Ignored::UnknownChannel(message.channel_id));
