@@ -220,7 +220,7 @@ macro_rules! message_set {
         }
 
         impl<$lt> $set<$lt> {
-            #[inline(never)]
+            #[cfg_attr(not(target_os = "none"), inline(never))]
             fn decode_any(
                 row: $crate::message::Row,
                 payload: &$lt [u8],

@@ -128,7 +128,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
 
     /// Takes an event of the session. What it leads to is sent as far as there is room; the rest waits for
     /// [`Self::poll_outbound`].
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle<'m>(
         &mut self,
         now: Instant,
@@ -287,7 +286,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
     }
 
     /// Sends a share and gives its sequence number; see [`MiningClient::submit`].
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn submit(&mut self, now: Instant, solution: &Solution, out: &mut Out<'_, Pr>) -> Result<u32, NotSent> {
         self.client.submit(now, solution, out)
     }
@@ -305,7 +303,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
 
     /// When [`Self::handle_timeout`] is due.
     #[must_use]
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let own = match self.stage {
             Stage::Open(Channel::Asked(at) | Channel::Resting(at)) => Some(at),
@@ -319,7 +316,6 @@ impl<T: AsRef<str>, Pr: ClientProtocol> Device<T, Pr> {
     }
 
     /// Tells the time. Afterwards there may be something to send.
-    #[cfg_attr(target_os = "none", inline(never))]
     pub fn handle_timeout(&mut self, now: Instant) -> Outcome<'static> {
         self.client.handle_timeout(now);
         match self.stage {
