@@ -313,8 +313,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     }
 
     /// [`event`](Self::event), with what differs between buffers put aside.
-    #[cfg_attr(target_os = "none", inline(never))]
-    #[cfg_attr(not(target_os = "none"), inline)]
+    #[inline]
     fn take<'b>(&mut self, token: &Token, lent: &'b [u8]) -> Result<Event<'b, S, Pr>, Error> {
         if token.serial != self.life.serial || lent.len() != self.life.lent {
             return Err(Misuse::StaleToken.into());
