@@ -336,20 +336,6 @@ impl PackedTarget {
         Target::shifted(u64::from(self.0 & 0x00ff_ffff), (self.0 >> 24).cast_signed())
     }
 
-    /// [`Target::is_met_by`] of this target, which is only laid out when the highest digit does not decide.
-    #[inline]
-    #[must_use]
-    pub fn is_met_by(self, hash: &[u8; 32]) -> bool {
-        let (mantissa, shift) = (u64::from(self.0 & 0x00ff_ffff), self.0 >> 24);
-        // No bit is lost on the left: mantissa and shift together are at most 256 bits. From 192 on the other way, down to none.
-        let own = match shift.checked_sub(192) {
-            Some(left) => mantissa << (left & 63),
-            None => mantissa.checked_shr(192 - shift).unwrap_or(0),
-        };
-        let digit = top_limb(hash);
-        if digit == own { self.target().is_met_by(hash) } else { digit < own }
-    }
-
     /// The same number as [`Target::to_f64`] gives, without a detour over 32 bytes: exact, since the mantissa fits and the exponent is below 256.
     #[inline]
     fn to_f64(self) -> f64 {

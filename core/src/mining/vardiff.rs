@@ -83,8 +83,7 @@ impl Vardiff {
     /// and worth a message. The caller bounds it by what client and server allow. Begins a new window with each change.
     #[inline]
     pub fn evaluate(&mut self, now: Instant, unit: f64, config: &VardiffConfig) -> Option<Target> {
-        // What came in one piece is of one moment, and was judged with the change.
-        if self.changed && now <= self.since {
+        if self.is_judged(now) {
             return None;
         }
         // Not by way of a Duration, whose seconds and parts would be put together again by a division.
@@ -103,6 +102,13 @@ impl Vardiff {
             return None;
         }
         self.judge(now, unit, expected, is_chance)
+    }
+
+    /// Whether [`Self::evaluate`] has nothing to say at this time: what came in one piece is of one moment, and was judged with the change.
+    #[inline]
+    #[must_use]
+    pub fn is_judged(&self, now: Instant) -> bool {
+        self.changed && now <= self.since
     }
 
     /// What seldom is to be done.

@@ -161,10 +161,13 @@ impl<S: Storage> Channel<S> {
         shared.config().easiest_target.min(self.max_target.target())
     }
 
-    /// Judges the rate of shares; `unit` is what the target takes in expected hashes. Whether the client has something to hear of it then.
+    /// Judges the rate of shares. Whether the client has something to hear of it then.
     #[inline]
-    pub(super) fn retarget(&mut self, now: Instant, unit: f64, shared: &Shared<S>) -> bool {
-        if let Some(target) = self.vardiff.evaluate(now, unit, &shared.config().vardiff) {
+    pub(super) fn retarget(&mut self, now: Instant, shared: &Shared<S>) -> bool {
+        // First what needs no division.
+        if !self.vardiff.is_judged(now)
+            && let Some(target) = self.vardiff.evaluate(now, self.target.expected_hashes(), &shared.config().vardiff)
+        {
             self.set_target(target, shared);
         }
         self.has_target_news()

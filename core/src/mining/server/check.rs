@@ -85,6 +85,8 @@ impl<S: Storage> Found<'_, S> {
 #[derive(Clone, Copy)]
 pub(super) struct Worth {
     target: PackedTarget,
+    /// The same, laid out.
+    bound: Target,
     difficulty: f64,
     /// Expected for one of them.
     hashes: f64,
@@ -93,7 +95,8 @@ pub(super) struct Worth {
 impl Worth {
     #[inline]
     pub(super) fn of(live: &Live) -> Self {
-        Self { target: live.target, difficulty: live.target.difficulty(), hashes: live.target.expected_hashes() }
+        let target = live.target;
+        Self { target, bound: target.target(), difficulty: target.difficulty(), hashes: target.expected_hashes() }
     }
 }
 
@@ -225,7 +228,7 @@ impl<S: Storage> Channel<S> {
     ) -> Result<(u64, bool), Reason> {
         let moving = self.duplicates.is_moving();
         // D-ALG-6, D-TGT-3.
-        let taken = if live.target.is_met_by(hash) {
+        let taken = if worth.bound.is_met_by(hash) {
             self.duplicates.take(hash, live.generation).map_err(|why| match why {
                 NotTaken::Duplicate => Reason::Duplicate,
                 NotTaken::Stale => Reason::Stale,
@@ -243,9 +246,8 @@ impl<S: Storage> Channel<S> {
         self.acks.add(sequence_number, worth.difficulty, ticket);
         self.count_acceptance(now, worth.difficulty);
         self.vardiff.record(worth.hashes);
-        // The vardiff's verdict and a due move are told on the same way as the acknowledgement. As nearly always, without another division.
-        let unit = if self.target == worth.target { worth.hashes } else { self.target.expected_hashes() };
-        let news = self.retarget(now, unit, shared) | self.duplicates.wants_move();
+        // The vardiff's verdict and a due move are told on the same way as the acknowledgement.
+        let news = self.retarget(now, shared) | self.duplicates.wants_move();
         Ok((ticket, news))
     }
 

@@ -196,8 +196,7 @@ impl<S: Storage> MiningServer<S> {
         }
         self.check_at = Some(now.saturating_add(shared.config().vardiff.check_every));
         for index in self.slots.indexes() {
-            let retarget = |channel: &mut Channel<S>| channel.retarget(now, channel.target.expected_hashes(), shared);
-            if self.slots.at_mut(index).is_some_and(retarget) {
+            if self.slots.at_mut(index).is_some_and(|channel| channel.retarget(now, shared)) {
                 self.mark(index);
             }
         }
