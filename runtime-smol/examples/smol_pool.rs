@@ -31,7 +31,7 @@ use adit_smol::{
     pool::{AcceptedShare, PoolHandle, PoolSetup, serve_pool},
     queue,
     shutdown::Shutdown,
-    upstream::{Server, Software, Upstream, UpstreamConfig},
+    upstream::{Server, Software, Upstream, UpstreamConfig, UpstreamState},
     watch,
 };
 use smol::{
@@ -75,12 +75,14 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
     println!("{}", url(listener.address(), &key));
     // Whoever holds the other end could renew the certificate here.
     let (_renew, responder) = watch::channel(Arc::new(responder));
+    let provider = Upstream::new(UpstreamConfig::new(Server::from_url(&provider)?), Arc::clone(&links));
+    let link = provider.watch();
     let setup = PoolSetup {
         listeners: vec![listener],
         responder,
-        links: Arc::clone(&links),
+        links,
         hasher: Arc::new(Method::fastest()),
-        provider: Upstream::new(UpstreamConfig::new(Server::from_url(&provider)?), links),
+        provider,
         software: Software::default(),
         reconnect: None,
     };
@@ -102,7 +104,7 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
                 shutdown.start(GRACE);
                 std::future::pending().await
             };
-            zip(or(pool, enter), store(accepted, &handle)).await.0
+            zip(or(or(pool, enter), tell(link)), store(accepted, &handle)).await.0
         });
         drop(stop);
         served
@@ -110,6 +112,14 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
     let statistics = handle.statistics(clock.now());
     println!("{} shares accepted, {} rejected", statistics.accepted, statistics.rejected);
     Ok(served?)
+}
+
+/// Prints how the link to the provider is. Never ends: `or` drops it with the pool.
+async fn tell<T>(mut link: watch::Receiver<UpstreamState>) -> T {
+    while link.changed().await.is_ok() {
+        println!("provider: {:?}", *link.borrow_and_update());
+    }
+    std::future::pending().await
 }
 
 /// Where a pool keeps its books: devices hear of a share when this says that it is stored. Here they are printed.

@@ -24,13 +24,14 @@ use adit::{
 };
 use adit_native::{crypto::Fastest, hash::Method};
 use adit_tokio::{
+    broadcast::RecvError,
     clock::Clock,
     entropy::entropy,
     gate::{Gate, GateConfig},
     link::LinkSettings,
     listen::Listener,
     net::Tokio,
-    pool::{AcceptedShare, PoolHandle, PoolSetup, Store, serve_pool},
+    pool::{AcceptedShare, PoolHandle, PoolNews, PoolSetup, Store, serve_pool},
     shutdown::Shutdown,
     upstream::{Server, Software, Upstream, UpstreamConfig},
     watch,
@@ -89,12 +90,30 @@ async fn run(listen: &str, provider: &str, script: &str) -> Result<(), Box<dyn E
     println!("stratum2+tcp://{}/{}", listener.address(), AuthorityKey::Ed25519(*authority.public_key()));
 
     let links = Arc::new(LinkSettings::new(clock, 256));
+    let provider = Upstream::new(UpstreamConfig::new(Server::from_url(provider)?), Arc::clone(&links));
+    let (mut news, mut link) = (handle.subscribe(), provider.watch());
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                news = news.recv() => match news {
+                    Ok(PoolNews::Connected { peer, .. }) => println!("{peer} has connected"),
+                    Ok(PoolNews::Disconnected { peer, .. }) => println!("{peer} is gone"),
+                    Ok(PoolNews::Share(AcceptedShare { share, block, .. })) => {
+                        println!("share {}{}", share.ticket, if block.is_some() { ", a block" } else { "" });
+                    }
+                    Err(RecvError::Closed) => return,
+                    Ok(_) | Err(RecvError::Overflowed(_)) => {}
+                },
+                Ok(()) = link.changed() => println!("provider: {:?}", *link.borrow_and_update()),
+            }
+        }
+    });
     let setup = PoolSetup {
         listeners: vec![listener],
         responder,
-        links: Arc::clone(&links),
+        links,
         hasher: Arc::new(Method::fastest()),
-        provider: Upstream::new(UpstreamConfig::new(Server::from_url(provider)?), links),
+        provider,
         software: Software::default(),
         reconnect: None,
     };

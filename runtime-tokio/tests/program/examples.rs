@@ -44,9 +44,12 @@ fn each_pool_takes_shares_of_each_device() {
         let accepted = mine(&url);
         pool.enough(by_enter);
         let ended = pool.ended().well();
-        let last = ended.lines.last().unwrap();
-        let counted = number(last.strip_prefix("account.worker: ").unwrap_or(last));
-        assert_eq!(counted, Some(accepted), "{name}: {:?}", ended.lines);
+        let sum = |line: &String| match line.strip_prefix("account.worker: ") {
+            Some(line) => number(line),
+            None => number(line).filter(|_| line.contains("shares accepted")),
+        };
+        assert_eq!(ended.lines.iter().find_map(sum), Some(accepted), "{name}: {:?}", ended.lines);
+        assert!(ended.lines.iter().any(|line| line.starts_with("provider: Open")), "{name}: {:?}", ended.lines);
     }
     provider.event("block_accepted", |_| true);
     provider.end().well();
