@@ -6,7 +6,7 @@
 use core::fmt;
 
 use crate::buffer::{Input, Output};
-use crate::connection::{Answerable, Connection, Deadline, Endpoint, Outbound, Progress, Token};
+use crate::connection::{Answerable, Connection, Deadline, Endpoint, Event, Outbound, Progress, Token};
 use crate::crypto::{Provider, RustCrypto};
 use crate::error::{Error, Misuse};
 use crate::protocol::Protocol;
@@ -128,8 +128,14 @@ where
     /// The event of a token, and the way to answer while its message still points into the buffer.
     #[inline]
     pub fn take_event(&mut self, token: Token) -> Result<Answerable<'_, S, Pr>, Error> {
-        let event = self.connection.event(token, &self.input)?;
-        Ok((event, self.connection.outbound(&mut self.output)))
+        let (event, out) = self.event_beside(token);
+        Ok((event?, out))
+    }
+
+    /// As [`take_event`](Self::take_event), with both beside each other: so an event, which is large, stays where it was decoded.
+    #[inline]
+    pub fn event_beside(&mut self, token: Token) -> (Result<Event<'_, S, Pr>, Error>, Outbound<'_, S, Pr>) {
+        (self.connection.event(token, &self.input), self.connection.outbound(&mut self.output))
     }
 
     /// The way to send; see [`Connection::outbound`].

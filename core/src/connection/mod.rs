@@ -51,13 +51,13 @@ use crate::crypto::{Provider, RustCrypto};
 use crate::error::{Error, Misuse, Part, PeerError};
 use crate::frame::Header;
 use crate::message::common::ChannelEndpointChanged;
-use crate::message::{MessageSet, decode_as};
+use crate::message::{self, MessageSet};
 use crate::noise::PeerIdentity;
 use crate::noise::x25519;
 use crate::protocol::{Initiator, Protocol, Responder};
 use crate::time::{Instant, UnixTime};
 use crate::transport::Transport;
-use crate::wire::DecodeError;
+use crate::wire::{Decode, DecodeError, Reader};
 
 /// The state of one connection: `S` is this side, `Pr` the sub-protocol, `P` the cryptography.
 ///
@@ -329,24 +329,25 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     #[inline]
     fn decode<'b>(&mut self, payload: &'b [u8]) -> Result<Event<'b, S, Pr>, DecodeError> {
         let Life { revision, header, kind, .. } = self.life;
-        let number = header.msg_type();
-        Ok(match kind {
-            Kind::Secured => Event::Secured(self.peer()),
-            Kind::Opened => Event::Opened(decode_as(number, 0, payload, revision)?),
-            Kind::Refused => {
-                let refusal = decode_as(number, 0, payload, revision)?;
-                self.life.end(Step::SetupRefused, Ending::RefusedByPeer);
-                self.drop_keys_when_over();
-                Event::Refused(refusal)
-            }
-            Kind::Message(row) => Event::Message(MessageSet::decode_row(row, payload, revision)?),
-            Kind::Reconnect => Event::Reconnect(decode_as(number, 0, payload, revision)?),
+        // One for all, and judged once.
+        let mut reader = Reader::new(payload);
+        let event = match kind {
+            Kind::Secured => return Ok(Event::Secured(self.peer())),
+            Kind::Message(row) => return Ok(Event::Message(MessageSet::decode_row(row, payload, revision)?)),
+            Kind::Extension => return Ok(Event::Extension(header, payload)),
+            Kind::Opened => Event::Opened(Decode::read(&mut reader, revision)),
+            Kind::Refused => Event::Refused(Decode::read(&mut reader, revision)),
+            Kind::Reconnect => Event::Reconnect(Decode::read(&mut reader, revision)),
             Kind::EndpointChanged => {
-                let changed: ChannelEndpointChanged = decode_as(number, 0, payload, revision)?;
-                Event::EndpointChanged(changed.channel_id)
+                Event::EndpointChanged(ChannelEndpointChanged::read(&mut reader, revision).channel_id)
             }
-            Kind::Extension => Event::Extension(header, payload),
-        })
+        };
+        message::finish(&mut reader, header.msg_type(), revision)?;
+        if matches!(kind, Kind::Refused) {
+            self.life.end(Step::SetupRefused, Ending::RefusedByPeer);
+            self.drop_keys_when_over();
+        }
+        Ok(event)
     }
 
     /// Keys are wiped as soon as they are of no more use.

@@ -32,7 +32,7 @@ pub use terms::LinkSettings;
 pub use terms::{Limits, Terms};
 
 use crate::config::ANSWER_ROOM;
-use crate::connection::{Answerable, Connection, Endpoint, Outbound, Token};
+use crate::connection::{Answerable, Connection, Endpoint, Event, Outbound, Token};
 use crate::crypto::Provider;
 use crate::error::Error;
 use crate::protocol::Protocol;
@@ -195,8 +195,15 @@ where
     /// back.
     #[inline]
     pub fn event(&mut self, token: Token) -> Result<Answerable<'_, S, Pr>, Error> {
+        let (event, out) = self.event_beside(token);
+        Ok((event?, out))
+    }
+
+    /// As [`event`](Self::event); see [`Session::event_beside`].
+    #[inline]
+    pub fn event_beside(&mut self, token: Token) -> (Result<Event<'_, S, Pr>, Error>, Outbound<'_, S, Pr>) {
         self.lease_empty_output();
-        self.session.take_event(token)
+        self.session.event_beside(token)
     }
 
     /// The way to send something unasked. `None` while what is left is for answers alone; [`Turn::Room`] comes when that has left. So own

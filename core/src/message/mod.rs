@@ -133,7 +133,7 @@ pub(crate) fn decode_as<'a, M: Message + Decode<'a>>(
 /// Judges how the reading of a message went, and what is left behind its last field; see [`Message::from_payload`].
 #[cfg_attr(target_os = "none", inline(never))]
 #[cfg_attr(not(target_os = "none"), inline)]
-fn finish(reader: &mut Reader<'_>, msg_type: u8, revision: Revision) -> Result<(), DecodeError> {
+pub(crate) fn finish(reader: &mut Reader<'_>, msg_type: u8, revision: Revision) -> Result<(), DecodeError> {
     // Nothing of what is left is a field.
     *reader.field() = 0;
     if revision == Revision::Draft && !reader.is_empty() {

@@ -59,13 +59,15 @@ pub struct Established<P: Provider> {
 
 /// Who stands at the other end, and how that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+// So that `static_key` has one place, whichever it is: to copy it from one of two takes 100 bytes of firmware.
+#[repr(C)]
 pub enum PeerIdentity {
     /// The peer holds `static_key`, and `authority` signed it for a period that `wall` was in (D-SEC-14).
     Authenticated {
-        /// The authority key that the caller demanded.
-        authority: PublicKey,
         /// The server's static key.
         static_key: PublicKey,
+        /// The authority key that the caller demanded.
+        authority: PublicKey,
         /// End of the certificate's period.
         not_valid_after: UnixTime,
     },

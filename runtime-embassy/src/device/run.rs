@@ -318,9 +318,9 @@ where
     fn take(&mut self, token: Token) -> Result<(), Over> {
         let at = now();
         // By reference all the way: an event is large.
-        let mut answerable = self.link.machine.event(token);
-        let (event, out) = match &mut answerable {
-            Ok(answerable) => answerable,
+        let (event, mut out) = self.link.machine.event_beside(token);
+        let event = match &event {
+            Ok(event) => event,
             Err(error) => {
                 self.miner.why = Some(Ended::Link(LinkError::Connection(*error)));
                 return Err(Over);
@@ -339,7 +339,7 @@ where
             }
             (self.news)(News::Secured(peer.as_ref(), period));
         }
-        let outcome = self.miner.device.handle(at, event, out);
+        let outcome = self.miner.device.handle(at, event, &mut out);
         match &outcome {
             Ok(Outcome::Done) | Err(_) => {}
             Ok(outcome) => (self.news)(News::Outcome(outcome)),
