@@ -4,8 +4,8 @@ use super::super::certificate::join;
 use super::super::error::{Act, Fault, NoiseError};
 use super::super::{Established, PeerIdentity, Step};
 use super::authority::{OLD_PAYLOAD_LEN, PAYLOAD_LEN, Shown};
-use super::negotiation::{CipherList, Profile, STR2, STR3, cipher_of};
-use super::{Framed, PREFIX_LEN, nx, write_framed};
+use super::negotiation::{CipherList, Codes, Profile, STR2, STR3, cipher_of};
+use super::{Framed, PREFIX_LEN, nx};
 use crate::crypto::{Cipher, Provider, PublicKey, Secret};
 use crate::time::UnixTime;
 
@@ -149,7 +149,7 @@ impl<P: Provider> Initiator<P> {
         if act == Act::Offer {
             let magic = if self.config.profile == Profile::Str2 { STR2 } else { STR3 };
             self.due = Due::Choice;
-            let written = write_framed(room, &[&magic, codes.as_bytes()]).ok_or(Fault::Provider)?;
+            let written = write_offer(room, magic, &codes).ok_or(Fault::Provider)?;
             return Ok(Step::Progress { consumed, written });
         }
         // List and choice are bound into the handshake (D-SEC-7), in STR2 the choice; LEGACY negotiates nothing.
@@ -203,6 +203,17 @@ impl<P: Provider> Initiator<P> {
         }
         Ok(())
     }
+}
+
+/// Writes an offer. The list's place has room for both ciphers, of which the bytes on the wire may be one.
+fn write_offer(room: &mut [u8], magic: [u8; 4], codes: &Codes) -> Option<usize> {
+    let (prefix, rest) = room.split_first_chunk_mut()?;
+    let (to_magic, rest) = rest.split_first_chunk_mut()?;
+    let len = magic.len() + codes.as_bytes().len();
+    *prefix = (len as u16).to_le_bytes();
+    *to_magic = magic;
+    *rest.first_chunk_mut()? = *codes.place();
+    Some(PREFIX_LEN + len)
 }
 
 /// The code in a choice (4 bytes, or 9 in STR2), and in STR2 what stands before it in the prologue.

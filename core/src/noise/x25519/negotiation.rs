@@ -123,6 +123,11 @@ pub(super) struct Codes {
 }
 
 impl Codes {
+    /// All bytes, the last four of which count only with both ciphers.
+    pub(super) const fn place(&self) -> &[u8; 9] {
+        &self.bytes
+    }
+
     pub(super) fn as_bytes(&self) -> &[u8] {
         let [one @ .., _, _, _, _] = &self.bytes;
         if self.both { &self.bytes } else { one }
