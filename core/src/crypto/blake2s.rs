@@ -33,32 +33,70 @@ impl Hash for Blake2s {
     }
 
     fn hkdf(salt: &[u8; 32], input: &[u8]) -> (Secret, Secret) {
+        // Not by a state behind the first block: that one is the last, too, when there is no input.
         let mut block = padded(salt);
-        let key = Secret::from_bytes(Self::digest([&block, input]));
+        let hash = Secret::from_bytes(Self::digest([&block, input]));
         turn(&mut block);
         let mut outer = State::default();
         take_block(&mut outer, &block);
-        let key = finish(&outer, key.expose());
-        // Both outputs are under one key. HMAC of a library would hash its pads for each of them: 2 of 10 blocks of a key derivation, which is
-        // most of what a handshake takes beside its curve operations.
-        block = padded(key.expose());
-        let (mut inner, mut outer) = (State::default(), State::default());
-        take_block(&mut inner, &block);
-        turn(&mut block);
-        take_block(&mut outer, &block);
-        wipe(&mut block);
-        let first = finish(&outer, finish(&inner, &[1]).expose());
-        let mut text = [2; 33];
-        if let Some(front) = text.first_chunk_mut() {
-            *front = *first.expose();
-        }
-        let second = finish(&outer, finish(&inner, &text).expose());
-        wipe(&mut text);
-        (first, second)
+        expand(&finish(&outer, hash.expose()), &mut block)
     }
 }
 
-/// The key of an HMAC (RFC 2104) as its inner hash begins with it.
+/// A key of HMAC-BLAKE2s (RFC 2104), as far as it can be worked out before there is a message: 2 of 4 blocks of a short one.
+pub struct HmacKey {
+    inner: State,
+    outer: State,
+}
+
+impl HmacKey {
+    /// Works it out.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        Self::new_in(key, &mut [0; BLOCK])
+    }
+
+    /// As [`new`](Self::new), with a block to work in, which is zero in the end.
+    #[inline(always)]
+    fn new_in(key: &[u8; 32], block: &mut [u8; BLOCK]) -> Self {
+        let (mut inner, mut outer) = (State::default(), State::default());
+        *block = padded(key);
+        take_block(&mut inner, block);
+        turn(block);
+        take_block(&mut outer, block);
+        wipe(block);
+        Self { inner, outer }
+    }
+
+    /// The authentication code of `text`, which is not empty.
+    #[inline(always)]
+    fn mac(&self, text: &[u8]) -> Secret {
+        finish(&self.outer, finish(&self.inner, text).expose())
+    }
+
+    /// [`Hash::hkdf`] with this key as its salt.
+    #[must_use]
+    pub fn hkdf(&self, input: &[u8; 32]) -> (Secret, Secret) {
+        expand(&self.mac(input), &mut [0; BLOCK])
+    }
+}
+
+/// The second half of HKDF (RFC 5869 §2.3). Both outputs are under one key: HMAC of a library would hash its pads for each of them, 2 of 10
+/// blocks of a key derivation, which is most of what a handshake takes beside its curve operations.
+#[inline(always)]
+fn expand(key: &Secret, block: &mut [u8; BLOCK]) -> (Secret, Secret) {
+    let key = HmacKey::new_in(key.expose(), block);
+    let first = key.mac(&[1]);
+    let mut text = [2; 33];
+    if let Some(front) = text.first_chunk_mut() {
+        *front = *first.expose();
+    }
+    let second = key.mac(&text);
+    wipe(&mut text);
+    (first, second)
+}
+
+/// A key of HMAC as its inner hash begins with it.
 fn padded(key: &[u8; 32]) -> [u8; BLOCK] {
     let mut block = [0x36; BLOCK];
     block.iter_mut().zip(key).for_each(|(to, from)| *to ^= from);
@@ -127,6 +165,7 @@ mod tests {
         let hash = array("2b65a69a838650a22b8cc9b385fd1425e020f03c558053e1a4e4c716b66f97db");
         assert_eq!(Blake2s::digest(parts), hash);
         let salt = core::array::from_fn(|at| at as u8);
+        let mut prepared = 0;
         for (input, first, second) in [
             (
                 parts.concat(),
@@ -145,7 +184,14 @@ mod tests {
             ),
         ] {
             let expected = [first, second].map(|text| Secret::from_bytes(array(text)));
-            assert_eq!(Blake2s::hkdf(&salt, &input), expected.into());
+            let expected = expected.into();
+            assert_eq!(Blake2s::hkdf(&salt, &input), expected);
+            if let Ok(input) = input.as_slice().try_into() {
+                assert_eq!(HmacKey::new(&salt).hkdf(input), expected);
+                assert_eq!(Blake2s::hkdf_known(&salt, input), expected);
+                prepared += 1;
+            }
         }
+        assert_eq!(prepared, 1);
     }
 }

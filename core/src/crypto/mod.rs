@@ -12,6 +12,7 @@ mod blake2s;
 mod rustcrypto;
 mod secret;
 
+pub use blake2s::{Blake2s, HmacKey};
 pub use rustcrypto::{BothCiphers, ChaChaPolyOnly, RustCrypto};
 pub use secret::Secret;
 
@@ -98,6 +99,13 @@ pub trait Hash: 'static {
     /// HKDF (RFC 5869) without info: the first 64 bytes of output, as two secrets. One call and not its five hashes, so that what depends
     /// on a key alone is worked out once for each key.
     fn hkdf(salt: &[u8; 32], input: &[u8]) -> (Secret, Secret);
+
+    /// As [`hkdf`](Self::hkdf), with a salt that is no secret and one of very few: a handshake's first, which stands for the protocol's name.
+    /// A provider with memory to spare may keep what depends on it alone.
+    #[must_use]
+    fn hkdf_known(salt: &[u8; 32], input: &[u8; 32]) -> (Secret, Secret) {
+        Self::hkdf(salt, input)
+    }
 }
 
 /// The primitives of `Noise_NX_25519_{ChaChaPoly,AESGCM}_BLAKE2s` and of its certificates. No instances: functions only.

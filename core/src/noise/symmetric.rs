@@ -46,24 +46,37 @@ impl<H: Hash, A: Aead> Symmetric<H, A> {
         self.hash = H::digest(core::iter::once(self.hash.as_slice()).chain(data.iter().copied()));
     }
 
-    /// `MixKey(input)`: a new chaining key, and a cipher key for one message.
-    fn mix_key(&mut self, input: &Secret) -> Result<A, Broken> {
-        let keys = H::hkdf(self.chaining_key.expose(), input.expose());
+    /// `MixKey(input)`: a new chaining key, and a cipher key for one message. Before the first, the chaining key still is what stands for the name.
+    fn mix_key(&mut self, first: bool, input: &Secret) -> Result<A, Broken> {
+        let (salt, input) = (self.chaining_key.expose(), input.expose());
+        let keys = if first { H::hkdf_known(salt, input) } else { H::hkdf(salt, input) };
         self.chaining_key = keys.0;
         A::new(self.cipher, keys.1.expose()).ok_or(Broken::Provider)
     }
 
-    /// `MixKey(input)`, then `EncryptAndHash` in place.
-    pub(crate) fn seal(&mut self, input: &Secret, text: &mut [u8], tag: &mut [u8; TAG_LEN]) -> Result<(), Broken> {
-        let key = self.mix_key(input)?;
+    /// `MixKey(input)`, the `first` or a later one, then `EncryptAndHash` in place.
+    pub(crate) fn seal(
+        &mut self,
+        first: bool,
+        input: &Secret,
+        text: &mut [u8],
+        tag: &mut [u8; TAG_LEN],
+    ) -> Result<(), Broken> {
+        let key = self.mix_key(first, input)?;
         key.seal_in_place(0, &self.hash, text, tag).map_err(|_| Broken::Provider)?;
         self.mix_hash(&[text, tag]);
         Ok(())
     }
 
-    /// `MixKey(input)`, then `DecryptAndHash` in place.
-    pub(crate) fn open(&mut self, input: &Secret, text: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), Broken> {
-        let key = self.mix_key(input)?;
+    /// `MixKey(input)`, the `first` or a later one, then `DecryptAndHash` in place.
+    pub(crate) fn open(
+        &mut self,
+        first: bool,
+        input: &Secret,
+        text: &mut [u8],
+        tag: &[u8; TAG_LEN],
+    ) -> Result<(), Broken> {
+        let key = self.mix_key(first, input)?;
         let before = self.hash;
         self.mix_hash(&[text, tag]);
         key.open_in_place(0, &before, text, tag).map_err(|_| Broken::Tag)

@@ -10,7 +10,7 @@
 mod aws_lc;
 
 #[cfg(feature = "aws-lc")]
-pub use aws_lc::{AwsLc, Key};
+pub use aws_lc::{AwsLc, Blake2s, Key};
 
 /// The fastest provider of this build.
 #[cfg(feature = "aws-lc")]

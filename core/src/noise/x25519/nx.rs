@@ -113,16 +113,16 @@ impl<P: Provider> Initiator<P> {
         let (s_tag, rest) = rest.split_first_chunk_mut::<TAG_LEN>().ok_or(Unread::Short)?;
         let (payload, tag) = rest.split_last_chunk_mut::<TAG_LEN>().ok_or(Unread::Short)?;
         self.symmetric.mix_hash(&[e]);
-        self.open(e, s, s_tag)?;
-        self.open(s, payload, tag)?;
+        self.open(true, e, s, s_tag)?;
+        self.open(false, s, payload, tag)?;
         Ok((s, payload))
     }
 
     /// Agrees with a key of the responder, mixes the secret in, and opens what is sealed under it.
     #[cfg_attr(target_os = "none", inline(never))]
-    fn open(&mut self, public: &PublicKey, text: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), Unread> {
+    fn open(&mut self, first: bool, public: &PublicKey, text: &mut [u8], tag: &[u8; TAG_LEN]) -> Result<(), Unread> {
         let shared = P::x25519(&self.ephemeral, public).map_err(|_| Unread::BadPoint)?;
-        self.symmetric.open(&shared, text, tag).map_err(Unread::Broken)
+        self.symmetric.open(first, &shared, text, tag).map_err(Unread::Broken)
     }
 
     /// The keys, once act 2 was read.
@@ -184,9 +184,9 @@ impl<P: Provider> Responder<P> {
         *e = P::x25519_public(ephemeral);
         symmetric.mix_hash(&[e]);
         *s = *static_key.1;
-        symmetric.seal(&agree(ephemeral)?, s, s_tag)?;
+        symmetric.seal(true, &agree(ephemeral)?, s, s_tag)?;
         text.copy_from_slice(payload);
-        symmetric.seal(&agree(static_key.0)?, text, tag)?;
+        symmetric.seal(false, &agree(static_key.0)?, text, tag)?;
         Ok(ACT2_OVERHEAD + payload.len())
     }
 

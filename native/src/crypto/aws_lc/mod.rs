@@ -2,9 +2,11 @@
 
 mod sys;
 
-use std::fmt;
+use std::{fmt, sync::OnceLock};
 
-use adit::crypto::{Aead, Cipher, CryptoError, Provider, PublicKey, RustCrypto, Secret, Signature, TAG_LEN};
+use adit::crypto::{
+    Aead, Cipher, CryptoError, Hash, HmacKey, Provider, PublicKey, RustCrypto, Secret, Signature, TAG_LEN,
+};
 use sys::Context;
 
 /// AWS-LC for X25519 and the ciphers, [`RustCrypto`] for the rest.
@@ -12,7 +14,7 @@ pub struct AwsLc(());
 
 impl Provider for AwsLc {
     type Aead = Key;
-    type Blake2s = <RustCrypto as Provider>::Blake2s;
+    type Blake2s = Blake2s;
 
     fn x25519_public(secret: &Secret) -> PublicKey {
         sys::x25519_public(secret.expose())
@@ -37,6 +39,31 @@ impl Provider for AwsLc {
 
     fn ed25519_verify(public: &PublicKey, message: &[u8], signature: &Signature) -> Result<(), CryptoError> {
         <RustCrypto as Provider>::ed25519_verify(public, message, signature)
+    }
+}
+
+/// [`adit::crypto::Blake2s`], with what depends on the names of both suites kept.
+pub struct Blake2s(());
+
+impl Hash for Blake2s {
+    fn digest(parts: impl IntoIterator<Item: AsRef<[u8]>>) -> [u8; 32] {
+        adit::crypto::Blake2s::digest(parts)
+    }
+
+    fn hkdf(salt: &[u8; 32], input: &[u8]) -> (Secret, Secret) {
+        adit::crypto::Blake2s::hkdf(salt, input)
+    }
+
+    fn hkdf_known(salt: &[u8; 32], input: &[u8; 32]) -> (Secret, Secret) {
+        static KEPT: [OnceLock<([u8; 32], HmacKey)>; Key::CIPHERS.len()] =
+            [const { OnceLock::new() }; Key::CIPHERS.len()];
+        for place in &KEPT {
+            let (kept, key) = place.get_or_init(|| (*salt, HmacKey::new(salt)));
+            if kept == salt {
+                return key.hkdf(input);
+            }
+        }
+        Self::hkdf(salt, input)
     }
 }
 
@@ -142,6 +169,17 @@ mod tests {
             let secret = Secret::from_bytes(secret);
             prop_assert_eq!(AwsLc::x25519_public(&secret), RustCrypto::<Reference>::x25519_public(&secret));
             prop_assert_eq!(AwsLc::x25519(&secret, &other), RustCrypto::<Reference>::x25519(&secret, &other));
+        }
+    }
+
+    /// D-SEC-12: whichever salts come first, and however many.
+    #[test]
+    fn derivations_with_a_kept_salt_agree_with_the_core_s() {
+        for round in 0..2 {
+            for salt in [[1; 32], [2; 32], [3; 32], [1; 32]] {
+                let input = [round; 32];
+                assert_eq!(Blake2s::hkdf_known(&salt, &input), adit::crypto::Blake2s::hkdf(&salt, &input));
+            }
         }
     }
 
