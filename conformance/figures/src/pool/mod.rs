@@ -6,6 +6,7 @@
 
 mod device;
 mod echo;
+mod house;
 mod smol;
 mod tokio;
 
