@@ -64,6 +64,7 @@ pub struct ShareBatch<S: Storage> {
     /// Of those whose root is folded.
     roots: Each<[u8; 32], S>,
     fold: Fold<S>,
+    hashed: bool,
     concluded: bool,
     /// How many were taken out.
     taken: usize,
@@ -78,6 +79,7 @@ impl<S: Storage> Default for ShareBatch<S> {
             hashes: Default::default(),
             roots: Default::default(),
             fold: Fold::default(),
+            hashed: false,
             concluded: false,
             taken: 0,
         }
@@ -125,6 +127,7 @@ impl<S: Storage> ShareBatch<S> {
         self.entries.clear();
         self.laid_out = 0;
         self.fold.job = None;
+        self.hashed = false;
         self.concluded = false;
         self.taken = 0;
     }
@@ -139,6 +142,7 @@ impl<S: Storage> ShareBatch<S> {
         if self.fold.job.is_some() {
             self.fold(fold);
         }
+        self.hashed = true;
         hash(self.headers.get(..self.laid_out).unwrap_or_default(), &mut self.hashes);
     }
 
@@ -210,7 +214,9 @@ impl<S: Storage> MiningServer<S> {
     /// The second half: what the hashes make of the shares. The caller answers rejections, and stores accepted shares under their tickets.
     pub fn conclude_batch(&mut self, now: Instant, shared: &mut Shared<S>, batch: &mut ShareBatch<S>) {
         batch.concluded = true;
-        let ShareBatch { entries, hashes, .. } = batch;
+        let ShareBatch { entries, hashes, hashed, .. } = batch;
+        // What stands there else is of the batch before. A share that nobody hashed meets no target.
+        let hashes = if *hashed { &hashes[..] } else { &[] };
         for run in entries.chunk_by_mut(Entry::is_of_same_job) {
             // Never empty. What is not of an open channel is rejected when it is taken out.
             let Some(Submitted { channel_id, job_id, .. }) = run.first().map(|entry| entry.share) else { continue };
@@ -435,6 +441,28 @@ mod tests {
             len
         });
         assert_eq!(longest.iter().max(), Some(&(ANSWER_LEN - 18)), "without a record");
+    }
+
+    /// Hashes of the batch before say nothing about this one.
+    #[test]
+    fn a_share_that_nobody_hashed_is_not_accepted() {
+        let mut bench = Bench::draft();
+        let (first, job) = bench.ready(ChannelKind::Standard);
+        let (second, other) = bench.ready(ChannelKind::Standard);
+        let mut batch = ShareBatch::default();
+        let mut check = |channel, job, hash| {
+            batch.clear();
+            batch.push(Submitted::of(&standard(channel, job, 1)).unwrap()).unwrap();
+            bench.server.prepare_batch(bench.now, &bench.shared, &mut batch);
+            if hash {
+                batch.hash(lanes::fold_paths::<4>, lanes::hash_headers::<4>);
+            }
+            bench.server.conclude_batch(bench.now, &mut bench.shared, &mut batch);
+            batch.next_concluded().unwrap().map(|(share, _)| share.ticket).map_err(|rejection| rejection.reason)
+        };
+        assert_eq!(check(first, job, true), Ok(1));
+        assert_eq!(check(second, other, false), Err(Reason::Difficulty));
+        assert_eq!(check(second, other, true), Ok(2));
     }
 
     /// D-MIN-6: what ends between the halves ends its shares, and only those; a share that comes twice in one batch counts once.
