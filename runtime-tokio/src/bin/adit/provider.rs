@@ -17,6 +17,7 @@ use adit_tokio::provider::{FoundBlock, Heard, Place, ProviderEvent, ProviderHand
 use adit_tokio::queue;
 use adit_tokio::serve::ServeError;
 use adit_tokio::shutdown::Shutdown;
+use adit_tokio::watch;
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
@@ -29,6 +30,9 @@ use crate::source::{Solution, Template, TemplateSource, Verdict};
 
 /// Events that wait to be heard; while as many do, the clients that cause them wait too.
 const HEARD: usize = 64;
+
+/// Events in a row before others have their turn: the executor's other tasks, which hand the blocks in.
+const BURST: usize = 64;
 
 /// Buffers of each kind that wait for reuse.
 const BUFFERS: usize = 64;
@@ -76,7 +80,7 @@ pub(crate) struct ReadyProvider {
     /// The URL for its clients.
     pub(crate) url: String,
     listener: Listener,
-    responder: adit_tokio::watch::Receiver<Arc<adit::connection::ResponderConfig>>,
+    responder: watch::Receiver<Arc<adit::connection::ResponderConfig>>,
     links: Arc<LinkSettings>,
     source: TemplateSource,
     events: Events,
@@ -175,44 +179,42 @@ pub(crate) async fn run(
     // A node that restarts is asked again for minutes; nothing else waits for that.
     let mut submissions = JoinSet::new();
     publisher.resubmit(&mut submissions).await;
+    let mut burst = 0;
     loop {
-        // Once a round: who sends false solutions without end keeps no template from the others.
+        // Once a round: who sends false solutions without end keeps no template, verdict or room from the others.
         if templates.has_changed().map_err(|_| ProviderError::SourceGone)? {
             let template = Arc::clone(&templates.borrow_and_update());
             publisher.publish(template).map_err(ProviderError::Template)?;
         }
+        while let Some(judged) = submissions.try_join_next() {
+            publisher.judged(judged, &mut submissions);
+        }
+        if wanted.has_changed() == Ok(true) {
+            publisher.leave_room(&mut wanted);
+        }
+        if burst == BURST {
+            burst = 0;
+            tokio::task::yield_now().await;
+        }
         tokio::select! {
             biased;
             // Solutions first: a block that waits may become an orphan.
-            Some(Heard { event, place }) = heard.recv() => match event {
-                ProviderEvent::Solution(found) => publisher.submit(found, place, &mut submissions),
-                event => {
-                    if matches!(event, ProviderEvent::Disconnected(_)) {
-                        // What it alone wanted need not be left any more; but when nobody is left, the room is kept for who comes back, or the
-                        // first template of the next tip would have none for it and a second one be needed.
-                        let room = publisher.handle.constraints();
-                        if room != Constraints::default() {
-                            publisher.source.set_room(room);
-                        }
-                    }
-                    publisher.tell(&event);
-                }
-            },
+            Some(heard) = heard.recv() => {
+                burst += 1;
+                publisher.hear(heard, &mut submissions);
+                continue;
+            }
             Some(judged) = submissions.join_next() => publisher.judged(judged, &mut submissions),
             changed = templates.changed() => {
                 changed.map_err(|_| ProviderError::SourceGone)?;
                 templates.mark_changed();
             }
-            // D-TDP-5, D-TDP-6: a client needs more room in the coinbase than the present template leaves.
-            Ok(()) = wanted.changed() => {
-                let asked = *wanted.borrow_and_update();
-                if let Some(room) = asked {
-                    publisher.source.set_room(room);
-                }
-            }
+            Ok(()) = wanted.changed() => publisher.leave_room(&mut wanted),
             // Their last events are all heard, for this comes last.
             _ = &mut left => break,
         }
+        // It waited, so the others had their turn.
+        burst = 0;
     }
     loop {
         tokio::select! {
@@ -273,6 +275,32 @@ impl Publisher {
         // What the handle has forgotten can't be solved any more.
         self.given.retain(|id, _| self.handle.transactions(*id).is_some());
         Ok(())
+    }
+
+    /// A client has caused an event.
+    fn hear(&mut self, Heard { event, place }: Heard, submissions: &mut JoinSet<Judged>) {
+        match event {
+            ProviderEvent::Solution(found) => self.submit(found, place, submissions),
+            event => {
+                if matches!(event, ProviderEvent::Disconnected(_)) {
+                    // What it alone wanted need not be left any more; but when nobody is left, the room is kept for who comes back, or the
+                    // first template of the next tip would have none for it and a second one be needed.
+                    let room = self.handle.constraints();
+                    if room != Constraints::default() {
+                        self.source.set_room(room);
+                    }
+                }
+                self.tell(&event);
+            }
+        }
+    }
+
+    /// D-TDP-5, D-TDP-6: a client needs more room in the coinbase than the present template leaves, or none does any more.
+    fn leave_room(&self, wanted: &mut watch::Receiver<Option<Constraints>>) {
+        let asked = *wanted.borrow_and_update();
+        if let Some(room) = asked {
+            self.source.set_room(room);
+        }
     }
 
     /// Builds the block and hands it to the source at once (D-TDP-18), whatever rule its finder broke: the source's word is what counts.

@@ -248,6 +248,56 @@ async fn false_solutions_hold_back_no_template() {
     assert_eq!(order, ["1", "none", "2", "none", "none"], "not behind all of them");
 }
 
+/// Nor from what they wait for, nor the program from its other tasks.
+#[tokio::test]
+async fn false_solutions_hold_back_no_verdict_and_no_task() {
+    let mut script = Script::start().await;
+    let (node, _, _poll) = Followed::start(&mut script, quick()).await;
+    let clock = Clock::start_at(UnixTime::from_secs(NOW));
+    let (handle, _events) = ProviderHandle::new(clock, 1, 4);
+    let (sender, heard) = queue::channel(1_000);
+    let (events, mut told) = Events::channel();
+    let (all_left, left) = oneshot::channel();
+    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, Shutdown::new(clock), clock);
+    let mut run = std::pin::pin!(run);
+    while handle.transactions(1).is_none() {
+        assert!(futures_lite::future::poll_once(&mut run).await.is_none());
+        yield_now().await;
+    }
+    // Refused before the node is asked: as soon as its task has run.
+    let found = FoundBlock {
+        peer: script.address,
+        template_id: 1,
+        header: [0; 80],
+        hash: [0; 32],
+        coinbase_tx: vec![0; 9],
+        stale: false,
+        breach: None,
+    };
+    sender.send(ProviderEvent::Solution(found).into()).await.unwrap();
+    assert!(futures_lite::future::poll_once(&mut run).await.is_none());
+    for _ in 0..100 {
+        yield_now().await;
+    }
+    for template_id in 0..1_000 {
+        let no_block = ProviderEvent::NoBlock { peer: script.address, template_id, why: NoBlock::UnknownTemplate };
+        sender.try_send(no_block.into()).unwrap();
+    }
+    assert!(futures_lite::future::poll_once(&mut run).await.is_none());
+    assert!(sender.free() < 1_000, "the others have their turn before all of that is heard");
+    drop(all_left);
+    run.await.unwrap();
+    let mut order = Vec::new();
+    while let Some(event) = told.next().await {
+        order.extend(match event {
+            Event::BlockRejected { .. } => Some("verdict"),
+            Event::Warning { .. } => Some("none"),
+            _ => None,
+        });
+    }
+    assert_eq!(order[..3], ["none", "verdict", "none"], "not behind all of them");
+}
+
 /// D-TDP-18: the whole way of a block that the node is slow to answer: its finder's provider tells that there is no answer yet, goes on, and tells
 /// the answer.
 #[tokio::test]
