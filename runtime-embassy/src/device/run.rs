@@ -18,6 +18,7 @@ use adit::session::Session;
 use adit::time::{Instant, earliest};
 use embassy_sync::blocking_mutex::raw::RawMutex;
 use embedded_io_async::{Read, Write};
+use zeroize::Zeroize;
 
 use super::{DeviceTask, Ended, News, Period, Settings};
 use crate::clock::{WallClock, WithoutClock, now, poll_due};
@@ -79,7 +80,7 @@ where
                     };
                     news(News::Connected);
                     let buffers = (&mut self.input[..], &mut self.output[..]);
-                    let link = &mut self.miner.link::<P, _, _>(server, key, buffers, (reader, writer));
+                    let link = &mut self.miner.link::<P, _, _>(server, &mut key, buffers, (reader, writer));
                     let mut running = Running {
                         miner: &mut self.miner,
                         link,
@@ -195,12 +196,13 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
         Ok(server)
     }
 
-    /// The link to this server. Without a clock any period of its certificate is good at first.
+    /// The link to this server. Without a clock any period of its certificate is good at first. The connection has the key then, and nobody else: who
+    /// calls keeps its place for as long as the connection lasts, and longer.
     #[cfg_attr(target_os = "none", inline(never))]
     fn link<'s, P: Provider, R: Read, W: Write>(
         &mut self,
         server: &Server<'_>,
-        key: [u8; 32],
+        key: &mut [u8; 32],
         (input, output): (&'s mut [u8], &'s mut [u8]),
         (reader, writer): (R, W),
     ) -> Link<Initiator, StandardMining, P, &'s mut [u8], &'s mut [u8], R, W> {
@@ -211,7 +213,8 @@ impl<'d, M: RawMutex, const N: usize> Miner<'d, M, N> {
             // Any time is in any period, give or take that much; the end is looked at when the handshake is over.
             noise.clock_tolerance = u32::MAX;
         }
-        let connection = Connection::initiator(&config, key, now());
+        let connection = Connection::initiator(&config, *key, now());
+        key.zeroize();
         let session = Session::new(connection, Input::new(input), Output::new(output));
         Link::new(session, wall.unwrap_or_default(), reader, writer, self.settings.link)
     }
@@ -421,5 +424,33 @@ where
             self.miner.changes = changes;
             self.miner.desk.put(self.miner.device.work());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use adit::crypto::RustCrypto;
+    use embassy_sync::blocking_mutex::raw::NoopRawMutex;
+
+    use super::*;
+    use crate::clock::WallClock;
+    use crate::upstream::UpstreamConfig;
+
+    /// Where the key was drawn is part of the task for as long as the connection lasts, and longer.
+    #[test]
+    fn a_connections_key_stays_nowhere_else() {
+        let servers = [Server::new("10.0.0.2", 3333, [7; 32])];
+        let settings = Settings {
+            upstream: UpstreamConfig::new(&servers),
+            without_clock: WithoutClock::Refuse,
+            link: crate::link::LinkSettings::DEFAULT,
+        };
+        let (wall, desk) = (WallClock::<NoopRawMutex>::new(), Desk::<NoopRawMutex>::new());
+        let mut miner = Miner::new(DeviceConfig::new("user", "test", "none", "0", ""), &settings, &wall, &desk);
+        let (mut input, mut output, mut key) = ([0; 512], [0; 512], [9; 32]);
+        let streams = (&[][..], &mut [][..]);
+        let link = miner.link::<RustCrypto, _, _>(&servers[0], &mut key, (&mut input, &mut output), streams);
+        drop(link);
+        assert_eq!(key, [0; 32]);
     }
 }
