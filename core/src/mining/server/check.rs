@@ -102,7 +102,11 @@ impl Worth {
 
 impl<S: Storage> Channel<S> {
     /// Finds a job and what it builds on, or says why its shares do not count.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "what is found is large: called, this would write it only for the caller to read it"
+    )]
+    #[inline(always)]
     pub(super) fn find<'a>(
         &self,
         custom: &'a [CustomJob<S>],
@@ -159,7 +163,11 @@ impl<S: Storage> Channel<S> {
     }
 
     /// The same for a share of a channel of this kind.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "what is found is large: called, this would write it only for the caller to read it"
+    )]
+    #[inline(always)]
     pub(super) fn find_for<'a>(
         &self,
         kind: ChannelKind,
@@ -172,7 +180,11 @@ impl<S: Storage> Channel<S> {
     }
 
     /// Finds a share's job, says what is wrong with it whatever its hash is, and lays its header out.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "what is found is large: called, this would write it only for the caller to read it"
+    )]
+    #[inline(always)]
     fn lay_out<'a>(
         &mut self,
         custom: &'a [CustomJob<S>],
@@ -312,7 +324,11 @@ impl<S: Storage> MiningServer<S> {
 
     /// Checks a share and hashes it on the way, in `proof`: nothing can come between, so channel and job are looked up once. An accepted share is
     /// to be stored under its ticket. The caller answers a rejection.
-    #[inline]
+    #[allow(
+        clippy::inline_always,
+        reason = "what is said of it is large: called, this would write it only for the caller to read it"
+    )]
+    #[inline(always)]
     pub fn check(
         &mut self,
         now: Instant,
