@@ -216,6 +216,26 @@ fn an_old_token_names_nothing() {
     let Ok(Progress::Event(new)) = server.session.advance(server.now, WALL) else { panic!() };
     assert_eq!(server.session.take_event(old).err(), Some(Error::Misuse(Misuse::StaleToken)));
     assert!(server.session.take_event(new).is_ok());
+
+    // Of the one event that comes without a frame, too.
+    let config = ResponderConfig::new(Security::Plain, SetupPolicy::new(u32::MAX));
+    let connection: Connection<Responder, Mining> = Connection::responder(&config, [0; 32], Instant::ORIGIN);
+    let mut session = Session::new(connection, Input::new([0; 512]), Output::new([0; 512]));
+    let Ok(Progress::Event(old)) = session.advance(Instant::ORIGIN, WALL) else { panic!() };
+    assert_eq!(session.advance(Instant::ORIGIN, WALL), Ok(Progress::NeedInput));
+    assert_eq!(session.take_event(old).err(), Some(Error::Misuse(Misuse::StaleToken)));
+}
+
+/// The fault that ended the connection, and not an event as if nothing had been: the end of the handshake would say that nobody proved anything.
+#[test]
+fn an_event_is_not_had_of_a_connection_that_failed() {
+    let (_, config) = configs(&PairConfig { limits: (LIMITS, LIMITS), ..PairConfig::plain() });
+    let connection: Connection<Responder, Mining> = Connection::responder(&config, [0; 32], Instant::ORIGIN);
+    let mut session = Session::new(connection, Input::new([0; 512]), Output::new([0; 512]));
+    let Ok(Progress::Event(token)) = session.advance(Instant::ORIGIN, WALL) else { panic!() };
+    let fault = timed_out(Reason::Setup);
+    assert_eq!(session.handle_timeout(Instant::from_secs(7)), Err(fault));
+    assert_eq!(session.take_event(token).err(), Some(fault));
 }
 
 /// D-SEC-1, D-SEC-3: a side that is to encrypt does not talk to one that does not.

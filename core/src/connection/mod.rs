@@ -137,7 +137,8 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         self.take(&token, input.lent())
     }
 
-    /// The header of the frame that the last event came with; `None` for the end of the handshake, which comes without.
+    /// The header of the frame that the last event came with; `None` for the end of the handshake, which comes without. Good until the next
+    /// [`advance`](Self::advance), as the event's token is.
     #[must_use]
     pub fn header(&self) -> Option<Header> {
         (self.life.lent != 0).then_some(self.life.header)
@@ -227,10 +228,11 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
         output: &mut OutputView<'_>,
     ) -> Progress {
         input.release();
+        // Tokens of events before this call are good for nothing any more.
+        self.life.serial = self.life.serial.wrapping_add(1);
         let progress = match self.step(now, wall, input, output) {
             Stop::Event => {
                 input.lend(self.life.lent);
-                self.life.serial = self.life.serial.wrapping_add(1);
                 Progress::Event(Token { serial: self.life.serial })
             }
             Stop::Input(_) if self.life.ended => self.stream_ended(input),
@@ -315,6 +317,7 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     /// [`event`](Self::event), with what differs between buffers put aside.
     #[inline]
     fn take<'b>(&mut self, token: &Token, lent: &'b [u8]) -> Result<Event<'b, S, Pr>, Error> {
+        self.life.check()?;
         if token.serial != self.life.serial || lent.len() != self.life.lent {
             return Err(Misuse::StaleToken.into());
         }
