@@ -13,7 +13,9 @@ use adit_tokio::clock::Clock;
 use adit_tokio::link::LinkSettings;
 use adit_tokio::listen::Listener;
 use adit_tokio::net::Tokio;
-use adit_tokio::provider::{FoundBlock, Heard, Place, ProviderEvent, ProviderHandle, Transactions, serve_provider};
+use adit_tokio::provider::{
+    FoundBlock, Heard, PLACES, Place, ProviderEvent, ProviderHandle, Transactions, serve_provider,
+};
 use adit_tokio::queue;
 use adit_tokio::serve::ServeError;
 use adit_tokio::shutdown::Shutdown;
@@ -30,6 +32,10 @@ use crate::source::{Solution, Template, TemplateSource, Verdict};
 
 /// Events that wait to be heard; while as many do, the clients that cause them wait too.
 const HEARD: usize = 64;
+
+/// Found blocks that wait for the source's word, those of all clients together: while as many do, no event is heard, and who causes one waits. What bounds
+/// a single client does not bound one that comes again and again while a node is down.
+pub(crate) const UNANSWERED: usize = 4 * PLACES;
 
 /// Events in a row before others have their turn: the executor's other tasks, which hand the blocks in.
 const BURST: usize = 64;
@@ -199,7 +205,7 @@ pub(crate) async fn run(
         tokio::select! {
             biased;
             // Solutions first: a block that waits may become an orphan.
-            Some(heard) = heard.recv() => {
+            Some(heard) = heard.recv(), if submissions.len() < UNANSWERED => {
                 burst += 1;
                 publisher.hear(heard, &mut submissions);
                 continue;
@@ -210,11 +216,14 @@ pub(crate) async fn run(
                 templates.mark_changed();
             }
             Ok(()) = wanted.changed() => publisher.leave_room(&mut wanted),
-            // Their last events are all heard, for this comes last.
+            // Their last events are all heard, for this comes last; but for those that were not listened to.
             _ = &mut left => break,
         }
         // It waited, so the others had their turn.
         burst = 0;
+    }
+    while let Some(heard) = heard.try_recv() {
+        publisher.hear(heard, &mut submissions);
     }
     loop {
         tokio::select! {

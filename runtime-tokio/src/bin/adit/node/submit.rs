@@ -144,11 +144,12 @@ impl Submitter {
         waits: BackoffConfig,
         may_go_on: impl Fn(&RpcError, Instant) -> bool,
     ) -> Result<Word, RpcError> {
-        let params = json!([hex::encode(&block.bytes)]);
         let mut backoff = Backoff::new(waits);
         loop {
             let answer = {
                 let mut lane = self.lanes.take(block.height).await;
+                // Of those that wait there is one copy.
+                let params = json!([hex::encode(&block.bytes)]);
                 lane.connection().call("submitblock", &params, Some(self.patience.answer)).await
             };
             let error = match answer.and_then(|answer| answer.result::<String>()) {

@@ -1,5 +1,7 @@
 //! Found blocks on their way to the node: how many at once, in which order, and what outlives whom.
 
+use std::net::SocketAddr;
+
 use adit::mining::header::Header;
 use adit::template::solution::NoBlock;
 use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle};
@@ -298,6 +300,62 @@ async fn false_solutions_hold_back_no_verdict_and_no_task() {
     assert_eq!(order[..3], ["none", "verdict", "none"], "not behind all of them");
 }
 
+/// Clients that come again and again while the node does not answer: so many blocks wait for it and no more, and none is lost.
+#[tokio::test]
+async fn blocks_that_wait_for_the_node_are_bounded() {
+    const MORE: usize = 5;
+    let mut script = Script::start().await;
+    let (node, first, _poll) = Followed::start(&mut script, quick()).await;
+    let clock = Clock::start_at(UnixTime::from_secs(NOW));
+    let (handle, _events) = ProviderHandle::new(clock, 1, 4);
+    let count = provider::UNANSWERED + MORE;
+    let (sender, heard) = queue::channel(count);
+    let (events, mut told) = Events::channel();
+    let (all_left, left) = oneshot::channel();
+    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, Shutdown::new(clock), clock);
+    let running = tokio::spawn(run);
+    while handle.transactions(1).is_none() {
+        yield_now().await;
+    }
+    for extranonce in 0..count {
+        let extranonce = u32::try_from(extranonce).unwrap();
+        let (solution, block) = solve(&first, coinbase_of(&first, &[0x51], extranonce), NOW + 200);
+        sender.try_send(ProviderEvent::Solution(found(script.address, &first, solution, &block)).into()).unwrap();
+    }
+    let waiting = script.expect("submitblock").await;
+    for _ in 0..1_000 {
+        yield_now().await;
+    }
+    assert_eq!(sender.free(), provider::UNANSWERED, "the others have to wait");
+    drop(all_left);
+    waiting.result(&Value::Null);
+    for _ in 1..count {
+        script.expect("submitblock").await.result(&Value::Null);
+    }
+    running.await.unwrap().unwrap();
+    let mut accepted = 0;
+    while let Some(event) = told.next().await {
+        accepted += usize::from(matches!(event, Event::BlockAccepted { .. }));
+    }
+    assert_eq!(accepted, count);
+}
+
+/// A solution of the provider's first template, as it is heard.
+fn found(peer: SocketAddr, template: &Template, solution: Solution, block: &SolvedBlock) -> FoundBlock {
+    let Solution { version, time, nonce, coinbase, .. } = solution;
+    let header =
+        Header { version, prev_hash: template.parts.prev_hash, merkle_root: [0; 32], ntime: time, nbits: 0, nonce };
+    FoundBlock {
+        peer,
+        template_id: 1,
+        header: header.to_bytes(),
+        hash: block.hash,
+        coinbase_tx: coinbase,
+        stale: false,
+        breach: None,
+    }
+}
+
 /// D-TDP-18: the whole way of a block that the node is slow to answer: its finder's provider tells that there is no answer yet, goes on, and tells
 /// the answer.
 #[tokio::test]
@@ -315,18 +373,8 @@ async fn the_provider_goes_on_with_a_block_that_was_not_answered() {
     while handle.transactions(1).is_none() {
         yield_now().await;
     }
-    let (Solution { version, time, nonce, coinbase, .. }, block) = solved(&first);
-    let header =
-        Header { version, prev_hash: first.parts.prev_hash, merkle_root: [0; 32], ntime: time, nbits: 0, nonce };
-    let found = FoundBlock {
-        peer: script.address,
-        template_id: 1,
-        header: header.to_bytes(),
-        hash: block.hash,
-        coinbase_tx: coinbase,
-        stale: false,
-        breach: None,
-    };
+    let (solution, block) = solved(&first);
+    let found = found(script.address, &first, solution, &block);
     sender.send(ProviderEvent::Solution(found).into()).await.unwrap();
     for _ in 0..3 {
         script.expect("submitblock").await.error(-28, "Verifying blocks…");
