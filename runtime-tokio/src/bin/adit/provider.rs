@@ -202,10 +202,12 @@ pub(crate) async fn run(
             burst = 0;
             tokio::task::yield_now().await;
         }
+        // Who is leaving has no later.
+        let full = submissions.len() >= UNANSWERED && !shutdown.is_started();
         tokio::select! {
             biased;
             // Solutions first: a block that waits may become an orphan.
-            Some(heard) = heard.recv(), if submissions.len() < UNANSWERED => {
+            Some(heard) = heard.recv(), if !full => {
                 burst += 1;
                 publisher.hear(heard, &mut submissions);
                 continue;
@@ -216,14 +218,12 @@ pub(crate) async fn run(
                 templates.mark_changed();
             }
             Ok(()) = wanted.changed() => publisher.leave_room(&mut wanted),
-            // Their last events are all heard, for this comes last; but for those that were not listened to.
+            () = shutdown.started(), if full => {}
+            // Their last events are all heard, for this comes last.
             _ = &mut left => break,
         }
         // It waited, so the others had their turn.
         burst = 0;
-    }
-    while let Some(heard) = heard.try_recv() {
-        publisher.hear(heard, &mut submissions);
     }
     loop {
         tokio::select! {

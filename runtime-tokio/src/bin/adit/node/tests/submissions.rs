@@ -312,7 +312,8 @@ async fn blocks_that_wait_for_the_node_are_bounded() {
     let (sender, heard) = queue::channel(count);
     let (events, mut told) = Events::channel();
     let (all_left, left) = oneshot::channel();
-    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, Shutdown::new(clock), clock);
+    let shutdown = Shutdown::new(clock);
+    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, shutdown.clone(), clock);
     let running = tokio::spawn(run);
     while handle.transactions(1).is_none() {
         yield_now().await;
@@ -327,11 +328,16 @@ async fn blocks_that_wait_for_the_node_are_bounded() {
         yield_now().await;
     }
     assert_eq!(sender.free(), provider::UNANSWERED, "the others have to wait");
-    drop(all_left);
+    // At the end there is no later.
+    shutdown.start(Duration::from_secs(60));
+    while sender.free() < count {
+        yield_now().await;
+    }
     waiting.result(&Value::Null);
     for _ in 1..count {
         script.expect("submitblock").await.result(&Value::Null);
     }
+    drop(all_left);
     running.await.unwrap().unwrap();
     let mut accepted = 0;
     while let Some(event) = told.next().await {
