@@ -93,8 +93,7 @@ pub trait Set: Default {
     fn clear(&mut self);
 }
 
-/// The values are hash bits, so they are their own hash. The two halves are folded because small tables look at 16 bits only
-/// and others at the highest 7.
+/// The values are hash bits, so they are their own hash. The two halves are folded, because a table looks at 16 of them only.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HashBits(u64);
 
