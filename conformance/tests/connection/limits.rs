@@ -226,6 +226,17 @@ fn an_old_token_names_nothing() {
     assert_eq!(session.take_event(old).err(), Some(Error::Misuse(Misuse::StaleToken)));
 }
 
+/// Nor of one that was closed meanwhile: it has forgotten who the peer is.
+#[test]
+fn an_event_is_not_had_of_a_connection_that_was_closed() {
+    let config = ResponderConfig::new(Security::Plain, SetupPolicy::new(u32::MAX));
+    let connection: Connection<Responder, Mining> = Connection::responder(&config, [0; 32], Instant::ORIGIN);
+    let mut session = Session::new(connection, Input::new([0; 512]), Output::new([0; 512]));
+    let Ok(Progress::Event(token)) = session.advance(Instant::ORIGIN, WALL) else { panic!() };
+    session.close();
+    assert_eq!(session.take_event(token).err(), Some(Error::Misuse(Misuse::StaleToken)));
+}
+
 /// The fault that ended the connection, and not an event as if nothing had been: the end of the handshake would say that nobody proved anything.
 #[test]
 fn an_event_is_not_had_of_a_connection_that_failed() {

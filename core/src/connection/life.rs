@@ -25,7 +25,7 @@ pub(super) struct Life {
     pub(super) ended: bool,
     /// Frames and records without meaning since the last one with.
     dropped: u16,
-    /// Calls of `advance`; a token is good for the event of one of them.
+    /// Calls of `advance` and `close`; a token is good for the event of the last of them.
     pub(super) serial: u32,
     /// What the last one is, the header of its frame, and the bytes that are handed over with it: that frame's, or none.
     pub(super) kind: Kind,

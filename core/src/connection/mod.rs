@@ -185,8 +185,10 @@ impl<S: Endpoint, Pr: Protocol, P: Provider> Connection<S, Pr, P> {
     }
 
     /// Closes in order: nothing more is received, and nothing is sent after what is in the output buffer. The protocol has no
-    /// message for it; the peer sees the stream end between two frames.
+    /// message for it; the peer sees the stream end between two frames. What was found before is not to be had any more: keys and peer are forgotten,
+    /// so the end of a handshake would say that nobody proved anything.
     pub fn close(&mut self) {
+        self.life.serial = self.life.serial.wrapping_add(1);
         self.life.end(Step::Close, Ending::Local);
         self.drop_keys_when_over();
     }
