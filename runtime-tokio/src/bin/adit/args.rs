@@ -39,7 +39,7 @@ pub(crate) enum Command {
 /// `adit demo`.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
-    /// How many blocks to find before the demo ends.
+    /// How many blocks to find at least before the demo ends.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) blocks: u32,
     /// How many devices mine, each with its own connection; the cores are shared between them.

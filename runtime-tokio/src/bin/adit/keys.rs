@@ -109,7 +109,8 @@ pub(crate) fn secret(text: &str) -> Result<Secret, SecretError> {
     if text.is_empty() {
         return Err(SecretError::Empty);
     }
-    if text.contains("://") {
+    // One word: a file that was given by mistake may have a URL somewhere.
+    if text.contains("://") && !text.contains(char::is_whitespace) {
         return Err(SecretError::Url);
     }
     match parse_tagged_secret(text) {
@@ -255,6 +256,7 @@ mod tests {
         assert!(taken > 4 && asked > 4, "{taken} {asked}");
         assert_eq!(secret(" \n").err(), Some(SecretError::Empty));
         assert_eq!(secret("stratum2+tcp://127.0.0.1/x").err(), Some(SecretError::Url));
+        assert!(matches!(secret("[node]\nurl = \"http://127.0.0.1\"").err(), Some(SecretError::Key(_))));
         let current = "9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
         assert!(secret(current).err().is_some_and(|error| error.to_string().starts_with("this is a public key")));
     }
