@@ -263,6 +263,31 @@ impl<S: Storage> Channel<S> {
         Ok((ticket, news))
     }
 
+    /// What becomes of a share, of which its live job is known and whether it is a block: all is counted. Says also what [`count`](Self::count) says.
+    #[allow(
+        clippy::inline_always,
+        reason = "what is said of it is large: called, this would write it only for the caller to read it"
+    )]
+    #[inline(always)]
+    fn settle(
+        &mut self,
+        now: Instant,
+        shared: &mut Shared<S>,
+        looked_at: Result<(Live, bool), Reason>,
+        sequence_number: u32,
+        hash: &[u8; 32],
+    ) -> Result<(Accepted, bool), Reason> {
+        let settled = looked_at.and_then(|(live, is_block)| {
+            let worth = Worth::of(&live);
+            let (ticket, news) = self.count(now, shared, &live, &worth, sequence_number, hash)?;
+            Ok((self.accepted(&live, &worth, sequence_number, ticket, is_block), news))
+        });
+        if let Err(reason) = settled {
+            self.count_rejection(reason);
+        }
+        settled
+    }
+
     #[inline]
     pub(super) fn accepted(
         &self,
@@ -345,21 +370,10 @@ impl<S: Storage> MiningServer<S> {
             proof.header.hash_into(&mut proof.hash);
             (found.live, found.network_target.is_met_by(&proof.hash))
         });
-        let outcome = looked_at.and_then(|(live, is_block)| {
-            let worth = Worth::of(&live);
-            let (ticket, news) = channel.count(now, shared, &live, &worth, share.sequence_number, &proof.hash)?;
-            Ok((channel.accepted(&live, &worth, share.sequence_number, ticket, is_block), news))
-        });
-        match outcome {
-            Ok((accepted, news)) => {
-                self.counted(index, accepted.ticket, news);
-                Ok(accepted)
-            }
-            Err(reason) => {
-                channel.count_rejection(reason);
-                Err(share.rejection(reason))
-            }
-        }
+        let settled = channel.settle(now, shared, looked_at, share.sequence_number, &proof.hash);
+        let (accepted, news) = settled.map_err(|reason| share.rejection(reason))?;
+        self.counted(index, accepted.ticket, news);
+        Ok(accepted)
     }
 
     /// The first half: everything but the hash. The caller answers a rejection.
@@ -398,22 +412,11 @@ impl<S: Storage> MiningServer<S> {
             return Err(share.rejection(Reason::InvalidChannel));
         };
         let found = channel.find(&self.custom, self.last_job, share.job_id, shared);
-        let outcome = found.map(|found| (found.live, found.network_target.is_met_by(hash)));
-        let outcome = outcome.and_then(|(live, is_block)| {
-            let worth = Worth::of(&live);
-            let (ticket, news) = channel.count(now, shared, &live, &worth, share.sequence_number, hash)?;
-            Ok((channel.accepted(&live, &worth, share.sequence_number, ticket, is_block), news))
-        });
-        match outcome {
-            Ok((accepted, news)) => {
-                self.counted(index, accepted.ticket, news);
-                Ok(accepted)
-            }
-            Err(reason) => {
-                channel.count_rejection(reason);
-                Err(share.rejection(reason))
-            }
-        }
+        let looked_at = found.map(|found| (found.live, found.network_target.is_met_by(hash)));
+        let settled = channel.settle(now, shared, looked_at, share.sequence_number, hash);
+        let (accepted, news) = settled.map_err(|reason| share.rejection(reason))?;
+        self.counted(index, accepted.ticket, news);
+        Ok(accepted)
     }
 
     /// The whole extranonce in the coinbase of a share that was [accepted](Self::check) a moment ago. None once its channel or job is gone.

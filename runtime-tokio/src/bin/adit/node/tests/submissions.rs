@@ -1,18 +1,19 @@
 //! Found blocks on their way to the node: how many at once, in which order, and what outlives whom.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 
 use adit::mining::header::Header;
 use adit::template::solution::NoBlock;
-use adit_tokio::provider::{FoundBlock, ProviderEvent, ProviderHandle};
+use adit_tokio::provider::{FoundBlock, Heard, ProviderEvent, ProviderHandle};
 use adit_tokio::queue;
 use adit_tokio::shutdown::Shutdown;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::event::Event;
-use crate::provider;
-use crate::report::Events;
+use crate::provider::{self, ProviderError};
+use crate::report::{Events, Told};
 
 /// D-TDP-18: a node that is slow over blocks of one height; more of them wait, the next height's does not.
 #[tokio::test]
@@ -215,22 +216,39 @@ async fn a_block_deep_below_the_tip_is_given_up() {
     assert!(script.is_quiet());
 }
 
+/// A provider on a node, with its first template; it goes on when it is polled.
+struct Running {
+    sender: queue::Sender<Heard>,
+    told: Told,
+    /// Dropped when no client is left.
+    all_left: oneshot::Sender<()>,
+    run: Pin<Box<dyn Future<Output = Result<(), ProviderError>>>>,
+}
+
+impl Running {
+    /// So many events of clients may wait.
+    async fn start(node: &Followed, places: usize) -> Self {
+        let clock = Clock::start_at(UnixTime::from_secs(NOW));
+        let (handle, _) = ProviderHandle::new(clock, 1, 4);
+        let (sender, heard) = queue::channel(places);
+        let (events, told) = Events::channel();
+        let (all_left, left) = oneshot::channel();
+        let source = node.source.clone();
+        let mut run = Box::pin(provider::run(source, handle.clone(), heard, events, left, Shutdown::new(clock), clock));
+        while handle.transactions(1).is_none() {
+            assert!(futures_lite::future::poll_once(&mut run).await.is_none());
+            yield_now().await;
+        }
+        Self { sender, told, all_left, run }
+    }
+}
+
 /// Whoever sends what is no block, as fast as he likes, does not keep the others from a new template.
 #[tokio::test]
 async fn false_solutions_hold_back_no_template() {
     let mut script = Script::start().await;
     let (mut node, _, poll) = Followed::start(&mut script, quick()).await;
-    let clock = Clock::start_at(UnixTime::from_secs(NOW));
-    let (handle, _events) = ProviderHandle::new(clock, 1, 4);
-    let (sender, heard) = queue::channel(8);
-    let (events, mut told) = Events::channel();
-    let (all_left, left) = oneshot::channel();
-    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, Shutdown::new(clock), clock);
-    let mut run = std::pin::pin!(run);
-    while handle.transactions(1).is_none() {
-        assert!(futures_lite::future::poll_once(&mut run).await.is_none());
-        yield_now().await;
-    }
+    let Running { sender, mut told, all_left, run } = Running::start(&node, 8).await;
     poll.result(&answer(&prev(2), &[]));
     node.next().await;
     for template_id in 0..3 {
@@ -255,17 +273,7 @@ async fn false_solutions_hold_back_no_template() {
 async fn false_solutions_hold_back_no_verdict_and_no_task() {
     let mut script = Script::start().await;
     let (node, _, _poll) = Followed::start(&mut script, quick()).await;
-    let clock = Clock::start_at(UnixTime::from_secs(NOW));
-    let (handle, _events) = ProviderHandle::new(clock, 1, 4);
-    let (sender, heard) = queue::channel(1_000);
-    let (events, mut told) = Events::channel();
-    let (all_left, left) = oneshot::channel();
-    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, Shutdown::new(clock), clock);
-    let mut run = std::pin::pin!(run);
-    while handle.transactions(1).is_none() {
-        assert!(futures_lite::future::poll_once(&mut run).await.is_none());
-        yield_now().await;
-    }
+    let Running { sender, mut told, all_left, mut run } = Running::start(&node, 1_000).await;
     // Refused before the node is asked: as soon as its task has run.
     let found = FoundBlock {
         peer: script.address,
