@@ -42,14 +42,15 @@ fn summary(lines: &[String]) -> Value {
 #[test]
 fn a_demo_ends_with_its_blocks_on_a_chain_and_a_summary_that_adds_up() {
     let directory = tempfile::tempdir().unwrap();
-    let arguments = ["demo", "--json", "--blocks", "2", "--hashes-per-block", "65536", "--threads", "1"];
+    // So many blocks, and so easy, that some shares come too late.
+    let arguments = ["demo", "--json", "--blocks", "20", "--hashes-per-block", "20000", "--threads", "2"];
     let arguments = [&arguments[..], &["--blocks-dir", "blocks", "--store", "shares.redb"]].concat();
     let ended = run(directory.path(), &arguments).well();
     let (events, summary) = (ended.events(), summary(&ended.lines));
     let count = |name: &str| summary[name].as_u64().unwrap();
 
     let found = named(&events, "block_accepted");
-    assert!(count("blocks") >= 2, "{summary}");
+    assert!(count("blocks") >= 20, "{summary}");
     assert_eq!(found.len() as u64, count("blocks"));
     assert!(named(&events, "block_rejected").is_empty());
 

@@ -60,7 +60,8 @@ pub(crate) struct MinerSettings {
     pub(crate) method: Method,
     /// Hashes a second to announce.
     pub(crate) nominal_hash_rate: f32,
-    /// Whether it tells its hash rate and sums its shares up. Where several miners count their hashes together, somebody else does.
+    /// Whether it tells its hash rate and its rejected shares, and sums its shares up. Where several miners count their hashes together, beside the pool that
+    /// tells of each share, others do.
     pub(crate) sums: bool,
 }
 
@@ -226,7 +227,10 @@ impl Teller {
             DeviceNews::ChannelClosed { code } => format!("{name}: the pool closed the channel: {code}"),
             DeviceNews::Rejected { code, .. } => {
                 self.reasons.add(code);
-                return self.events.tell(Event::ShareRejected { user: name.clone(), reason: code.clone() });
+                if self.sums {
+                    self.events.tell(Event::ShareRejected { user: name.clone(), reason: code.clone() });
+                }
+                return;
             }
             _ => return tracing::debug!(%name, ?news, "device"),
         };
