@@ -1,6 +1,8 @@
 //! A bounded queue with one taker, whose places are taken before there is something to put in: so a thing can be queued under a lock,
 //! where nobody may wait.
 
+mod line;
+
 use alloc::{collections::VecDeque, sync::Arc, vec::Vec};
 use core::{
     fmt,
@@ -15,12 +17,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use atomic_waker::AtomicWaker;
 use event_listener::Event;
 use futures_lite::future::block_on;
+use line::Line;
 
 /// A queue of at most `places` things (at least one).
 #[must_use]
 pub fn channel<T>(places: usize) -> (Sender<T>, Receiver<T>) {
-    let state =
-        State { things: VecDeque::new(), free: places.max(1), waiting: VecDeque::new(), last: 0, closed: false };
+    let state = State { things: VecDeque::new(), line: Line::new(places.max(1)), closed: false };
     let inner = Arc::new(Inner {
         state: Mutex::new(state),
         taker: AtomicWaker::new(),
@@ -41,54 +43,9 @@ struct Inner<T> {
 
 struct State<T> {
     things: VecDeque<T>,
-    /// Places that nobody has.
-    free: usize,
-    /// Who waits for places, in the order in which they came; those that have been given some are in front. As long as the longest line there
-    /// ever was, so that a wait allocates nothing of its own.
-    waiting: VecDeque<Waiting>,
-    /// The number of who came last.
-    last: u64,
+    line: Line,
     /// Nothing more is taken in.
     closed: bool,
-}
-
-struct Waiting {
-    number: u64,
-    waker: Waker,
-    /// Places that it takes at most.
-    most: usize,
-    /// Places that were given to it, which it has not fetched yet.
-    given: usize,
-}
-
-impl<T> State<T> {
-    /// The first who waits and has not been given anything.
-    fn first(&mut self) -> Option<&mut Waiting> {
-        let given = self.waiting.partition_point(|waiting| waiting.given > 0);
-        self.waiting.get_mut(given)
-    }
-
-    /// Takes as many places as there are, up to `most`; none before those who wait.
-    fn take(&mut self, most: usize) -> usize {
-        let taken = if self.first().is_some() { 0 } else { self.free.min(most) };
-        self.free -= taken;
-        taken
-    }
-
-    /// Gives free places to the first who waits; who is to be woken then.
-    fn give(&mut self) -> Option<Waker> {
-        let free = self.free;
-        let first = self.first().filter(|_| free > 0)?;
-        first.given = first.most.min(free);
-        let (given, waker) = (first.given, first.waker.clone());
-        self.free -= given;
-        Some(waker)
-    }
-
-    /// Where in the line the one of this number is.
-    fn place(&self, number: u64) -> Option<usize> {
-        self.waiting.binary_search_by_key(&number, |waiting| waiting.number).ok()
-    }
 }
 
 impl<T> Inner<T> {
@@ -99,14 +56,14 @@ impl<T> Inner<T> {
     fn give_back(&self, places: usize) {
         if places > 0 {
             let mut state = self.lock();
-            state.free += places;
+            state.line.give_back(places);
             self.give_all(state);
         }
     }
 
     /// Gives free places to those who wait. They are woken outside of the lock, for what a waker does is its own.
     fn give_all<'a>(&'a self, mut state: MutexGuard<'a, State<T>>) {
-        while let Some(waker) = state.give() {
+        while let Some(waker) = state.line.serve() {
             drop(state);
             waker.wake();
             state = self.lock();
@@ -116,11 +73,9 @@ impl<T> Inner<T> {
     /// Tells everyone of the end, which stands in the state already.
     fn tell_end(&self, mut state: MutexGuard<'_, State<T>>) {
         // They find out by themselves that they have no place in the line any more.
-        let waiting = mem::take(&mut state.waiting);
+        let waiting = state.line.dissolve();
         drop(state);
-        for waiting in waiting {
-            waiting.waker.wake();
-        }
+        waiting.for_each(Waker::wake);
         self.ended.notify(usize::MAX);
     }
 
@@ -144,7 +99,7 @@ impl<T> Inner<T> {
         let mut state = self.lock();
         let (taken, closed) = (state.things.len().min(most), state.closed);
         to.extend(state.things.drain(..taken));
-        state.free += taken;
+        state.line.give_back(taken);
         self.give_all(state);
         (taken, closed)
     }
@@ -168,26 +123,21 @@ impl<'a, T> Future for Reserve<'a, T> {
             return Poll::Ready(None);
         }
         let Some(number) = number else {
-            let left = state.take(most);
+            let left = state.line.take(most);
             if left > 0 {
                 return Poll::Ready(Some(Places { inner, left }));
             }
-            state.last += 1;
-            let number = state.last;
-            state.waiting.push_back(Waiting { number, waker: cx.waker().clone(), most, given: 0 });
+            let number = state.line.join(most, cx.waker());
             drop(state);
             self.number = Some(number);
             return Poll::Pending;
         };
-        // Who waits is in the line until it is closed.
-        let Some(place) = state.place(number) else { return Poll::Ready(None) };
-        let Some(waiting) = state.waiting.get_mut(place) else { return Poll::Ready(None) };
-        if waiting.given == 0 {
-            waiting.waker.clone_from(cx.waker());
-            return Poll::Pending;
-        }
-        let left = waiting.given;
-        state.waiting.remove(place);
+        let left = match state.line.fetch(number, cx.waker()) {
+            Some(0) => return Poll::Pending,
+            Some(left) => left,
+            // Who waits is in the line until it is closed.
+            None => return Poll::Ready(None),
+        };
         drop(state);
         self.number = None;
         Poll::Ready(Some(Places { inner, left }))
@@ -198,11 +148,8 @@ impl<T> Drop for Reserve<'_, T> {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
         let mut state = self.inner.lock();
-        let place = state.place(number);
-        if let Some(waiting) = place.and_then(|place| state.waiting.remove(place)) {
-            state.free += waiting.given;
-            self.inner.give_all(state);
-        }
+        state.line.leave(number);
+        self.inner.give_all(state);
     }
 }
 
@@ -254,7 +201,7 @@ impl<T> Sender<T> {
     /// As many places as are free, up to `most` (at least one); `None` if none is, or somebody waits for it.
     #[must_use]
     pub fn try_reserve(&self, most: usize) -> Option<Places<'_, T>> {
-        let left = self.inner.lock().take(most.max(1));
+        let left = self.inner.lock().line.take(most.max(1));
         (left > 0).then_some(Places { inner: &self.inner, left })
     }
 
@@ -285,7 +232,7 @@ impl<T> Sender<T> {
     /// Places that are free.
     #[must_use]
     pub fn free(&self) -> usize {
-        self.inner.lock().free
+        self.inner.lock().line.free()
     }
 
     /// Whether nobody takes things out any more.
