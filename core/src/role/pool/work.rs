@@ -223,7 +223,9 @@ impl<S: Storage> Pool<S> {
 
     /// Other payouts or another tag from now on: tells the provider, and makes new jobs of the templates at hand.
     pub fn set_rewards(&mut self, payouts: &[Payout<'_>], tag: &[u8]) -> Result<(), JobError> {
-        self.rewards = Rewards::new(payouts, tag).map_err(JobError::Coinbase)?;
+        let rewards = Rewards::new(payouts, tag).map_err(JobError::Coinbase)?;
+        // Counted on: to begin anew would make the first jobs once more, should payouts and tag be those of before.
+        self.rewards = Rewards { jobs: self.rewards.jobs, ..rewards };
         self.templates.set_constraints(self.rewards.constraints());
         let best = self.templates.best().map(|template| (template, false));
         for (template, future) in self.templates.future().map(|template| (template, true)).chain(best) {

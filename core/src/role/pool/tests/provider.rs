@@ -1,5 +1,6 @@
 //! The pool and its template provider: links that break, restarts, faults, templates that give no job.
 
+use super::super::testing::PAYOUTS;
 use super::*;
 
 #[test]
@@ -49,6 +50,30 @@ fn jobs_of_equal_templates_are_searched_separately() {
         let event = bench.handle(id, ToServer::SubmitSharesStandard(share)).unwrap();
         assert!(matches!(event, PoolEvent::Share(_)), "job {job_id}: {event:?}");
     }
+}
+
+/// D-SHARE-1, D-ALG-3: the same of the same template with the same rewards told again: an owner who reads his configuration anew, say.
+#[test]
+fn rewards_that_are_told_again_make_jobs_that_differ() {
+    let mut bench = Bench::<Inline>::running(&config());
+    let (id, channel_id, mut job_id) = bench.working();
+    let mut shares = Vec::new();
+    for _ in 0..3 {
+        let share = SubmitSharesStandard {
+            channel_id,
+            sequence_number: 1,
+            job_id,
+            nonce: 7,
+            ntime: 1_000_000,
+            version: 0x2000_0000,
+        };
+        shares.push(bench.handle(id, ToServer::SubmitSharesStandard(share)).unwrap());
+        bench.pool.set_rewards(&PAYOUTS, b"/test/").unwrap();
+        let heard = bench.heard(id);
+        let Some(Heard::Job { job, future: false, .. }) = heard.first() else { panic!("{heard:?}") };
+        job_id = *job;
+    }
+    assert!(shares.iter().all(|event| matches!(event, PoolEvent::Share(_))), "{shares:?}");
 }
 
 /// D-TDP-17, D-TDP-20: nothing acknowledges a found block, so one that a broken link may have swallowed is sent again while its tip lasts, and
