@@ -10,6 +10,7 @@ use adit_tokio::gate::{Gate, GateConfig};
 use adit_tokio::rate::Rate;
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer};
+use zeroize::Zeroizing;
 
 use crate::payee;
 use crate::place::Place;
@@ -95,6 +96,7 @@ pub(crate) fn bad(setting: &'static str, problem: impl Into<String>) -> ConfigEr
 /// Reads and parses a role's file. Unknown settings are errors: a misspelt one must not be passed over.
 pub(crate) fn load<T: DeserializeOwned>(path: &Path) -> Result<(T, Place), ConfigError> {
     let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Read(path.to_owned(), error))?;
+    let text = Zeroizing::new(text);
     let parsed = toml::from_str(&text);
     if parsed.is_err()
         && let Some(role) = role_of(&text)
@@ -133,6 +135,30 @@ fn placeholder(text: &str) -> Option<(usize, String)> {
         .map(|(number, (name, _))| (number, name.trim().to_owned()))
 }
 
+/// A setting that is a secret: never printed, and wiped when it is dropped.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub(crate) struct Hidden(Zeroizing<String>);
+
+impl Hidden {
+    /// The text, by a name that stands out in review.
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<String> for Hidden {
+    fn from(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+}
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Hidden(..)")
+    }
+}
+
 /// Where a server listens.
 fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(deserializer)?;
@@ -147,7 +173,7 @@ fn listen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::E
 pub(crate) struct PoolConfig {
     #[serde(deserialize_with = "listen")]
     pub(crate) listen: SocketAddr,
-    pub(crate) authority_secret_key: Option<String>,
+    pub(crate) authority_secret_key: Option<Hidden>,
     pub(crate) authority_secret_key_file: Option<PathBuf>,
     #[serde(default = "default_validity")]
     pub(crate) certificate_validity_secs: u32,
@@ -299,7 +325,7 @@ pub(crate) enum CipherName {
 pub(crate) struct ProviderConfig {
     #[serde(deserialize_with = "listen")]
     pub(crate) listen: SocketAddr,
-    pub(crate) authority_secret_key: Option<String>,
+    pub(crate) authority_secret_key: Option<Hidden>,
     pub(crate) authority_secret_key_file: Option<PathBuf>,
     #[serde(default = "default_validity")]
     pub(crate) certificate_validity_secs: u32,
@@ -355,7 +381,7 @@ pub(crate) struct NodeConfig {
     pub(crate) url: String,
     pub(crate) cookie_file: Option<PathBuf>,
     pub(crate) user: Option<String>,
-    pub(crate) password: Option<String>,
+    pub(crate) password: Option<Hidden>,
     /// Where found blocks are until the node has answered; none keeps them nowhere.
     #[serde(default = "default_blocks_directory")]
     pub(crate) blocks_directory: Option<PathBuf>,
@@ -363,11 +389,8 @@ pub(crate) struct NodeConfig {
 
 impl fmt::Debug for NodeConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The password stays out of every log.
-        f.debug_struct("NodeConfig")
-            .field("url", &self.url)
-            .field("cookie_file", &self.cookie_file)
-            .finish_non_exhaustive()
+        // Not the URL either: it may have a password in it, which is refused later only.
+        f.debug_struct("NodeConfig").field("cookie_file", &self.cookie_file).finish_non_exhaustive()
     }
 }
 
@@ -525,10 +548,24 @@ mod tests {
             url: "http://127.0.0.1:8332".into(),
             cookie_file: None,
             user: Some("u".into()),
-            password: Some("hunter2".into()),
+            password: Some("hunter2".to_owned().into()),
             blocks_directory: None,
         };
         assert!(!format!("{node:?}").contains("hunter2"));
+        let node = NodeConfig { url: "http://u:hunter2@127.0.0.1:8332".into(), ..node };
+        assert!(!format!("{node:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_secret_key_in_a_configuration_is_not_printed() {
+        let inline = |text: &str, file: &str| text.replace(file, "authority_secret_key = \"hunter2\"");
+        let pool: PoolConfig =
+            toml::from_str(&inline(example::POOL, "authority_secret_key_file = \"pool.key\"")).unwrap();
+        let provider: ProviderConfig =
+            toml::from_str(&inline(example::PROVIDER, "authority_secret_key_file = \"provider.key\"")).unwrap();
+        assert_eq!(pool.authority_secret_key.as_ref().map(Hidden::expose), Some("hunter2"));
+        assert_eq!(provider.authority_secret_key.as_ref().map(Hidden::expose), Some("hunter2"));
+        assert!(!format!("{pool:?} {provider:?}").contains("hunter2"));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use adit::noise::x25519::Authority;
 use adit_tokio::entropy::{EntropyError, entropy};
 use adit_tokio::net::Tokio;
 use ed25519_dalek::VerifyingKey;
+use zeroize::Zeroizing;
 
 use crate::args::KeysArguments;
 use crate::disk;
@@ -132,8 +133,8 @@ pub(crate) fn read_secret(path: &Path) -> Result<Secret, KeysError> {
     Ok(secret)
 }
 
-fn read(path: &Path) -> Result<String, KeysError> {
-    std::fs::read_to_string(path).map_err(|error| KeysError::Read(path.to_owned(), error))
+fn read(path: &Path) -> Result<Zeroizing<String>, KeysError> {
+    std::fs::read_to_string(path).map(Zeroizing::new).map_err(|error| KeysError::Read(path.to_owned(), error))
 }
 
 /// Warns when others than its owner can read a file with a secret in it.

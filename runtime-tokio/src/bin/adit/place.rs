@@ -1,18 +1,25 @@
 //! Where in a configuration file a mistake is: file and line, and TOML's words for it in plainer ones.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use toml::de::{DeTable, DeValue};
+use zeroize::Zeroizing;
 
-use crate::config::ConfigError;
+use crate::config::{ConfigError, example};
 
 /// A file that was read.
-#[derive(Debug)]
 pub(crate) struct Place {
     /// Where it is.
     pub(crate) path: PathBuf,
-    /// What is in it.
-    pub(crate) text: String,
+    /// What is in it: secrets too.
+    pub(crate) text: Zeroizing<String>,
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Place").field("path", &self.path).finish_non_exhaustive()
+    }
 }
 
 /// What serde calls numbers, and what people do.
@@ -55,11 +62,12 @@ impl Place {
             problem = problem.replace(from, to);
         }
         let line = error.span().map(|span| span.start).filter(|start| *start > 0).map(|start| self.line_at(start));
-        // What a secret is mistyped with is secret too.
-        let shown = line
-            .and_then(|line| self.text.lines().nth(line - 1))
-            .map(str::trim)
-            .filter(|line| line.len() <= 120 && !line.contains("secret") && !line.contains("password"));
+        let wrong = line.and_then(|line| self.text.lines().nth(line - 1)).map(str::trim);
+        let shown = wrong.filter(|line| line.len() <= 120 && is_harmless(line));
+        if shown.is_none() && problem.starts_with("invalid") {
+            // What the parser found in place of a text: a number, say.
+            problem = problem.split('`').step_by(2).map(str::trim_end).collect();
+        }
         let place = self.name(line) + &shown.map_or_else(String::new, |line| format!(": {line}"));
         ConfigError::Parse { place, problem }
     }
@@ -96,13 +104,23 @@ impl Place {
     }
 }
 
+/// Whether a line may be shown: what a secret is mistyped with is secret too, and so is what stands behind a mistyped name.
+fn is_harmless(line: &str) -> bool {
+    let name_of = |line: &str| line.split_once('=').map(|(name, _)| name.trim().to_owned());
+    let Some(name) = name_of(line) else { return line.starts_with('[') };
+    let mut known = [example::POOL, example::MINER, example::PROVIDER].into_iter().flat_map(str::lines);
+    !name.contains("secret")
+        && !name.contains("password")
+        && known.any(|line| name_of(line.trim_start_matches(['#', ' '])).is_some_and(|known| known == name))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{MinerConfig, PoolConfig, bad, example};
+    use crate::config::{MinerConfig, PoolConfig, bad};
 
     fn place(text: &str) -> Place {
-        Place { path: "adit.toml".into(), text: text.into() }
+        Place { path: "adit.toml".into(), text: text.to_owned().into() }
     }
 
     #[test]
@@ -154,6 +172,16 @@ mod tests {
         assert!(error.contains("idle_secs = -1") && error.contains("a whole number, 0 or more"), "{error}");
         let error = pool("authority_secret_key_file = \"pool.key\"", "authority_secret_key = secretXYZ");
         assert!(error.contains("line ") && !error.contains("XYZ"), "{error}");
+        for mistyped in [
+            "authority_secret_key = 471199",
+            "authority_secert_key = \"471199\"",
+            "authority_key = 471199x",
+            "authority_secret_key = \"\"\"\n471199",
+            "471199",
+        ] {
+            let error = pool("authority_secret_key_file = \"pool.key\"", mistyped);
+            assert!(error.contains("line ") && !error.contains("471199"), "{mistyped}: {error}");
+        }
         let place = place(&example::MINER.replace("[\"ChaChaPoly\", \"AESGCM\"]", "\"AES\""));
         let error = place.unparsed(&toml::from_str::<MinerConfig>(&place.text).unwrap_err()).to_string();
         assert!(error.contains("a list in brackets"), "{error}");

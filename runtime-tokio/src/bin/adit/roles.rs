@@ -20,7 +20,8 @@ use adit_tokio::shutdown::Shutdown;
 use crate::args::RoleArguments;
 use crate::chain::{Chain, Embedded, Settings};
 use crate::config::{
-    self, ChainConfig, ConfigError, LimitsConfig, MinerConfig, NodeConfig, PoolConfig, ProviderConfig, bad, example,
+    self, ChainConfig, ConfigError, Hidden, LimitsConfig, MinerConfig, NodeConfig, PoolConfig, ProviderConfig, bad,
+    example,
 };
 use crate::disk;
 use crate::event::Event;
@@ -111,7 +112,7 @@ fn file<'a>(arguments: &'a RoleArguments, example: &str) -> std::io::Result<Opti
 pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::POOL)? else { return Ok(()) };
     let (config, place) = config::load::<PoolConfig>(path)?;
-    warn_of_secret(config.authority_secret_key.as_deref(), path);
+    warn_of_secret("authority_secret_key", config.authority_secret_key.as_ref(), path);
     let settings = pool_settings(config).map_err(|error| place.of(error))?;
     let frame = Frame::new(arguments)?;
     let pool = settings.start(frame.clock, frame.events.clone(), frame.shutdown.clone());
@@ -129,7 +130,10 @@ pub(crate) async fn pool(arguments: &RoleArguments) -> Outcome {
 
 fn pool_settings(config: PoolConfig) -> Result<PoolSettings, ConfigError> {
     config.limits.check()?;
-    let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
+    let secret = authority_secret(
+        config.authority_secret_key.as_ref().map(Hidden::expose),
+        config.authority_secret_key_file.as_deref(),
+    )?;
     let provider = remote::server("provider", &config.provider, CipherList::default())?;
     let mut payouts = Vec::new();
     for output in &config.payout.outputs {
@@ -191,9 +195,9 @@ fn validity(seconds: u32) -> Result<u32, ConfigError> {
 }
 
 /// A secret in the configuration itself is to be kept as one in a file of its own.
-fn warn_of_secret(inline: Option<&str>, path: &Path) {
+fn warn_of_secret(setting: &str, inline: Option<&Hidden>, path: &Path) {
     if inline.is_some() {
-        keys::warn_if_open(path, "`authority_secret_key`");
+        keys::warn_if_open(path, &format!("`{setting}`"));
     }
 }
 
@@ -241,7 +245,8 @@ fn miner_settings(config: MinerConfig) -> Result<MinerSettings, ConfigError> {
 pub(crate) async fn provider(arguments: &RoleArguments) -> Outcome {
     let Some(path) = file(arguments, example::PROVIDER)? else { return Ok(()) };
     let (config, place) = config::load::<ProviderConfig>(path)?;
-    warn_of_secret(config.authority_secret_key.as_deref(), path);
+    warn_of_secret("authority_secret_key", config.authority_secret_key.as_ref(), path);
+    warn_of_secret("password", config.node.as_ref().and_then(|node| node.password.as_ref()), path);
     let mut frame = Frame::new(arguments)?;
     let settings = provider_settings(config, &mut frame).await.map_err(|error| place.of_any(error))?;
     // It was asked to end before there was anything to provide.
@@ -258,7 +263,10 @@ async fn provider_settings(
     let limits = LimitsConfig::from(config.limits);
     limits.check()?;
     let validity = validity(config.certificate_validity_secs)?;
-    let secret = authority_secret(config.authority_secret_key.as_deref(), config.authority_secret_key_file.as_deref())?;
+    let secret = authority_secret(
+        config.authority_secret_key.as_ref().map(Hidden::expose),
+        config.authority_secret_key_file.as_deref(),
+    )?;
     let listen =
         |frame: &Frame| Listener::bind(config.listen, limits.gate(), frame.clock).map_err(|error| no_listener(&error));
     let (listener, source) = match (config.chain, config.node) {

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use hyper::Uri;
 use hyper::header::HeaderValue;
+use zeroize::Zeroizing;
 
 use crate::config::{ConfigError, NodeConfig, bad};
 
@@ -143,7 +144,10 @@ impl Credentials {
         match (&config.cookie_file, &config.user, &config.password) {
             (Some(file), None, None) => Ok(Self::Cookie { file: file.clone(), last: Mutex::new(None) }),
             (None, Some(user), _) if user.contains(':') => Err(bad("node.user", "must not contain a colon")),
-            (None, Some(user), Some(password)) => Ok(Self::Fixed(basic(&format!("{user}:{password}")))),
+            (None, Some(user), Some(password)) => {
+                let text = Zeroizing::new(format!("{user}:{}", password.expose()));
+                Ok(Self::Fixed(basic(&text)))
+            }
             (Some(_), _, _) => Err(bad("node.cookie_file", "leave out either this or `user` and `password`")),
             (None, None, None) => Err(bad("node.cookie_file", "set this, or `user` and `password`")),
             (None, None, Some(_)) => Err(bad("node.user", "is missing beside `password`")),
@@ -162,7 +166,7 @@ fn basic(credentials: &str) -> HeaderValue {
 }
 
 fn read_cookie(file: &Path) -> io::Result<HeaderValue> {
-    let mut text = String::new();
+    let mut text = Zeroizing::new(String::new());
     File::open(file)?.take(COOKIE_LIMIT).read_to_string(&mut text)?;
     let cookie = text.trim_end_matches(['\r', '\n']);
     if !cookie.contains(':') {
@@ -180,7 +184,7 @@ mod tests {
             url: url.into(),
             cookie_file: None,
             user: Some("u".into()),
-            password: Some("p".into()),
+            password: Some("p".to_owned().into()),
             blocks_directory: None,
         }
     }
@@ -220,7 +224,7 @@ mod tests {
             let config = NodeConfig {
                 cookie_file: cookie.clone().map(PathBuf::from),
                 user: user.clone(),
-                password: password.clone(),
+                password: password.clone().map(Into::into),
                 ..config("http://127.0.0.1:1")
             };
             let error = Endpoint::new(&config).unwrap_err().to_string();

@@ -45,7 +45,7 @@ fn config(script: &Script, cookie: Option<&Path>) -> NodeConfig {
         url: format!("http://{}", script.address),
         cookie_file: cookie.map(Into::into),
         user: password.is_some().then(|| "miner".into()),
-        password,
+        password: password.map(Into::into),
         blocks_directory: None,
     }
 }

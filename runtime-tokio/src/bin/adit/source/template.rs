@@ -209,7 +209,7 @@ impl Template {
 
     /// What all transactions pay together, as far as it is known.
     pub(crate) fn fees(&self) -> u64 {
-        self.parts.transactions.iter().filter_map(|tx| tx.fee).sum()
+        self.parts.transactions.iter().filter_map(|tx| tx.fee).fold(0, u64::saturating_add)
     }
 
     /// Whether a client that works on `other` gains nothing from this one: it would differ in its id and its time alone.
@@ -277,6 +277,14 @@ pub(crate) mod tests {
         let with = parts(&[transaction(1, false), transaction(2, true)]).build().expect("built");
         assert_eq!(with.coinbase().outputs_count, 1);
         assert_ne!(with.coinbase().outputs, asked.coinbase().outputs);
+    }
+
+    /// A node's numbers are its own.
+    #[test]
+    fn fees_above_all_money_add_up_to_a_number() {
+        let transactions = [1, 2].map(|n| Arc::new(Tx::new(&transaction(n, false), Some(u64::MAX), None)));
+        let template = Parts { transactions: transactions.into(), ..parts(&[]) }.build().unwrap();
+        assert_eq!(template.fees(), u64::MAX);
     }
 
     /// D-TDP-6
