@@ -4,7 +4,9 @@
 #[path = "../../conformance/roles/provider.rs"]
 mod tests;
 
-pub use adit::host::provider::{FoundBlock, Heard, PLACES, Place, ProviderEvent, Transactions, serve_provider};
+pub use adit::host::provider::{
+    FoundBlock, Heard, PLACES, PLACES_OF_ALL, Place, ProviderEvent, Transactions, serve_provider,
+};
 
 use crate::clock::Clock;
 

@@ -108,11 +108,16 @@ pub(super) fn responder(setup: SetupPolicy) -> Arc<ResponderConfig> {
 
 /// A connection, both ends: `capacity` bytes wait in either direction.
 pub(super) fn connection<Pr: Protocol>(capacity: usize) -> (Accepted<Memory>, Client<Pr>) {
+    connection_of(Ipv4Addr::LOCALHOST, capacity)
+}
+
+/// A connection of a client at this address.
+pub(super) fn connection_of<Pr: Protocol>(address: Ipv4Addr, capacity: usize) -> (Accepted<Memory>, Client<Pr>) {
     let (near, far) = duplex(capacity);
-    let peer = SocketAddr::from((Ipv4Addr::LOCALHOST, 7));
+    let peer = SocketAddr::from((address, 7));
     let gate = Gate::new(GateConfig::default());
     let slot = futures_lite::future::block_on(gate.handshake_slot());
-    let admission = gate.admit(IpAddr::from(Ipv4Addr::LOCALHOST), slot, Still.now()).unwrap();
+    let admission = gate.admit(IpAddr::from(address), slot, Still.now()).unwrap();
     let connection = Connection::initiator(&InitiatorConfig::new(Security::Plain), [3; 32], Still.now());
     (Accepted { stream: near, peer, admission }, Link::new(connection, far, peer, settings()))
 }

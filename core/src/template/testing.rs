@@ -5,7 +5,7 @@ use std::vec;
 use std::vec::Vec;
 
 use super::book::{Basis, TemplateBook};
-use super::coinbase::TemplateCoinbase;
+use super::coinbase::{Coinbase, Payout, TemplateCoinbase, assemble, assembled_len};
 use super::store::{Constraints, Tip};
 use crate::buffer::Output;
 use crate::connection::Outbound;
@@ -36,6 +36,19 @@ pub(crate) fn fields(script_prefix: &[u8]) -> TemplateCoinbase<'_> {
         outputs: &OUTPUTS,
         lock_time: 0,
     }
+}
+
+/// A coinbase for the templates of these tests.
+pub(crate) fn coinbase_tx(script: &[u8]) -> Vec<u8> {
+    let prefix = coinbase(7);
+    let payouts = [Payout { script_pubkey: script, weight: 1 }];
+    let plan = Coinbase::new(fields(&prefix), payouts, b"", 4).expect("plan");
+    let (mut prefix, mut suffix) = (vec![0; plan.prefix_len()], vec![0; plan.suffix_len()]);
+    plan.write_prefix(&mut prefix).expect("room");
+    plan.write_suffix(&mut suffix).expect("room");
+    let mut tx = vec![0; assembled_len(prefix.len(), 4, suffix.len(), false)];
+    assemble(&prefix, &[&[1, 2, 3, 4]], &suffix, false, &mut tx).expect("room");
+    tx
 }
 
 pub(crate) fn tip(n: u8) -> Tip {

@@ -1,12 +1,13 @@
 //! One template client's connection.
 
 use alloc::{
+    boxed::Box,
     collections::VecDeque,
     string::{String, ToString},
     sync::Arc,
 };
 
-use super::{Heard, PLACES, Places, ProviderEvent, Shared, Transactions};
+use super::{Heard, ProviderEvent, Shared, Transactions};
 use crate::{
     connection::{Event, ResponderConfig, State as Phase, Token},
     crypto::Provider as Crypto,
@@ -59,8 +60,6 @@ struct Client<P: Crypto, R: Runtime> {
     registered: Option<Registered>,
     /// Templates whose transactions are still to be sent.
     owed: VecDeque<u64>,
-    /// Of its solutions.
-    places: Places,
     ending: Ending,
 }
 
@@ -88,11 +87,9 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
         Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
     };
     drop(config);
-    let places = Places::new(&signal);
-    let mut client =
-        Client::<P, R> { link, signal, registered: None, owed: VecDeque::new(), places, ending: Ending::No };
+    let mut client = Client::<P, R> { link, signal, registered: None, owed: VecDeque::new(), ending: Ending::No };
     loop {
-        let may_go_on = client.hold_back();
+        let may_go_on = client.hold_back(&shared);
         let Client { link, signal, ending, .. } = &mut client;
         let settling = *ending == Ending::Arrived && may_go_on;
         let turn = match next(link, signal, &settings.clock, settling).await {
@@ -105,17 +102,14 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
             }
             Next::Turn(turn) => match turn {
                 Ok(Turn::Event(token)) => match client.handle(token, revision, &shared) {
-                    Ok(news) => {
-                        if matches!(news, Some(ProviderEvent::Connected(_))) {
+                    Ok(Some(heard)) => {
+                        if matches!(heard.event, ProviderEvent::Connected(_)) {
                             admission.established();
                         }
-                        if let Some(event) = news {
-                            let place = matches!(event, ProviderEvent::Solution(_)).then(|| client.places.take());
-                            // An owner who is gone needs no news; the shutdown follows.
-                            let _gone = shared.events.send(Heard { event, place }).await;
-                        }
+                        shared.tell(heard).await;
                         Ok(())
                     }
+                    Ok(None) => Ok(()),
                     Err(broken) => Err(broken),
                 },
                 Ok(Turn::Room) => client.send(&shared),
@@ -142,40 +136,36 @@ pub(super) async fn run<P: Crypto, R: Runtime>(
     let known = client.registered.is_some();
     drop(client);
     if known {
-        let _gone = shared.events.send(ProviderEvent::Disconnected(peer).into()).await;
+        shared.tell(Box::new(ProviderEvent::Disconnected(peer).into())).await;
     }
 }
 
 impl<P: Crypto, R: Runtime> Client<P, R> {
-    /// Takes nothing more of a client while as many of its solutions as may wait for their verdicts; what it sends meanwhile waits in its socket. A
-    /// place that comes free wakes this task. Whether more is taken.
-    fn hold_back(&mut self) -> bool {
+    /// Takes nothing more of a client while no place is left to its solutions; what it sends meanwhile waits in its socket. A place that comes free wakes
+    /// this task. Whether more is taken.
+    fn hold_back(&mut self, shared: &Shared) -> bool {
+        let Some(Registered { id, .. }) = self.registered else { return true };
         if self.ending == Ending::Closing || self.link.connection().state() != Phase::Open {
             return true;
         }
-        let full = self.places.are_taken();
-        if full {
-            self.link.stop_listening();
-        } else {
+        let peer = self.link.peer();
+        let may_take = shared.places.may_take(id, peer.ip(), &self.signal);
+        if may_take {
             self.link.listen_again();
+        } else {
+            self.link.stop_listening();
+            if shared.places.is_first_time(peer.ip()) {
+                tracing::warn!(
+                    %peer,
+                    "a template client's solutions come faster than they are judged; nothing more is read of its address before some are"
+                );
+            }
         }
-        if full && self.places.is_first_time() {
-            tracing::warn!(
-                peer = %self.link.peer(),
-                waiting = PLACES,
-                "a template client's solutions come faster than they are judged; nothing more is read of it before some are"
-            );
-        }
-        !full
+        may_take
     }
 
     /// Takes an event of the link, and says what the owner is to be told.
-    fn handle(
-        &mut self,
-        token: Token,
-        revision: Revision,
-        shared: &Arc<Shared>,
-    ) -> Result<Option<ProviderEvent>, Broken> {
+    fn handle(&mut self, token: Token, revision: Revision, shared: &Arc<Shared>) -> Result<Option<Box<Heard>>, Broken> {
         let (peer, now) = (self.link.peer(), self.link.clock().now());
         let (event, mut out) = self.link.event(token)?;
         match event {
@@ -186,7 +176,7 @@ impl<P: Crypto, R: Runtime> Client<P, R> {
                     Some(Registered { shared: Arc::clone(shared), id })
                 });
                 self.registered = Some(registered.ok_or_else(|| Broken::Rule("too many clients".into()))?);
-                Ok(Some(ProviderEvent::Connected(peer)))
+                Ok(Some(Box::new(ProviderEvent::Connected(peer).into())))
             }
             Event::Message(message) => {
                 let Some(registered) = &self.registered else { return Ok(None) };
@@ -200,7 +190,11 @@ impl<P: Crypto, R: Runtime> Client<P, R> {
                         self.link.want_room();
                         Ok(None)
                     }
-                    Ok(request) => Ok(request.and_then(|request| ProviderEvent::of(peer, request))),
+                    Ok(request) => Ok(request.and_then(|request| ProviderEvent::of(peer, request)).map(|event| {
+                        let is_solution = matches!(event, ProviderEvent::Solution(_));
+                        let place = is_solution.then(|| shared.places.take(registered.id, peer.ip()));
+                        Box::new(Heard { event, place })
+                    })),
                     Err(error) => Err(Broken::Rule(error.to_string())),
                 }
             }

@@ -2,8 +2,10 @@
 
 mod client;
 mod places;
+#[cfg(test)]
+mod tests;
 
-use alloc::{sync::Arc, vec::Vec};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::fmt;
 use std::{
     collections::HashMap,
@@ -32,7 +34,7 @@ use crate::{
     template::{Constraints, Tip, book::BookError},
 };
 use places::Places;
-pub use places::{PLACES, Place};
+pub use places::{PLACES, PLACES_OF_ALL, Place};
 
 /// The owner's side of a provider: clones are handles on the same one.
 #[derive(Clone)]
@@ -46,7 +48,7 @@ pub struct ProviderHandle<C> {
 pub struct Heard {
     /// What happened.
     pub event: ProviderEvent,
-    /// Of a solution: its place among those of its client that wait. Dropping it says that there is a verdict, or that nobody looks for one.
+    /// Of a solution: its place among those that wait. Dropping it says that there is a verdict, or that nobody looks for one.
     pub place: Option<Place>,
 }
 
@@ -60,6 +62,7 @@ struct Shared {
     state: Mutex<State>,
     wanted: watch::Sender<Option<Constraints>>,
     events: queue::Sender<Heard>,
+    places: Arc<Places>,
 }
 
 struct State {
@@ -79,14 +82,16 @@ impl<C: Clock> ProviderHandle<C> {
     /// the provider used before, see [`Provider::starting_at`]. `events` is how many events wait at most; while as many
     /// do, the clients that cause them wait too, and are served in the order in which they came.
     ///
-    /// Solutions take time to be judged. Who keeps the [`Place`] of each until then has [`PLACES`] of a client at most: nothing more is read of it
-    /// before one is dropped. So no solution is lost, and a client that floods waits for itself alone.
+    /// Solutions take time to be judged. Who keeps the [`Place`] of each until then has [`PLACES`] of a connection at most and [`PLACES_OF_ALL`] in
+    /// all, of which each address has its share, also when it comes again: nothing more is read of a client before there is a place for it. So no
+    /// solution is lost, and who floods waits for himself alone.
     #[must_use]
     pub fn new(clock: C, first_id: u64, events: usize) -> (Self, queue::Receiver<Heard>) {
         let (events, receiver) = queue::channel(events);
         let state =
             State { provider: Provider::starting_at(first_id), tasks: Tasks::default(), transactions: HashMap::new() };
-        let shared = Shared { state: Mutex::new(state), wanted: watch::Sender::new(None), events };
+        let (state, wanted, places) = (Mutex::new(state), watch::Sender::new(None), Arc::default());
+        let shared = Shared { state, wanted, events, places };
         (Self { clock, shared: Arc::new(shared) }, receiver)
     }
 
@@ -162,6 +167,14 @@ impl Shared {
         outcome
     }
 
+    /// Waits for a place for the news among those that are to be heard. An owner who is gone needs none; the shutdown follows. They are boxed, or the
+    /// task of each connection would have room for them at all times.
+    async fn tell(&self, news: Box<Heard>) {
+        if let Some(mut place) = self.events.reserve(1).await {
+            let _gone = place.send(*news);
+        }
+    }
+
     /// Tells what room is wanted now. It is looked at with the value in hand, so that of two who tell, whoever is last tells what is newest.
     fn tell_wanted(&self) {
         self.wanted.send_if_modified(|known| {
@@ -176,6 +189,7 @@ impl Shared {
         state.tasks.remove(id);
         state.provider.disconnect(id);
         drop(state);
+        self.places.forget(id);
         // The room that it alone waited for is wanted no more.
         self.tell_wanted();
     }
@@ -204,128 +218,4 @@ pub async fn serve_provider<P: Crypto, R: Runtime>(
         )
     })
     .await
-}
-
-#[cfg(test)]
-mod tests {
-    use std::{
-        boxed::Box,
-        future::Future,
-        mem::size_of_val,
-        pin::Pin,
-        task::{Context, Poll, Waker},
-        thread,
-    };
-
-    use super::*;
-    use crate::{
-        buffer::Output,
-        connection::{Outbound, SetupPolicy},
-        crypto::RustCrypto,
-        host::{
-            testing::{Client, Memory, Still, connection, responder, settings},
-            wake::Signal,
-        },
-        link::Turn,
-        message::{
-            CurrentOnly,
-            template::{CoinbaseOutputConstraints, RequestTransactionData, ToServer},
-        },
-        protocol::TemplateDistribution,
-        time::Instant,
-        wire::Revision,
-    };
-
-    type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-    /// The task of a client's connection with room for `capacity` bytes in either direction.
-    fn task(
-        handle: &ProviderHandle<Still>,
-        capacity: usize,
-    ) -> (impl Future<Output = ()> + Send + use<>, Arc<Signal>, Client<TemplateDistribution>) {
-        let (accepted, link) = connection::<TemplateDistribution>(capacity);
-        let (signal, shared) = (Arc::<Signal>::default(), Arc::clone(&handle.shared));
-        let responder = responder(SetupPolicy::new(0));
-        let task = client::run::<RustCrypto, Memory>(accepted, Arc::clone(&signal), responder, settings(), shared);
-        (task, signal, link)
-    }
-
-    /// As for a pool's devices.
-    #[test]
-    fn the_task_of_a_connection_is_small() {
-        let (handle, _events) = ProviderHandle::new(Still, 1, 16);
-        let (task, ..) = task(&handle, 64);
-        let size = size_of_val(&task);
-        assert!(size <= 2_048, "{size} bytes");
-    }
-
-    /// What a client goes on to send when the shutdown has begun keeps nobody.
-    #[test]
-    fn a_client_that_never_stops_sending_does_not_hold_up_the_shutdown() {
-        let (handle, _events) = ProviderHandle::new(Still, 1, 16);
-        let (server, signal, mut link) = task(&handle, 1 << 14);
-        let mut server: Task = Box::pin(server);
-        let mut cx = Context::from_waker(Waker::noop());
-        link.open(&mut cx, server.as_mut());
-        let wish = CoinbaseOutputConstraints {
-            coinbase_output_max_additional_size: 10,
-            coinbase_output_max_additional_sigops: CurrentOnly::absent(),
-        };
-        link.outbound().unwrap().send(&wish).unwrap();
-        let mut turn = |link: &mut Client<TemplateDistribution>| {
-            if let Some(mut out) = link.outbound() {
-                while out.send(&RequestTransactionData { template_id: 77 }).is_ok() {}
-            }
-            // Each is refused.
-            while let Poll::Ready(turn) = link.poll_next(&mut cx) {
-                match turn {
-                    Ok(Turn::Event(token)) => drop(link.event(token).unwrap()),
-                    Ok(Turn::Room) => {}
-                    Ok(Turn::Closed) | Err(_) => return true,
-                }
-            }
-            // There is always something to read.
-            let _end = server.as_mut().poll(&mut cx);
-            false
-        };
-        for _ in 0..10 {
-            assert!(!turn(&mut link));
-        }
-        signal.shut_down();
-        assert!((0..2_000).any(|_| turn(&mut link)), "no end");
-    }
-
-    /// Of two changes at the same time the later one is what those who watch see in the end, whichever thread comes first to tell of its own.
-    #[test]
-    fn what_is_wanted_is_told_in_the_order_of_the_changes() {
-        for _ in 0..20 {
-            let (provider, tasks) = (Provider::starting_at(1), Tasks::default());
-            let state = Mutex::new(State { provider, tasks, transactions: HashMap::new() });
-            let shared = Shared { state, wanted: watch::Sender::new(None), events: queue::channel(1).0 };
-            let id = shared.with(|state| state.provider.connect(Revision::Draft)).unwrap();
-            let ask = || {
-                let wish = CoinbaseOutputConstraints {
-                    coinbase_output_max_additional_size: 500,
-                    coinbase_output_max_additional_sigops: CurrentOnly::absent(),
-                };
-                let mut output = Output::new([0; 512]);
-                let mut out = Outbound::plain(&mut output, Revision::Draft);
-                let wish = ToServer::CoinbaseOutputConstraints(wish);
-                let asked = shared.with(|state| state.provider.handle(Instant::ORIGIN, id, wish, &mut out).is_ok());
-                assert!(asked);
-            };
-            thread::scope(|scope| {
-                // Who looks holds back who tells.
-                let look = shared.wanted.borrow();
-                scope.spawn(ask);
-                while shared.lock().provider.wanted().is_none() {
-                    thread::yield_now();
-                }
-                (0..1_000).for_each(|_| thread::yield_now());
-                drop(look);
-                shared.disconnect(id);
-            });
-            assert_eq!((*shared.wanted.borrow(), shared.lock().provider.wanted()), (None, None));
-        }
-    }
 }

@@ -9,9 +9,9 @@ use crate::mining::target::Target;
 use crate::protocol::Initiator;
 use crate::storage::Inline;
 use crate::template::book::Basis;
-use crate::template::coinbase::{Coinbase, CoinbaseFault, Payout, assemble, assembled_len};
+use crate::template::coinbase::CoinbaseFault;
 use crate::template::solution::Breach;
-use crate::template::testing::{ROOM, Wire, add, coinbase, fields, tip};
+use crate::template::testing::{ROOM, Wire, add, coinbase_tx, tip};
 
 fn constraints(size: u32) -> ToServer<'static> {
     ToServer::CoinbaseOutputConstraints(CoinbaseOutputConstraints {
@@ -190,19 +190,6 @@ fn transactions_are_sent_from_borrowed_slices() {
         other => panic!("{other:?}"),
     });
     assert_eq!(seen, 11);
-}
-
-/// A coinbase for the templates of these tests.
-fn coinbase_tx(script: &[u8]) -> Vec<u8> {
-    let prefix = coinbase(7);
-    let payouts = [Payout { script_pubkey: script, weight: 1 }];
-    let plan = Coinbase::new(fields(&prefix), payouts, b"", 4).expect("plan");
-    let (mut prefix, mut suffix) = (vec![0; plan.prefix_len()], vec![0; plan.suffix_len()]);
-    plan.write_prefix(&mut prefix).expect("room");
-    plan.write_suffix(&mut suffix).expect("room");
-    let mut tx = vec![0; assembled_len(prefix.len(), 4, suffix.len(), false)];
-    assemble(&prefix, &[&[1, 2, 3, 4]], &suffix, false, &mut tx).expect("room");
-    tx
 }
 
 fn solution(coinbase_tx: &[u8]) -> SubmitSolution<'_> {

@@ -1,9 +1,10 @@
 //! The template provider: templates from a [`TemplateSource`] to the clients, their solutions back to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use adit::hash::sha256d;
 use adit::mining::header::Header;
 use adit::role::provider::NewTemplate;
 use adit::template::book::{Basis, BookError};
@@ -13,9 +14,7 @@ use adit_tokio::clock::Clock;
 use adit_tokio::link::LinkSettings;
 use adit_tokio::listen::Listener;
 use adit_tokio::net::Tokio;
-use adit_tokio::provider::{
-    FoundBlock, Heard, PLACES, Place, ProviderEvent, ProviderHandle, Transactions, serve_provider,
-};
+use adit_tokio::provider::{FoundBlock, Heard, Place, ProviderEvent, ProviderHandle, Transactions, serve_provider};
 use adit_tokio::queue;
 use adit_tokio::serve::ServeError;
 use adit_tokio::shutdown::Shutdown;
@@ -32,10 +31,6 @@ use crate::source::{Solution, Template, TemplateSource, Verdict};
 
 /// Events that wait to be heard; while as many do, the clients that cause them wait too.
 const HEARD: usize = 64;
-
-/// Found blocks that wait for the source's word, those of all clients together: while as many do, no event is heard, and who causes one waits. What bounds
-/// a single client does not bound one that comes again and again while a node is down.
-pub(crate) const UNANSWERED: usize = 4 * PLACES;
 
 /// Events in a row before others have their turn: the executor's other tasks, which hand the blocks in.
 const BURST: usize = 64;
@@ -156,6 +151,7 @@ struct Publisher {
     events: Events,
     /// Templates that clients may still solve, by the id that clients know.
     given: BTreeMap<u64, Arc<Template>>,
+    waiting: Waiting,
     false_solutions: Flood,
     links: Flood,
 }
@@ -179,6 +175,7 @@ pub(crate) async fn run(
         handle,
         events,
         given: BTreeMap::new(),
+        waiting: Waiting::default(),
         false_solutions: Flood::new("false solutions", clock),
         links: Flood::new("connections and disconnections", clock),
     };
@@ -202,12 +199,10 @@ pub(crate) async fn run(
             burst = 0;
             tokio::task::yield_now().await;
         }
-        // Who is leaving has no later.
-        let full = submissions.len() >= UNANSWERED && !shutdown.is_started();
         tokio::select! {
             biased;
             // Solutions first: a block that waits may become an orphan.
-            Some(heard) = heard.recv(), if !full => {
+            Some(heard) = heard.recv() => {
                 burst += 1;
                 publisher.hear(heard, &mut submissions);
                 continue;
@@ -218,7 +213,6 @@ pub(crate) async fn run(
                 templates.mark_changed();
             }
             Ok(()) = wanted.changed() => publisher.leave_room(&mut wanted),
-            () = shutdown.started(), if full => {}
             // Their last events are all heard, for this comes last.
             _ = &mut left => break,
         }
@@ -240,13 +234,47 @@ pub(crate) async fn run(
     }
 }
 
+/// Blocks that wait for the source's word, by [`Claim`]. A pool tells a block again on each new connection, and a miner that negotiates its own jobs tells
+/// it beside its pool: it is one block all the same.
+#[derive(Clone, Default)]
+struct Waiting(Arc<Mutex<BTreeSet<[u8; 32]>>>);
+
+/// That a block is being handed in. Dropping it says that there is a verdict, or that nobody waits for one.
+struct Claim {
+    /// Of header and coinbase: a header does not say which witness its coinbase has, and a wrong one must not take the right one's place.
+    digest: [u8; 32],
+    waiting: Waiting,
+}
+
+impl Waiting {
+    /// None while the same block waits.
+    fn claim(&self, header: &[u8; 80], coinbase: &[u8]) -> Option<Claim> {
+        let digest = sha256d(&[header, coinbase]);
+        let is_new = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(digest);
+        is_new.then(|| Claim { digest, waiting: self.clone() })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.waiting.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.digest);
+    }
+}
+
 /// What became of a found block.
 struct Judged {
     transactions: usize,
     stale: bool,
     verdict: Verdict,
-    /// Its finder's: so many of one client wait at most, see [`ProviderHandle::new`]. None for what an earlier run has left.
-    place: Option<Place>,
+    finder: Finder,
+}
+
+/// What a found block holds until there is a verdict. Nothing, if an earlier run has left it.
+#[derive(Default)]
+struct Finder {
+    /// Of its client: only so many of one wait, see [`ProviderHandle::new`].
+    _place: Option<Place>,
+    _claim: Option<Claim>,
 }
 
 impl Publisher {
@@ -315,6 +343,10 @@ impl Publisher {
     /// Builds the block and hands it to the source at once (D-TDP-18), whatever rule its finder broke: the source's word is what counts.
     fn submit(&self, found: FoundBlock, place: Option<Place>, submissions: &mut JoinSet<Judged>) {
         let FoundBlock { peer, template_id, header, coinbase_tx, breach, stale, .. } = found;
+        let Some(claim) = self.waiting.claim(&header, &coinbase_tx) else {
+            // Its place is free again: it costs nothing.
+            return tracing::debug!(%peer, "a block that waits for its verdict was sent again");
+        };
         if let Some(breach) = breach {
             self.events.tell(Event::Warning { message: format!("{peer} found a block, but {breach}; it is tried") });
         }
@@ -331,8 +363,9 @@ impl Publisher {
             coinbase: coinbase_tx,
         };
         let transactions = template.parts.transactions.len() + 1;
-        let source = self.source.clone();
-        submissions.spawn(async move { Judged { transactions, stale, verdict: source.submit(solution).await, place } });
+        let (source, finder) = (self.source.clone(), Finder { _place: place, _claim: Some(claim) });
+        submissions
+            .spawn(async move { Judged { transactions, stale, verdict: source.submit(solution).await, finder } });
     }
 
     /// Hands in what an earlier run has left. Most likely the network has moved on since.
@@ -346,7 +379,7 @@ impl Publisher {
             self.events.tell(Event::Warning { message });
             let (source, transactions) = (self.source.clone(), block.transactions());
             submissions.spawn(async move {
-                Judged { transactions, stale: true, verdict: source.resubmit(block).await, place: None }
+                Judged { transactions, stale: true, verdict: source.resubmit(block).await, finder: Finder::default() }
             });
         }
     }
@@ -354,10 +387,10 @@ impl Publisher {
     /// Tells what became of a block, and goes on with one that was not answered. Most likely the network has moved on by then.
     fn judged(&self, judged: Result<Judged, JoinError>, submissions: &mut JoinSet<Judged>) {
         self.events.tell(match judged {
-            Ok(Judged { verdict: Verdict::Unanswered(block, reason), transactions, place, .. }) => {
+            Ok(Judged { verdict: Verdict::Unanswered(block, reason), transactions, finder, .. }) => {
                 let source = self.source.clone();
                 submissions.spawn(async move {
-                    Judged { transactions, stale: true, verdict: source.insist(block).await, place }
+                    Judged { transactions, stale: true, verdict: source.insist(block).await, finder }
                 });
                 Event::BlockUnanswered { reason }
             }

@@ -308,50 +308,56 @@ async fn false_solutions_hold_back_no_verdict_and_no_task() {
     assert_eq!(order[..3], ["none", "verdict", "none"], "not behind all of them");
 }
 
-/// Clients that come again and again while the node does not answer: so many blocks wait for it and no more, and none is lost.
+/// D-TDP-18: a pool tells a block again when its link broke, and a miner beside its pool: while the node has not answered it is one block, which is written,
+/// handed over and told once; one that differs in the witness of its coinbase is another.
 #[tokio::test]
-async fn blocks_that_wait_for_the_node_are_bounded() {
-    const MORE: usize = 5;
+async fn a_block_that_two_tell_of_at_once_is_one() {
+    let folder = tempfile::tempdir().unwrap();
     let mut script = Script::start().await;
-    let (node, first, _poll) = Followed::start(&mut script, quick()).await;
-    let clock = Clock::start_at(UnixTime::from_secs(NOW));
-    let (handle, _events) = ProviderHandle::new(clock, 1, 4);
-    let count = provider::UNANSWERED + MORE;
-    let (sender, heard) = queue::channel(count);
-    let (events, mut told) = Events::channel();
-    let (all_left, left) = oneshot::channel();
-    let shutdown = Shutdown::new(clock);
-    let run = provider::run(node.source.clone(), handle.clone(), heard, events, left, shutdown.clone(), clock);
-    let running = tokio::spawn(run);
-    while handle.transactions(1).is_none() {
-        yield_now().await;
-    }
-    for extranonce in 0..count {
-        let extranonce = u32::try_from(extranonce).unwrap();
-        let (solution, block) = solve(&first, coinbase_of(&first, &[0x51], extranonce), NOW + 200);
-        sender.try_send(ProviderEvent::Solution(found(script.address, &first, solution, &block)).into()).unwrap();
-    }
-    let waiting = script.expect("submitblock").await;
-    for _ in 0..1_000 {
-        yield_now().await;
-    }
-    assert_eq!(sender.free(), provider::UNANSWERED, "the others have to wait");
-    // At the end there is no later.
-    shutdown.start(Duration::from_secs(60));
-    while sender.free() < count {
-        yield_now().await;
-    }
-    waiting.result(&Value::Null);
-    for _ in 1..count {
-        script.expect("submitblock").await.result(&Value::Null);
-    }
-    drop(all_left);
-    running.await.unwrap().unwrap();
-    let mut accepted = 0;
-    while let Some(event) = told.next().await {
-        accepted += usize::from(matches!(event, Event::BlockAccepted { .. }));
-    }
-    assert_eq!(accepted, count);
+    let config = NodeConfig { blocks_directory: Some(folder.path().to_owned()), ..config(&script, None) };
+    let starting = follow_with(&config, quick());
+    script.expect("getblocktemplate").await.result(&answer(&prev(1), &[]));
+    let mut node = Followed::ready(starting).await;
+    node.source.set_room(room(100));
+    let first = node.next().await;
+    let _poll = script.expect("getblocktemplate").await;
+    let Running { sender, mut told, all_left, run, .. } = Running::start(&node, 8).await;
+    let running = task::LocalSet::new();
+    let running = running.run_until(async move {
+        let run = task::spawn_local(run);
+        let (solution, block) = solved(&first);
+        let again = |port| SocketAddr::from(([192, 0, 2, 1], port));
+        for peer in [again(1), again(2), again(2)] {
+            let found = found(peer, &first, solution.clone(), &block);
+            sender.send(ProviderEvent::Solution(found).into()).await.unwrap();
+        }
+        let call = script.expect("submitblock").await;
+        assert_eq!(call.params[0], hex::encode(&block.bytes));
+        let (other, other_block) = solve(&first, coinbase_of(&first, &[0x51], 77), NOW + 200);
+        sender.send(ProviderEvent::Solution(found(again(3), &first, other, &other_block)).into()).await.unwrap();
+        let second = script.expect("submitblock").await;
+        assert_eq!(second.params[0], hex::encode(&other_block.bytes), "none of the first again");
+        call.result(&Value::Null);
+        second.result(&json!("inconclusive"));
+        // The verdict is there, so it is another question.
+        let mut events = Vec::new();
+        while events.len() < 2 {
+            events.extend(match told.next().await.unwrap() {
+                Event::BlockAccepted { hash, .. } => Some(("accepted", hash)),
+                Event::BlockStale { .. } => Some(("stale", other_block.hash_hex())),
+                _ => None,
+            });
+        }
+        events.sort();
+        assert_eq!(events, [("accepted", block.hash_hex()), ("stale", other_block.hash_hex())]);
+        assert!(script.is_quiet());
+        sender.send(ProviderEvent::Solution(found(again(1), &first, solution, &block)).into()).await.unwrap();
+        script.expect("submitblock").await.result(&json!("duplicate"));
+        drop(all_left);
+        run.await.unwrap().unwrap();
+    });
+    running.await;
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 /// A solution of the provider's first template, as it is heard.
