@@ -82,7 +82,7 @@ async fn connect(lab: &Lab, pool: SocketAddr) {
         let server = Server { host: pool.ip().to_string(), port: pool.port(), connection: initiator() };
         let upstream = Upstream::new(UpstreamConfig::new(server), Arc::clone(&settings));
         let config = DeviceConfig::new(format!("account.{n}"), "test".into(), "none".into(), "0".into(), String::new());
-        let (task, handle) = DeviceTask::new(config, upstream, 1, 1);
+        let (task, handle) = DeviceTask::new(config, upstream, 1, 1).unwrap();
         lab.go(task.run::<RustCrypto>(shutdown.clone()));
         devices.push(handle);
     }

@@ -162,6 +162,22 @@ fn a_restarted_server_is_found_again_with_growing_waits() {
     });
 }
 
+/// By who ended it, and not again when the rest of it goes.
+#[test]
+fn the_end_is_told_once() {
+    run_still(async |lab| {
+        let mut upstream = Upstream::new(UpstreamConfig::new(server(1)), Arc::new(lab.settings()));
+        let mut state = upstream.watch();
+        let shutdown = lab.shutdown();
+        shutdown.start(Duration::ZERO);
+        assert!(upstream.connect::<Mining, RustCrypto>(&shutdown).await.is_none());
+        assert_eq!(state.has_changed(), Ok(true));
+        assert_eq!(*state.borrow_and_update(), UpstreamState::Stopped);
+        drop(upstream);
+        assert!(state.has_changed().is_err(), "told again");
+    });
+}
+
 /// A server that accepts and closes at once is not asked in a tight loop.
 #[test]
 fn brief_connections_do_not_reset_the_waits() {
@@ -209,7 +225,8 @@ fn a_device_that_is_sent_elsewhere_goes_there_whatever_it_has_to_say() {
             backoff: BACKOFF,
         };
         let upstream = Upstream::new(config, Arc::new(lab.settings()));
-        let (task, handle) = DeviceTask::new(DeviceConfig::new("account.worker", "", "", "", ""), upstream, 4, 4);
+        let (task, handle) =
+            DeviceTask::new(DeviceConfig::new("account.worker", "Adit", "", "", ""), upstream, 4, 4).unwrap();
         let shutdown = lab.shutdown();
         let device = lab.spawn(task.run::<RustCrypto>(shutdown.clone()));
         let (mut link, _place) = accept(&lab, &mut here).await;

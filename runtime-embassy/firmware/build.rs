@@ -6,7 +6,7 @@ use std::{env, fs};
 use adit::address::{AuthorityKey, Host, Url};
 
 /// The pool that `run` starts. 10.0.2.2 is the machine that the emulator runs on.
-const POOL: &str = "stratum2+tcp://10.0.2.2:34254/mKPPkYRSKNTBWNBQeSannp88MauQ8nP46Dx33WtBkY3yprD39";
+const POOL: &str = "stratum2+tcp://10.0.2.2:3334/mKPPkYRSKNTBWNBQeSannp88MauQ8nP46Dx33WtBkY3yprD39";
 
 fn main() {
     println!("cargo:rerun-if-changed=memory.x");

@@ -50,7 +50,8 @@ fn run([url, user]: [String; 2]) -> Result<(), Box<dyn Error>> {
     let mut config = DeviceConfig::new(user.as_str(), "Adit", "smol example", env!("CARGO_PKG_VERSION"), "");
     // One thread of a processor does about this; the pool's first target follows from it.
     config.nominal_hash_rate = 2e6;
-    let (device, handle) = DeviceTask::new(config, upstream, WAITING, WAITING);
+    let (device, handle) =
+        DeviceTask::new(config, upstream, WAITING, WAITING).map_err(|error| format!("USER: {error}"))?;
     let shutdown = Shutdown::new(clock.clone());
 
     let (work, solutions) = (handle.work(), handle.solutions());

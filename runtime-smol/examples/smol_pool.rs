@@ -60,7 +60,9 @@ fn main() -> ExitCode {
 }
 
 fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
-    let script = hex(&script).ok_or("the script is not hex")?;
+    let address = listen.parse().map_err(|_| format!("LISTEN, {listen:?}, is no address with a port"))?;
+    let script = hex(&script).ok_or_else(|| format!("SCRIPT, {script:?}, is not hex"))?;
+    let server = Server::from_url(&provider).map_err(|error| format!("PROVIDER, {provider:?}: {error}"))?;
     let clock = Clock::start();
     let links = Arc::new(LinkSettings::new(clock.clone(), 256));
 
@@ -70,12 +72,12 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
     config.server.easiest_target = Target::from_difficulty(1e-4).ok_or("no target")?;
     let pool = Pool::new(&config)?;
     let handle = PoolHandle::new(pool, AcceptAll, 256);
-    let listener = Listener::bind(listen.parse()?, Gate::new(GateConfig::default()), clock.clone())?;
+    let listener = Listener::bind(address, Gate::new(GateConfig::default()), clock.clone())?;
     let (responder, key) = identity(&clock, &handle)?;
     println!("{}", url(listener.address(), &key));
     // Whoever holds the other end could renew the certificate here.
     let (_renew, responder) = watch::channel(Arc::new(responder));
-    let provider = Upstream::new(UpstreamConfig::new(Server::from_url(&provider)?), Arc::clone(&links));
+    let provider = Upstream::new(UpstreamConfig::new(server), Arc::clone(&links));
     let link = provider.watch();
     let setup = PoolSetup {
         listeners: vec![listener],

@@ -1,7 +1,7 @@
 //! A mining device over TCP: [`adit::host::device`] on this crate's streams.
 
 use adit::host;
-pub use adit::host::device::{DeviceHandle, DeviceNews};
+pub use adit::host::device::{ConfigError, DeviceHandle, DeviceNews};
 
 use crate::net::Smol;
 

@@ -174,7 +174,7 @@ fn a_smol_pool_between_tokio_peers() {
         };
         let config = adit_tokio::upstream::UpstreamConfig::new(server);
         let upstream = adit_tokio::upstream::Upstream::new(config, links);
-        let (task, miner) = adit_tokio::device::DeviceTask::new(device(), upstream, 4, 64);
+        let (task, miner) = adit_tokio::device::DeviceTask::new(device(), upstream, 4, 64).unwrap();
         let device_stop = adit_tokio::shutdown::Shutdown::new(clock);
         let device_task = tokio::spawn(task.run::<RustCrypto>(device_stop.clone()));
         let mut works = miner.work();
@@ -273,7 +273,7 @@ fn a_tokio_pool_between_smol_peers() {
         };
         let config = adit_smol::upstream::UpstreamConfig::new(server);
         let upstream = adit_smol::upstream::Upstream::new(config, links);
-        let (task, miner) = adit_smol::device::DeviceTask::new(device(), upstream, 4, 64);
+        let (task, miner) = adit_smol::device::DeviceTask::new(device(), upstream, 4, 64).unwrap();
         let device_stop = adit_smol::shutdown::Shutdown::new(clock.clone());
         let device_task = smol.spawn(task.run::<RustCrypto>(device_stop.clone()));
         let mut works = miner.work();

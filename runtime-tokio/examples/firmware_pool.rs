@@ -2,9 +2,9 @@
 //! so, and all that a pool may do to a device while it mines.
 //!
 //! ```sh
-//! cargo run -p adit-tokio --no-default-features --example firmware_pool -- url 3333        # what the firmware has to be told
-//! cargo run -p adit-tokio --no-default-features --example firmware_pool -- serve 3333 8 0  # dies at the eighth accepted share
-//! cargo run -p adit-tokio --no-default-features --example firmware_pool -- serve 3333 0 6  # Reconnect to another port behind the sixth
+//! cargo run -p adit-tokio --no-default-features --example firmware_pool -- url 3334        # what the firmware has to be told
+//! cargo run -p adit-tokio --no-default-features --example firmware_pool -- serve 3334 8 0  # dies at the eighth accepted share
+//! cargo run -p adit-tokio --no-default-features --example firmware_pool -- serve 3334 0 6  # Reconnect to another port behind the sixth
 //! ```
 //!
 //! Prints a line for each thing it does and for each accepted share, with what the share was mined on. The authority's key is in this

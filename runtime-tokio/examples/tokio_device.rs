@@ -57,7 +57,7 @@ async fn run(url: &str, user: &str) -> Result<(), Box<dyn Error>> {
     let mut config = DeviceConfig::new(user, "Adit", "tokio example", env!("CARGO_PKG_VERSION"), "");
     // About what one thread does; the pool's first target follows from it.
     config.nominal_hash_rate = 2e6;
-    let (device, handle) = DeviceTask::new(config, upstream, 16, 16);
+    let (device, handle) = DeviceTask::new(config, upstream, 16, 16).map_err(|error| format!("USER: {error}"))?;
 
     let (work, solutions) = (handle.work(), handle.solutions());
     let hashing = tokio::task::spawn_blocking(move || hash(clock, work, &solutions));

@@ -71,9 +71,11 @@ async fn main() -> ExitCode {
 
 async fn run(listen: &str, provider: &str, script: &str) -> Result<(), Box<dyn Error>> {
     let clock = Clock::start();
-    let listener = Listener::bind(listen.parse()?, Gate::new(GateConfig::default()), clock)?;
+    let address = listen.parse().map_err(|_| format!("LISTEN, {listen:?}, is no address with a port"))?;
+    let script = hex::decode(script).map_err(|error| format!("SCRIPT, {script:?}, is not hex: {error}"))?;
+    let server = Server::from_url(provider).map_err(|error| format!("PROVIDER, {provider:?}: {error}"))?;
+    let listener = Listener::bind(address, Gate::new(GateConfig::default()), clock)?;
 
-    let script = hex::decode(script)?;
     let payouts = [Payout { script_pubkey: &script, weight: 1 }];
     let mut config = PoolConfig::new(&payouts);
     // A processor has to find shares too. Where devices hash faster, take difficulty 1 or more.
@@ -90,7 +92,7 @@ async fn run(listen: &str, provider: &str, script: &str) -> Result<(), Box<dyn E
     println!("stratum2+tcp://{}/{}", listener.address(), AuthorityKey::Ed25519(*authority.public_key()));
 
     let links = Arc::new(LinkSettings::new(clock, 256));
-    let provider = Upstream::new(UpstreamConfig::new(Server::from_url(provider)?), Arc::clone(&links));
+    let provider = Upstream::new(UpstreamConfig::new(server), Arc::clone(&links));
     let (mut news, mut link) = (handle.subscribe(), provider.watch());
     tokio::spawn(async move {
         loop {

@@ -1,6 +1,6 @@
 //! The page `docs/figures.md` and its drawing: the template beside this package's manifest with the figures put in.
 //!
-//! In the template `{{table}}`, `{{primitives}}`, `{{missed}}`, `{{lines}}` and `{{machine}}` stand for what is made here, and
+//! In the template `{{drawing}}`, `{{table}}`, `{{primitives}}`, `{{missed}}`, `{{lines}}` and `{{machine}}` stand for what is made here, and
 //! `{{WHAT: ROW}}` for one figure of a row, so that no sentence keeps a number that a later run contradicts. WHAT is `ours`, `peer`,
 //! `limit`, `ratio` (peer to ours), `bound` (peer to limit), `over` (ours to limit) or `fewer` (the peer's instructions to ours, which a quick
 //! run does not count: it makes no page).
@@ -11,14 +11,17 @@ use crate::{lines, measure::Outcome, plot};
 
 const TEMPLATE: &str = include_str!("../figures.md");
 
+/// The drawing's file, beside the page: a link to it in the template would lead nowhere.
+const DRAWING: &str = "figures.svg";
+
 /// How the names of rows of bare primitives begin. They have a table of their own.
 const BARE: &str = "bare ";
 
-/// Writes `figures.md` and `figures.svg`.
+/// Writes `figures.md` and [`DRAWING`].
 pub fn write(folder: &Path, outcomes: &[Outcome]) -> Result<(), Box<dyn Error>> {
     fs::write(folder.join("figures.md"), page(TEMPLATE, outcomes)?)?;
     let drawn: Vec<&Outcome> = outcomes.iter().filter(|outcome| !outcome.name.starts_with(BARE)).collect();
-    fs::write(folder.join("figures.svg"), plot::svg(&drawn))?;
+    fs::write(folder.join(DRAWING), plot::svg(&drawn))?;
     Ok(())
 }
 
@@ -38,6 +41,7 @@ fn page(template: &str, outcomes: &[Outcome]) -> Result<String, Box<dyn Error>> 
 fn filled(wanted: &str, outcomes: &[Outcome]) -> Result<String, Box<dyn Error>> {
     let Some((what, name)) = wanted.split_once(": ") else {
         return Ok(match wanted {
+            "drawing" => DRAWING.to_owned(),
             "table" => table(outcomes),
             "primitives" => primitives(outcomes),
             "missed" => missed(outcomes),

@@ -44,7 +44,7 @@ impl Lab {
         let config = UpstreamConfig { backoff, ..UpstreamConfig::new(server) };
         let upstream = Upstream::new(config, Arc::new(self.settings()));
         let device = DeviceConfig::new("account.worker", "test", "none", "0", "");
-        let (task, handle) = DeviceTask::new(device, upstream, 4, 256);
+        let (task, handle) = DeviceTask::new(device, upstream, 4, 256).unwrap();
         let (news, shutdown) = (handle.subscribe(), self.shutdown());
         self.go(hash(handle.work(), handle.solutions(), limit));
         let task = self.spawn(task.run::<RustCrypto>(shutdown.clone()));

@@ -55,6 +55,8 @@ fn run(url: &str, user: &str) -> Result<(), Box<dyn Error>> {
     let Some(AuthorityKey::Ed25519(key)) = url.key else {
         return Err("the URL does not end with an authority key of the draft revision".into());
     };
+    let config = DeviceConfig::new(user, "Adit", "blocking example", env!("CARGO_PKG_VERSION"), "");
+    config.check().map_err(|error| format!("USER: {error}"))?;
     let host = match url.host {
         Host::Name(name) => name.to_owned(),
         Host::Address(address) => address.to_string(),
@@ -74,10 +76,10 @@ fn run(url: &str, user: &str) -> Result<(), Box<dyn Error>> {
     getrandom::fill(&mut entropy)?;
 
     let noise = x25519::InitiatorConfig::new(Authentication::Authority(key));
-    let config = InitiatorConfig::new(Security::Noise(noise));
-    let connection = Connection::initiator(&config, entropy, clock().0);
+    let initiator = InitiatorConfig::new(Security::Noise(noise));
+    let connection = Connection::initiator(&initiator, entropy, clock().0);
     let mut session = Session::new(connection, Input::new([0; 1024]), Output::new([0; 1024]));
-    let mut device = Device::new(DeviceConfig::new(user, "Adit", "blocking example", env!("CARGO_PKG_VERSION"), ""));
+    let mut device = Device::new(config);
     device.connecting(Endpoint::new(&host, url.port())?);
     let share = mine(link, &mut session, &mut device, clock).map_err(|error| match error.downcast_ref() {
         Some(Stopped::Link(error)) if is_silence(error) => "the pool has said nothing for two minutes".into(),

@@ -95,7 +95,7 @@ impl<R: Runtime> Upstream<R> {
         };
         let connected = or(started, self.attempts()).await;
         if connected.is_none() {
-            self.state.send_replace(UpstreamState::Stopped);
+            self.stopped();
         }
         connected
     }
@@ -104,9 +104,15 @@ impl<R: Runtime> Upstream<R> {
     pub async fn insist<Pr: Protocol, P: Provider>(&mut self) -> Option<Connected<Pr, P, R>> {
         let connected = self.attempts().await;
         if connected.is_none() {
-            self.state.send_replace(UpstreamState::Stopped);
+            self.stopped();
         }
         connected
+    }
+
+    /// Told once, however often it is said.
+    fn stopped(&self) {
+        self.state
+            .send_if_modified(|state| core::mem::replace(state, UpstreamState::Stopped) != UpstreamState::Stopped);
     }
 
     /// The next attempt does not wait.
@@ -158,7 +164,7 @@ impl<R: Runtime> Upstream<R> {
 impl<R: Runtime> Drop for Upstream<R> {
     /// Nobody keeps the connection any more, however that came about: who watches hears it.
     fn drop(&mut self) {
-        self.state.send_replace(UpstreamState::Stopped);
+        self.stopped();
     }
 }
 

@@ -82,8 +82,20 @@ fn an_example_says_why_it_cannot_start() {
             wrong.errors
         );
     }
+    let url = "stratum2+tcp://127.0.0.1:1/u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWt";
+    let complains = |name: &str, arguments: &[&str], of: &str| {
+        let wrong = Program::example(name, arguments).ended();
+        let complaint = wrong.complaint(1);
+        assert!(complaint.starts_with(&format!("error: {of}")) && wrong.lines.is_empty(), "{name}: {complaint}");
+        complaint.to_owned()
+    };
+    for (name, _) in DEVICES.into_iter().chain([("blocking_device", false)]) {
+        let complaint = complains(name, &[url, &"x".repeat(300)], "USER: ");
+        assert!(complaint.contains("300 bytes") && complaint.contains("at most 255"), "{complaint}");
+    }
     for (name, _) in POOLS {
-        let wrong = Program::example(name, &["127.0.0.1:0", "stratum2+tcp://127.0.0.1", "5"]).ended();
-        assert!(wrong.complaint(1).starts_with("error: ") && wrong.lines.is_empty(), "{}", wrong.errors);
+        complains(name, &["127.0.0.1", url, "51"], "LISTEN, \"127.0.0.1\", ");
+        complains(name, &["127.0.0.1:0", "stratum2+tcp://127.0.0.1", "51"], "PROVIDER, \"stratum2+tcp://127.0.0.1\"");
+        complains(name, &["127.0.0.1:0", url, "5"], "SCRIPT, \"5\", is not hex");
     }
 }

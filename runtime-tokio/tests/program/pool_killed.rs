@@ -58,7 +58,7 @@ impl Device {
         let upstream = Upstream::new(config, Arc::new(LinkSettings::new(Clock::start(), 2)));
         let device = DeviceConfig::new(user.to_owned(), "test".into(), "none".into(), "0".into(), String::new());
         // All news of a test fit, so that none is missed.
-        let (device, handle) = DeviceTask::new(device, upstream, 4, 1 << 16);
+        let (device, handle) = DeviceTask::new(device, upstream, 4, 1 << 16).unwrap();
         let acknowledged = tokio::spawn(acknowledged(handle.subscribe()));
         let (work, solutions, runtime) = (handle.work(), handle.solutions(), Handle::current());
         let hashing = thread::spawn(move || hash(work, &solutions, &runtime));

@@ -1,5 +1,7 @@
 //! Roles that cannot start: each says why and what to do, ends with status 1, and harms nobody who is running.
 
+use std::process::{Command, Stdio};
+
 use crate::house::{House, NEVER};
 use crate::process::run;
 
@@ -26,6 +28,32 @@ fn a_port_that_is_taken_is_named() {
     assert!(complaint.contains("taken.toml, line ") && complaint.contains("in use"), "{complaint}");
     assert!(!house.path().join("shares.redb").exists(), "nor a store of a pool");
     provider.end().well();
+}
+
+/// What it prints has no place: that is said of the output, not of the disk in general.
+#[cfg(target_os = "linux")]
+#[test]
+fn an_output_that_is_full_is_named() {
+    for arguments in [&["pool", "--example"][..], &["keys"], &["demo", "--json", "--hashes-per-block", "2"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut adit = Command::new(env!("CARGO_BIN_EXE_adit"));
+        let ended = adit.args(arguments).stdin(Stdio::null()).stdout(full).output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert_eq!(ended.status.code(), Some(1), "{arguments:?}: {errors}");
+        assert!(errors.starts_with("adit: standard output: "), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_filter_of_log_lines_that_is_none_is_named() {
+    for (arguments, variable, named) in
+        [(&["--log", "adit=loud", "keys"][..], "info", "--log adit=loud"), (&["keys"], "a=b=c", "RUST_LOG=a=b=c")]
+    {
+        let mut adit = Command::new(env!("CARGO_BIN_EXE_adit"));
+        let ended = adit.env("RUST_LOG", variable).args(arguments).output().unwrap();
+        let errors = String::from_utf8_lossy(&ended.stderr);
+        assert!(ended.status.code() == Some(2) && errors.starts_with(&format!("adit: {named}: ")), "{errors}");
+    }
 }
 
 #[test]

@@ -14,6 +14,7 @@ use super::upstream::{Upstream, UpstreamState};
 use super::{Runtime, broadcast, queue, watch};
 use crate::crypto::Provider as Crypto;
 use crate::mining::client::{Solution, Statistics, Work};
+pub use crate::role::device::ConfigError;
 use crate::role::device::{Device, DeviceConfig};
 pub use crate::role::news::DeviceNews;
 
@@ -90,8 +91,15 @@ impl<T, R: Runtime> fmt::Debug for DeviceTask<T, R> {
 
 impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
     /// A device and the handles on it. `waiting` is how many solutions wait at most, `news` how many news a subscriber may be behind.
-    #[must_use]
-    pub fn new(config: DeviceConfig<T>, upstream: Upstream<R>, waiting: usize, news: usize) -> (Self, DeviceHandle) {
+    ///
+    /// An error when the configuration holds a text that no server can be told.
+    pub fn new(
+        config: DeviceConfig<T>,
+        upstream: Upstream<R>,
+        waiting: usize,
+        news: usize,
+    ) -> Result<(Self, DeviceHandle), ConfigError> {
+        config.check()?;
         let device = Device::new(config);
         let (work, work_seen) = watch::channel(None);
         let (statistics, statistics_seen) = watch::channel(*device.statistics());
@@ -110,7 +118,7 @@ impl<T: AsRef<str>, R: Runtime> DeviceTask<T, R> {
         };
         let changes = device.changes();
         let task = Self { device, upstream, changes, work, statistics, hash_rate, solutions, waiting: None, news };
-        (task, handle)
+        Ok((task, handle))
     }
 
     /// Keeps the device connected and mining until the shutdown is over.

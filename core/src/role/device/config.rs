@@ -7,7 +7,7 @@ use crate::message::common::Reconnect;
 use crate::mining::target::Target;
 use crate::wire::{Str0255, is_hash_rate};
 
-/// What a device is and wants. Texts have at most 255 bytes each, and with the small buffers of firmware some 400 together
+/// What a device is and wants. Texts have at most 255 bytes each ([`check`](Self::check)), and with the small buffers of firmware some 400 together
 /// ([`DEVICE_OUTPUT`](crate::config::DEVICE_OUTPUT)).
 #[derive(Clone, Debug)]
 pub struct DeviceConfig<T = &'static str> {
@@ -59,6 +59,55 @@ impl<T> DeviceConfig<T> {
         }
     }
 }
+
+impl<T: AsRef<str>> DeviceConfig<T> {
+    /// Whether a server can be told these texts. Asked once, when they come from a person, it names the one that is wrong; without, every connection
+    /// of the device would fail as [`Misuse`](crate::error::Misuse) of the core.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let texts = [
+            (&self.user_identity, "user_identity"),
+            (&self.vendor, "vendor"),
+            (&self.hardware_version, "hardware_version"),
+            (&self.firmware, "firmware"),
+            (&self.device_id, "device_id"),
+        ];
+        for (text, field) in texts {
+            let length = text.as_ref().len();
+            if length > Str0255::MAX_LEN {
+                return Err(ConfigError::TooLong { field, length });
+            }
+        }
+        if self.vendor.as_ref().is_empty() { Err(ConfigError::NoVendor) } else { Ok(()) }
+    }
+}
+
+/// What a server cannot be told of a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A text of more than 255 bytes, which no message can carry.
+    TooLong {
+        /// The field of [`DeviceConfig`].
+        field: &'static str,
+        /// Its length in bytes.
+        length: usize,
+    },
+    /// `vendor` is empty (D-CONN-5).
+    NoVendor,
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { field, length } => {
+                write!(f, "{field} has {length} bytes; messages carry at most {}", Str0255::MAX_LEN)
+            }
+            Self::NoVendor => f.write_str("vendor is empty"),
+        }
+    }
+}
+
+impl core::error::Error for ConfigError {}
 
 /// 0 for what is no rate.
 #[cfg_attr(target_os = "none", inline(never))]
@@ -128,6 +177,26 @@ impl Endpoint {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::borrow::ToOwned;
+    use std::string::ToString;
+
+    /// D-CONN-5, D-CONN-6: a maker there must be; what is too long is called by its name.
+    #[test]
+    fn a_text_that_no_server_can_be_told_is_named() {
+        let long = ["x"; 256].concat();
+        let config = |texts: [&'static str; 5]| {
+            let [user, vendor, hardware, firmware, id] = texts;
+            DeviceConfig::new(user.to_owned(), vendor.into(), hardware.into(), firmware.into(), id.into())
+        };
+        let fits = DeviceConfig { user_identity: long[1..].to_owned(), ..config(["", "Adit", "", "", ""]) };
+        assert_eq!(fits.check(), Ok(()));
+        let too_long = DeviceConfig { user_identity: long.clone(), ..fits.clone() };
+        let error = too_long.check().unwrap_err();
+        assert_eq!(error.to_string(), "user_identity has 256 bytes; messages carry at most 255");
+        let of_another = DeviceConfig { device_id: long, ..fits }.check();
+        assert_eq!(of_another, Err(ConfigError::TooLong { field: "device_id", length: 256 }));
+        assert_eq!(config(["user", "", "S9", "1", ""]).check(), Err(ConfigError::NoVendor));
+    }
 
     /// D-RECON-3: what is empty stays as it is; what no host is called leads nowhere.
     #[test]

@@ -12,7 +12,7 @@ mod config;
 mod leaving;
 mod outcome;
 
-pub use config::{DeviceConfig, Endpoint, HostTooLong};
+pub use config::{ConfigError, DeviceConfig, Endpoint, HostTooLong};
 pub use leaving::Leaving;
 pub use outcome::{Fatal, Outcome};
 

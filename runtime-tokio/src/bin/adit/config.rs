@@ -79,10 +79,20 @@ impl fmt::Display for ConfigError {
                 path.display()
             ),
             Self::Value { place: Some(place), setting, problem } => {
-                write!(f, "{place}: setting `{setting}`: {problem}")
+                write!(f, "{place}: {}: {problem}", Named(setting))
             }
-            Self::Value { place: None, setting, problem } => write!(f, "setting `{setting}`: {problem}"),
+            Self::Value { place: None, setting, problem } => write!(f, "{}: {problem}", Named(setting)),
         }
+    }
+}
+
+/// A setting, or several with commas between them, as a person is told.
+struct Named<'a>(&'a str);
+
+impl fmt::Display for Named<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let several = if self.0.contains(", ") { "s" } else { "" };
+        write!(f, "setting{several} `{}`", self.0.replace(", ", "`, `"))
     }
 }
 

@@ -138,7 +138,7 @@ struct Roles {
 
 /// Runs the demo and tells how it ended.
 pub(crate) async fn run(arguments: DemoArguments) -> Result<(), DemoError> {
-    let form = match (arguments.json, arguments.plain || !io::stdout().is_terminal()) {
+    let form = match (arguments.json, arguments.plain || !can_draw()) {
         (true, _) => Form::Json,
         (false, true) => Form::Lines,
         (false, false) => Form::View,
@@ -163,6 +163,12 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<(), DemoError> {
     reporter.tell(&Event::Summary(summary)).map_err(|error| DemoError::Io("standard output", error))?;
     ended.and(stopped)?;
     stage.rejected.map_or(Ok(()), |reason| Err(DemoError::Rejected(reason)))
+}
+
+/// Whether standard output is a terminal that has lines and columns, and moves its cursor.
+fn can_draw() -> bool {
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    io::stdout().is_terminal() && !dumb && View::has_room()
 }
 
 /// Starts all roles; each knows the others by their URL only.
@@ -256,8 +262,12 @@ fn store(wanted: Option<PathBuf>) -> Result<(PathBuf, Option<tempfile::TempDir>)
     if let Some(path) = wanted {
         return Ok((path, None));
     }
-    let directory =
-        tempfile::tempdir().map_err(|error| DemoError::Io("no temporary directory for the share store", error))?;
+    let directory = tempfile::tempdir().map_err(|error| {
+        DemoError::Io(
+            "no temporary directory for the share store; name a file with --store, or another directory in TMPDIR",
+            error,
+        )
+    })?;
     Ok((directory.path().join("shares.redb"), Some(directory)))
 }
 

@@ -1,6 +1,7 @@
 //! `adit keys`: authority key pairs as text, and reading them back from files.
 
 use std::fmt;
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -41,13 +42,24 @@ impl fmt::Display for KeysError {
                     "{path}: there is no such file; `adit keys --out {path}` makes a pair, and writes the secret key there"
                 )
             }
+            Self::Read(path, error) if error.kind() == io::ErrorKind::InvalidData => {
+                write!(f, "{}: this is no text, so no key; a secret key begins with \"secret\"", path.display())
+            }
             Self::Read(path, error) => write!(f, "can't read the secret key in {}: {error}", path.display()),
             Self::Write(path, error) if error.kind() == io::ErrorKind::AlreadyExists => write!(
                 f,
                 "{} exists already and is left alone, for a lost authority key can't be replaced; name another file",
                 path.display()
             ),
-            Self::Write(path, error) => write!(f, "can't write the secret key to {}: {error}", path.display()),
+            Self::Write(path, error) => {
+                let what_to_do = match error.kind() {
+                    io::ErrorKind::NotFound => "create its directory, or name another file",
+                    io::ErrorKind::PermissionDenied => "let this user write its directory, or name another file",
+                    io::ErrorKind::StorageFull => "make room on the disk; no file is left of this key",
+                    _ => "name another file",
+                };
+                write!(f, "can't write the secret key to {}: {error}; {what_to_do}", path.display())
+            }
             Self::Key(path, error) => write!(f, "{}: {error}", path.display()),
             Self::Output(error) => write!(f, "standard output: {error}"),
         }
@@ -207,9 +219,19 @@ fn write_secret(path: &Path, secret: &Secret) -> Result<(), KeysError> {
         options.mode(0o600);
     }
     let fail = |error| KeysError::Write(path.to_owned(), error);
-    let mut file = options.open(path).map_err(fail)?;
-    writeln!(file, "{}", tagged_secret_text(secret).as_str()).map_err(fail)?;
-    file.sync_all().and_then(|()| disk::keep_name(path)).map_err(fail)
+    options.open(path).and_then(|file| fill(file, path, secret)).map_err(fail)
+}
+
+/// Writes the key to its file, which was made for it. A file that does not hold the whole key goes again: it would stand in the way of the next attempt.
+fn fill(mut file: File, path: &Path, secret: &Secret) -> io::Result<()> {
+    let written = writeln!(file, "{}", tagged_secret_text(secret).as_str()).and_then(|()| file.sync_all());
+    if written.is_err() {
+        drop(file);
+        // What it failed with is worth more than that this fails too.
+        let _gone = std::fs::remove_file(path);
+    }
+    written?;
+    disk::keep_name(path)
 }
 
 #[cfg(test)]
@@ -226,6 +248,31 @@ mod tests {
         let error = write_secret(&path, &Secret::from_bytes([8; 32])).unwrap_err().to_string();
         assert!(error.contains("exists already"), "{error}");
         assert!(read_secret(&path).unwrap() == secret);
+    }
+
+    /// On a full disk, say. Here the file is open for reading only.
+    #[test]
+    fn no_file_is_left_of_a_key_that_could_not_be_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("authority.key");
+        std::fs::write(&path, "").unwrap();
+        assert!(fill(File::open(&path).unwrap(), &path, &Secret::from_bytes([7; 32])).is_err());
+        assert!(!path.exists());
+        write_secret(&path, &Secret::from_bytes([7; 32])).unwrap();
+    }
+
+    #[test]
+    fn a_key_that_cannot_be_kept_or_read_says_what_to_do() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("none").join("authority.key");
+        let error = write_secret(&path, &Secret::from_bytes([7; 32])).unwrap_err().to_string();
+        assert!(
+            error.contains("none/authority.key: ") && error.ends_with("create its directory, or name another file")
+        );
+        let path = directory.path().join("picture.png");
+        std::fs::write(&path, [0x89, 0x50]).unwrap();
+        let error = read_secret(&path).unwrap_err().to_string();
+        assert!(error.contains("picture.png: this is no text, so no key"), "{error}");
     }
 
     #[cfg(unix)]

@@ -52,7 +52,8 @@ pub(crate) async fn watch(
                     let reason = if shutdown.is_started() {
                         format!("{why}{hint}")
                     } else {
-                        format!("{why}{hint}; trying again in {:.1} s", wait.as_secs_f64())
+                        let then = if hint.ends_with('?') { " Trying" } else { "; trying" };
+                        format!("{why}{hint}{then} again in {:.1} s", wait.as_secs_f64())
                     };
                     events.tell(Event::LinkDown { from: from.clone(), to: to.clone(), reason });
                 }
@@ -147,7 +148,10 @@ mod tests {
         let why = "the server refused the setup: unsupported-protocol";
         state.send_replace(waiting(why));
         let reason = down(&mut told).await;
-        assert!(reason.starts_with(why) && reason.contains("is no pool: is it the URL of another role?"), "{reason}");
+        assert!(
+            reason.starts_with(why) && reason.contains("is no pool: is it the URL of another role? Trying"),
+            "{reason}"
+        );
         state.send_replace(waiting(why));
         assert_eq!(down(&mut told).await, format!("{why} (see above); trying again in 1.5 s"));
     }

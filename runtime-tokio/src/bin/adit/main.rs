@@ -70,9 +70,13 @@ fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
 fn log(asked: Option<&str>, default: &str) -> Result<(), String> {
     let filter = match asked {
         Some(filter) => EnvFilter::try_new(filter).map_err(|error| format!("--log {filter}: {error}"))?,
-        None => EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default)),
+        None => match std::env::var(EnvFilter::DEFAULT_ENV) {
+            Ok(filter) => EnvFilter::try_new(&filter).map_err(|error| format!("RUST_LOG={filter}: {error}"))?,
+            Err(_) => EnvFilter::new(default),
+        },
     };
-    let ansi = std::io::stderr().is_terminal();
+    let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    let ansi = std::io::stderr().is_terminal() && !plain;
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
     Ok(())
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use adit::mining::client::Statistics;
 use adit::mining::lanes::Midstate;
-use adit::role::device::DeviceConfig;
+use adit::role::device::{ConfigError, DeviceConfig};
 use adit_native::crypto::Fastest;
 use adit_tokio::broadcast::{self, RecvError};
 use adit_tokio::clock::Clock;
@@ -68,6 +68,8 @@ pub(crate) struct MinerSettings {
 /// Why a miner ended before its shutdown.
 #[derive(Debug)]
 pub(crate) enum MinerError {
+    /// The pool cannot be told who this is.
+    Identity(ConfigError),
     /// Its threads can't be started.
     Threads(io::Error),
     /// The task that hands out headers failed.
@@ -77,6 +79,7 @@ pub(crate) enum MinerError {
 impl fmt::Display for MinerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Identity(error) => write!(f, "the miner cannot be described to a pool: {error}"),
             Self::Threads(error) => write!(f, "can't start hashing threads: {error}; try fewer `threads`"),
             Self::Hashing(error) => write!(f, "the task that hands out headers failed: {error}"),
         }
@@ -126,7 +129,7 @@ impl MinerSettings {
             )
         };
         let upstream = Upstream::new(UpstreamConfig::new(self.server), Arc::new(LinkSettings::new(clock, 2)));
-        let (device, handle) = DeviceTask::new(config, upstream, SOLUTIONS, NEWS);
+        let (device, handle) = DeviceTask::new(config, upstream, SOLUTIONS, NEWS).map_err(MinerError::Identity)?;
         tokio::spawn(links::watch(self.name.clone(), "pool".into(), handle.link(), events.clone(), shutdown.clone()));
         let rate_events = events.clone();
         let mut teller = Teller {

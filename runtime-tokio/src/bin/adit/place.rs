@@ -23,14 +23,15 @@ impl fmt::Debug for Place {
 }
 
 /// What serde calls numbers, and what people do.
-const PLAINER: [(&str, &str); 9] = [
+const PLAINER: [(&str, &str); 10] = [
     ("unknown field", "unknown setting"),
     ("missing field", "missing setting"),
     ("unknown variant", "unknown value"),
     ("expected f64", "expected a number"),
     ("expected f32", "expected a number"),
-    ("expected u32", "expected a whole number, 0 or more"),
-    ("expected u64", "expected a whole number, 0 or more"),
+    (" as i128", ""),
+    ("expected u32", "expected a whole number from 0 to 4294967295"),
+    ("expected u64", "expected a whole number from 0 to 18446744073709551615"),
     ("expected usize", "expected a whole number, 0 or more"),
     ("a sequence", "a list in brackets"),
 ];
@@ -169,7 +170,9 @@ mod tests {
             "{error}"
         );
         let error = pool("idle_secs = 600", "idle_secs = -1");
-        assert!(error.contains("idle_secs = -1") && error.contains("a whole number, 0 or more"), "{error}");
+        assert!(error.contains("idle_secs = -1") && error.contains("a whole number from 0 to 4294967295"), "{error}");
+        let error = pool("certificate_validity_secs = 86400", "certificate_validity_secs = 99999999999");
+        assert!(error.contains("integer `99999999999`, expected a whole number from 0 to 4294967295"), "{error}");
         let error = pool("authority_secret_key_file = \"pool.key\"", "authority_secret_key = secretXYZ");
         assert!(error.contains("line ") && !error.contains("XYZ"), "{error}");
         for mistyped in [

@@ -221,6 +221,12 @@ pub(crate) struct Reporter {
 /// In the form of lines a hash rate is printed this often at most.
 const RATE_LINE_EVERY: Duration = Duration::from_secs(5);
 
+/// The same, with what could not be written.
+#[allow(clippy::needless_pass_by_value, reason = "for `map_err`")]
+pub(crate) fn unwritten(error: std::io::Error) -> std::io::Error {
+    std::io::Error::new(error.kind(), format!("standard output: {error}"))
+}
+
 impl Reporter {
     /// A reporter that prints in this form to standard output.
     pub(crate) fn new(form: Form) -> Self {

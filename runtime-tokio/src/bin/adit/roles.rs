@@ -34,7 +34,7 @@ use crate::node::{Health, Node};
 use crate::pool::{PoolError, PoolSettings};
 use crate::provider::ProviderSettings;
 use crate::remote;
-use crate::report::{Events, Form, Reporter, Told};
+use crate::report::{self, Events, Form, Reporter, Told};
 use crate::source::TemplateSource;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -78,7 +78,7 @@ impl Frame {
         let ended = loop {
             tokio::select! {
                 ended = &mut role => break ended,
-                Some(event) = self.told.next() => self.reporter.tell(&event)?,
+                Some(event) = self.told.next() => self.reporter.tell(&event).map_err(report::unwritten)?,
                 () = self.interrupts.next() => {
                     if self.shutdown.is_started() {
                         return Err("ended at once".into());
@@ -92,7 +92,7 @@ impl Frame {
         };
         // What happened last is told too: a block that was judged during the shutdown, say.
         while let Some(event) = self.told.waiting() {
-            self.reporter.tell(&event)?;
+            self.reporter.tell(&event).map_err(report::unwritten)?;
         }
         Ok(ended?)
     }
@@ -102,8 +102,7 @@ impl Frame {
 fn file<'a>(arguments: &'a RoleArguments, example: &str) -> std::io::Result<Option<&'a Path>> {
     if arguments.example {
         let mut out = std::io::stdout().lock();
-        out.write_all(example.as_bytes())?;
-        out.flush()?;
+        out.write_all(example.as_bytes()).and_then(|()| out.flush()).map_err(report::unwritten)?;
     }
     Ok(arguments.config.as_deref().or(arguments.file.as_deref()))
 }
@@ -321,8 +320,12 @@ fn embedded(config: &ChainConfig, clock: Clock) -> Result<Embedded, Box<dyn Erro
     let target = Target::from_expected_hashes(config.hashes_per_block as f64)
         .ok_or_else(|| bad("chain.hashes_per_block", "take 1 or more"))?;
     if let Some(directory) = &config.directory {
-        disk::make_directory(directory)
-            .map_err(|error| bad("chain.directory", format!("can't make {}: {error}", directory.display())))?;
+        disk::make_directory(directory).map_err(|error| {
+            bad(
+                "chain.directory",
+                format!("can't make the directory {}: {error}; name another one", directory.display()),
+            )
+        })?;
     }
     let file = config.directory.as_ref().map(|directory| directory.join("blocks.dat"));
     let chain = Chain::open(Settings { seed: CHAIN_SEED, target, file, export: None }, clock.wall().as_secs())?;

@@ -131,7 +131,7 @@ impl fmt::Display for Line {
         use crate::event::Difficulty;
         match self {
             Self::Account { account, shares, difficulty } => {
-                write!(f, "{account}: {shares} shares, difficulty {} in all", Difficulty(*difficulty))
+                write!(f, "{account}: {}, difficulty {} in all", Counted(*shares, "share"), Difficulty(*difficulty))
             }
             Self::Share { ticket, account, time, difficulty, hash, fate, .. } => {
                 write!(f, "#{ticket} {time} {account} difficulty {} {hash}", Difficulty(*difficulty))?;
@@ -144,14 +144,26 @@ impl fmt::Display for Line {
                 if *told { "perhaps not " } else { "not " }
             ),
             Self::Total { accounts, shares, difficulty, blocks, confirmed, stale, unknown } => {
-                let difficulty = Difficulty(*difficulty);
                 write!(
                     f,
-                    "{accounts} accounts, {shares} shares, difficulty {difficulty} in all, {blocks} blocks found: {confirmed} confirmed, {stale} stale, \
-                     {unknown} unknown"
+                    "{}, {}, difficulty {} in all, {} found: {confirmed} confirmed, {stale} stale, {unknown} unknown",
+                    Counted(*accounts as u64, "account"),
+                    Counted(*shares, "share"),
+                    Difficulty(*difficulty),
+                    Counted(*blocks as u64, "block")
                 )
             }
         }
+    }
+}
+
+/// So many of something.
+struct Counted(u64, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = self;
+        write!(f, "{count} {what}{}", if *count == 1 { "" } else { "s" })
     }
 }
 

@@ -24,6 +24,11 @@ impl View {
         Ok(Self { terminal: ratatui::try_init()? })
     }
 
+    /// Whether the terminal says how large it is. Serial lines do not.
+    pub(crate) fn has_room() -> bool {
+        crossterm::terminal::size().is_ok_and(|(columns, lines)| columns > 0 && lines > 0)
+    }
+
     /// Draws the state once.
     pub(crate) fn draw(&mut self, state: &State) -> io::Result<()> {
         self.terminal.draw(|frame| draw(frame, state)).map(|_| ())
