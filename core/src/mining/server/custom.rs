@@ -243,6 +243,8 @@ impl<S: Storage> MiningServer<S> {
         self.last_job = id;
         if let Some(channel) = self.slots.index_of(message.channel_id).and_then(|index| self.slots.at_mut(index)) {
             channel.custom = true;
+            // Known when it was opened, unless the operator has allowed custom jobs since.
+            channel.may_bring = true;
             // Jobs of blocks that are over; their shares stay remembered, for the client may bring such a block again.
             let (book, custom) = (shared.book(), &self.custom);
             channel.jobs.retain(|job| match job.source {
@@ -466,6 +468,14 @@ mod tests {
         let (channel, _) = bench.ready(ChannelKind::Extended);
         assert!(matches!(bench.receive(&ToServer::SetCustomMiningJob(request(channel))), Ok(Received::Done)));
         assert_eq!(error(&mut bench), "jd-not-supported");
+
+        // The pool takes custom jobs, but this client did not say that it brings any.
+        let allowing = ServerConfig { custom_jobs: true, ..config() };
+        let mut bench = Bench::new(Revision::Draft, SetupFlags::from_bits(0), allowing);
+        bench.block(1);
+        let (channel, _) = bench.ready(ChannelKind::Extended);
+        assert!(matches!(bench.receive(&ToServer::SetCustomMiningJob(request(channel))), Ok(Received::Done)));
+        assert_eq!(error(&mut bench), "jd-not-supported");
     }
 
     /// Storage is bounded: another channel's live job is not pushed out, a coinbase that does not fit is refused, and both cleanly.
@@ -492,6 +502,12 @@ mod tests {
         assert_eq!(error(&mut bench), "invalid-job-param-value-coinbase_tx_outputs");
         assert!(bench.submit(&extended(channel, second, 3, &[0; 5])).is_ok(), "but not for one that is refused");
         assert_eq!(bench.submit(&extended(channel, first, 3, &[0; 5])).unwrap_err().reason, Reason::Stale);
+        bench
+            .server
+            .close(&mut bench.shared, channel, "", &mut Out::plain(&mut bench.output, Revision::Draft))
+            .unwrap();
+        bench.taken();
+        assert!(accept(&mut bench, &request(other), CustomCoinbase::AsGiven).is_some(), "what closes makes room");
     }
 
     /// A job may run ahead of the pool's own prevhash, survives it, and its shares are not forgotten then; its channel hears of no other jobs. The
@@ -558,6 +574,36 @@ mod tests {
                 assert!(bench.submit(&extended(channel, again, u32::from(n), &[0; 5])).is_ok());
             }
         }
+    }
+
+    /// The same where an operator allowed custom jobs when the channel was open already.
+    #[test]
+    fn a_channel_from_before_custom_jobs_were_allowed_pays_no_share_twice() {
+        let mut bench = Bench::new(Revision::Draft, SetupFlags::REQUIRES_WORK_SELECTION, config());
+        bench.block(1);
+        let (channel, _) = bench.ready(ChannelKind::Extended);
+        bench.shared.set_config(ServerConfig { custom_jobs: true, ..config() });
+        let request = request(channel);
+        let first = accept(&mut bench, &request, CustomCoinbase::AsGiven).unwrap();
+        bench.taken();
+        bench.submit(&extended(channel, first, 1, &[0; 5])).unwrap();
+        bench.block(2);
+        bench.sent();
+        let again = accept(&mut bench, &request, CustomCoinbase::AsGiven).unwrap();
+        bench.taken();
+        let twice = bench.submit(&extended(channel, again, 1, &[0; 5]));
+        assert_eq!(twice.map(|_| ()).unwrap_err().reason, Reason::Duplicate);
+    }
+
+    /// D-MIN-6: a prevhash ends a custom job before its client has heard of it.
+    #[test]
+    fn shares_of_a_block_that_is_over_are_stale_at_once() {
+        let (mut bench, channel) = bench(Revision::Draft);
+        let id = accept(&mut bench, &request(channel), CustomCoinbase::AsGiven).unwrap();
+        bench.taken();
+        assert!(bench.submit(&extended(channel, id, 1, &[0; 5])).is_ok());
+        bench.block(2);
+        assert_eq!(bench.submit(&extended(channel, id, 2, &[0; 5])).unwrap_err().reason, Reason::Stale);
     }
 
     /// D-CUST-1: what one channel brings for itself does not concern the others of its connection.
