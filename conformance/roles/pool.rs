@@ -25,7 +25,7 @@ use crate::{
     testing::{
         Lab, Stream, WALL,
         house::{HARD, House, Options},
-        join, or, run, run_on_threads, run_still, setup, yield_now, zip,
+        join, or, run, run_on_threads, run_still, setup, tcp, yield_now, zip,
     },
     upstream::UpstreamState,
 };
@@ -488,6 +488,24 @@ fn a_shutdown_waits_for_the_store_and_acknowledges_everything() {
         }
         assert_eq!(last, 80);
         join(house.server).await.unwrap();
+    });
+}
+
+/// Nothing is owed to someone who has not finished handshake and setup.
+#[test]
+fn a_shutdown_does_not_wait_for_strangers() {
+    run_still(async |lab| {
+        let house = lab.house(Options::default());
+        house.node.new_tip(1, HARD);
+        let mut device = Device::working(&lab, house.address).await;
+        let stranger = tcp(house.address).await.unwrap();
+        lab.sleep(Duration::from_millis(10)).await;
+        let begin = lab.now();
+        house.shutdown.start(Duration::from_secs(3_600));
+        device.closed().await;
+        drop((device, stranger));
+        join(house.server).await.unwrap();
+        assert!(lab.since(begin) < Duration::from_secs(10), "{:?}", lab.since(begin));
     });
 }
 

@@ -120,7 +120,13 @@ impl Conversation for Talk {
                 Ok(TemplateEvent::Tip { template_id }) => self.learned.push(format!("tip of {template_id}")),
                 Ok(TemplateEvent::Transactions(message)) => {
                     let sizes: Vec<_> = message.transaction_list.iter().map(|tx| tx.len()).collect();
-                    self.learned.push(format!("transactions {sizes:?}"));
+                    let whole = message
+                        .transaction_list
+                        .iter()
+                        .map(|tx| tx.as_bytes().to_vec())
+                        .eq(self.transactions.iter().cloned())
+                        && message.excess_data.as_bytes() == b"excess";
+                    self.learned.push(format!("transactions {sizes:?}{}", if whole { "" } else { ", others" }));
                     // A template that never was.
                     self.client.request_transactions(99);
                 }

@@ -167,14 +167,16 @@ fn an_id_that_is_in_use_is_a_violation() {
         ToClient::SetGroupChannel(SetGroupChannel { group_channel_id, channel_ids: Seq064K::new(channel_ids) })
     };
     assert_eq!(bench.handle(&regroup(1, &[1])), Err(ServerViolation::ChannelId));
-    let standard = bench.handle(&ToClient::OpenStandardMiningChannelSuccess(OpenStandardMiningChannelSuccess {
-        request_id,
-        channel_id: 5,
-        target: U256::MAX,
-        extranonce_prefix: [].as_slice().into(),
-        group_channel_id: 1,
-    }));
-    assert_eq!(standard, Err(ServerViolation::ChannelId), "a group with the id of a channel");
+    for (channel_id, group_channel_id) in [(5, 1), (GROUP, GROUP + 1)] {
+        let standard = bench.handle(&ToClient::OpenStandardMiningChannelSuccess(OpenStandardMiningChannelSuccess {
+            request_id,
+            channel_id,
+            target: U256::MAX,
+            extranonce_prefix: [].as_slice().into(),
+            group_channel_id,
+        }));
+        assert_eq!(standard, Err(ServerViolation::ChannelId), "a group with the id of a channel, or the reverse");
+    }
     assert!(bench.handle(&opened(request_id, 5)).is_ok(), "a violation changes nothing");
 }
 

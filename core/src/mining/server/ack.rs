@@ -126,6 +126,10 @@ mod tests {
         let sent = acks(&bench.sent());
         let [ack] = sent[..] else { panic!("{sent:?}") };
         assert_eq!((ack.channel_id, ack.last_sequence_number, ack.new_submits_accepted_count), (channel, 12, 2));
+        let fourth = submit(&mut bench, 13);
+        bench.server.stored(fourth);
+        bench.server.stored(first);
+        assert_eq!(acks(&bench.sent()).len(), 1, "what is stored stays stored");
         assert!(acks(&bench.sent()).is_empty());
     }
 

@@ -437,6 +437,25 @@ fn bad_updates_are_answered() {
         assert!(matches!(bench.receive(&message), Ok(Received::Done)));
         assert_eq!(code(&bench.sent()), Some(expected));
     }
+    let mut bench = Bench::draft();
+    let (channel, _) = bench.ready(ChannelKind::Standard);
+    assert!(matches!(bench.receive(&update(channel, 1.0, Target::ZERO)), Ok(Received::Done)));
+    assert_eq!(code(&bench.sent()), Some("max-target-out-of-range"), "that no hash meets, however hard targets may be");
+}
+
+/// A channel whose answer finds no room is not open, and keeps no place from others.
+#[test]
+fn a_channel_that_can_not_be_told_of_is_not_there() {
+    let mut bench = Bench::draft();
+    let Ok(Received::Open(request)) = bench.receive(&open_extended(1, 1.0, 4)) else { panic!("refused") };
+    let open = request.open;
+    bench.output = Output::new(vec![0; 20]);
+    for _ in 0..3 {
+        let mut out = Out::plain(&mut bench.output, Revision::Draft);
+        let outcome = bench.server.accept(bench.now, &mut bench.shared, &open, 77, &mut out);
+        assert!(matches!(outcome, Err(Error::Full | Error::Misuse(_))), "{outcome:?}");
+        assert!(bench.server.is_empty() && bench.shared.space().in_use() == 0);
+    }
 }
 
 /// One message fits at a time: nothing gets lost, nothing is sent twice, and the order stays.

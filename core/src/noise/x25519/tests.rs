@@ -301,6 +301,25 @@ fn certificates_that_do_not_vouch_are_refused() {
     refused(at(&version, 1_500, 0), CertificateError::Version(7));
 }
 
+/// D-SEC-13, D-SEC-16: between period and signature stands nothing, or the signature's length, and nothing behind.
+#[test]
+fn a_certificate_message_has_nothing_else_in_it() {
+    use super::authority::Shown;
+    for (old, lengths) in [(false, 74), (true, 76)] {
+        let (payload, len) = identity().certificate().payload(old);
+        let payload = payload[..len].to_vec();
+        assert!(payload.len() == lengths && Shown::read(&payload).is_some());
+        assert!((0..len).filter(|len| *len != 74).all(|len| Shown::read(&payload[..len]).is_none()));
+        assert!(Shown::read(&[&payload[..], &[0]].concat()).is_none());
+    }
+    let (payload, _) = identity().certificate().payload(true);
+    for at in 10..12 {
+        let mut changed = payload;
+        changed[at] ^= 1;
+        assert!(Shown::read(&changed).is_none());
+    }
+}
+
 #[test]
 fn an_authority_issues_no_certificate_that_is_never_valid() {
     let key = [9; 32];
@@ -397,8 +416,11 @@ fn initiator_fault(profile: Profile, ciphers: CipherList, input: &[u8]) -> Optio
     let mut out = [0; OUTPUT_ROOM];
     initiator.process(FROM, &[], &mut out).ok().unwrap();
     let error = initiator.process(FROM, input, &mut out).err()?;
-    // Sticky, and not to be taken for the end of a good handshake.
-    assert_eq!(initiator.process(FROM, input, &mut out).err(), Some(error));
+    // Sticky, whatever comes then, and not to be taken for the end of a good handshake.
+    let good: &[u8] = if profile == Profile::Str2 { b"\x09\0STR2\x01CHCH" } else { b"\x04\0CHCH" };
+    for input in [input, good] {
+        assert_eq!(initiator.process(FROM, input, &mut out).err(), Some(error));
+    }
     assert!(!initiator.is_complete());
     assert!(error.is_peers_fault());
     Some((error.act, error.fault))

@@ -248,11 +248,25 @@ mod tests {
     use super::*;
     use crate::address::DEFAULT_PORT;
 
-    fn server(host: &str) -> Server {
-        Server { host: host.to_owned(), port: 1, connection: InitiatorConfig::new(Security::Plain) }
+    /// Another authority for each.
+    fn key(host: &str) -> [u8; 32] {
+        [host.len() as u8 ^ host.as_bytes()[0]; 32]
     }
 
-    /// D-RECON-1, D-RECON-4: where a server sends us we go once, and its failure leads back.
+    /// Whom the next server has to be vouched for by.
+    fn authority(keeper: &Keeper) -> Authentication {
+        match keeper.next().unwrap().2.security {
+            Security::Noise(noise) => noise.authentication,
+            Security::Plain => Authentication::AcceptAnyone,
+        }
+    }
+
+    fn server(host: &str) -> Server {
+        let noise = x25519::InitiatorConfig::new(Authentication::Authority(key(host)));
+        Server { host: host.to_owned(), port: 1, connection: InitiatorConfig::new(Security::Noise(noise)) }
+    }
+
+    /// D-RECON-1, D-RECON-4: where a server sends us we go once, under its own authority's key, and a failure there leads back.
     #[test]
     fn a_client_goes_where_it_is_sent_and_comes_back() {
         let servers = vec![server("a"), server("b")];
@@ -269,8 +283,10 @@ mod tests {
         assert_eq!(elsewhere.to_string(), "sent to c:3");
         keeper.ended(&elsewhere, at(3), 0);
         assert_eq!(keeper.server(), "c:3");
+        assert_eq!(authority(&keeper), Authentication::Authority(key("b")));
         keeper.failed(&gone, at(4), 0);
         assert_eq!(keeper.server(), "b:1", "back to the one that sent us there");
+        assert_eq!(authority(&keeper), Authentication::Authority(key("b")));
         keeper.opened(at(5));
         keeper.ended(&Ended::<String>::Closed, at(6), 0);
         assert_eq!(keeper.server(), "a:1", "the best one after a connection was lost");

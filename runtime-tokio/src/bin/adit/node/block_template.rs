@@ -298,6 +298,7 @@ pub(super) mod tests {
         answer
     }
 
+    /// D-TDP-14: transactions with their witnesses, which is how they are handed on.
     #[test]
     fn every_field_arrives() {
         let transactions = [transaction(1, false), transaction(2, true)];

@@ -172,6 +172,7 @@ async fn only_what_clients_gain_from_is_shown() {
     assert_eq!(node.next().await.parts.room, room(150));
 }
 
+/// D-NET-2
 #[tokio::test]
 async fn a_solution_does_not_wait_for_the_long_poll_and_old_templates_still_make_blocks() {
     let mut script = Script::start().await;
