@@ -1,8 +1,7 @@
 //! From a solution to the block.
 
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use adit::mining::header::Header;
@@ -106,13 +105,7 @@ impl SolvedBlock {
     pub(crate) fn write_hex(&self, folder: &Path, name: &str) -> io::Result<PathBuf> {
         disk::make_directory(folder)?;
         let path = folder.join(name);
-        let unfinished = path.with_extension("hex.part");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(hex::encode(&self.bytes).as_bytes())?;
-        file.write_all(b"\n")?;
-        file.sync_all()?;
-        fs::rename(&unfinished, &path)?;
-        disk::keep_name(&path)?;
+        disk::write_whole(&path, (hex::encode(&self.bytes) + "\n").as_bytes())?;
         Ok(path)
     }
 }
@@ -121,6 +114,8 @@ impl SolvedBlock {
 pub(crate) mod tests {
     use adit::template::coinbase::{Coinbase, Payout, assemble, assembled_len};
     use bitcoin::{Block, consensus};
+
+    use std::fs;
 
     use super::super::template::tests::{parts, transaction};
     use super::*;

@@ -230,25 +230,14 @@ fn create(path: &Path) -> Result<(), Problem> {
     draft.push(format!(".{}.new", std::process::id()));
     let draft = path.with_file_name(draft);
     // One left behind by an earlier process that had the same number.
-    remove(&draft)?;
+    disk::remove(&draft)?;
     let outcome = (|| {
         initialise(&Builder::new().set_cache_size(CACHE).create(&draft)?)?;
-        fs::File::open(&draft)?.sync_all()?;
-        match fs::hard_link(&draft, path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(Problem::Io(error)),
-            _ => {}
-        }
-        Ok(disk::keep_name(path)?)
+        disk::sync(&draft, &fs::File::open(&draft)?)?;
+        Ok(disk::link(&draft, path)?)
     })();
-    remove(&draft)?;
+    disk::remove(&draft)?;
     outcome
-}
-
-fn remove(path: &Path) -> Result<(), Problem> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Problem::Io(error)),
-        _ => Ok(()),
-    }
 }
 
 /// Creates the tables and says which layout they have.

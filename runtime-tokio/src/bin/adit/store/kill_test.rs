@@ -3,20 +3,14 @@
 //! of no use any more.
 #![cfg(unix)]
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::env;
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
-use adit_tokio::pool::KeptBlock;
-
-use super::Share;
 use super::file::{Retention, Store};
-use super::held::{self, Settled};
-use super::reader::Total;
-use super::share::tests::sample;
+use super::script::{block, check_shares, held, is_block, settled, share};
 use super::writer::{Queued, Writer};
 
 /// Tells the child which file to write, and that it is the child.
@@ -73,30 +67,6 @@ fn spawn(path: &Path) -> Child {
         .unwrap()
 }
 
-/// Ticket `t` carries `sample(t)`, but every seventh repeats the share before it, as a miner would that resends after a restart.
-fn share(ticket: u64) -> Share {
-    let seed = if is_repeat(ticket) { ticket - 1 } else { ticket };
-    Share { ticket, ..sample(seed) }
-}
-
-/// Every fifth share is a block that is to be handed over.
-fn is_block(ticket: u64) -> bool {
-    ticket % 5 == 1
-}
-
-/// After every tenth share the child says which blocks are held: those of its last twenty shares.
-fn settled_by(ticket: u64) -> Option<u64> {
-    (ticket % 10 == 9).then(|| ticket.saturating_sub(19))
-}
-
-fn block(ticket: u64) -> KeptBlock {
-    held::tests::held(u32::try_from(ticket).unwrap(), false)
-}
-
-fn is_repeat(ticket: u64) -> bool {
-    ticket % 7 == 6
-}
-
 /// The child. Never returns: it is killed, or ends with a failure status.
 fn append_until_killed(path: &Path) -> ! {
     let store = Store::open(path, Retention { shares: KEPT }).unwrap();
@@ -108,9 +78,8 @@ fn append_until_killed(path: &Path) -> ! {
     .unwrap();
     let queue = writer.queue();
     let settle = |put: &dyn Fn(Queued), last: u64| {
-        if let Some(first) = settled_by(last) {
-            let held = (first..=last).filter(|&ticket| is_block(ticket)).map(block).collect();
-            put(Settled { upto: last, held, fates: Vec::new() }.into());
+        if let Some(settled) = settled(last) {
+            put(settled.into());
         }
     };
     let put = |queued: Queued| match queue.send_blocking(queued) {
@@ -137,30 +106,8 @@ fn verify(path: &Path, acknowledged: Option<u64>) {
     let store = Store::open(path, Retention { shares: KEPT }).unwrap();
     let next = store.next_ticket();
     assert!(acknowledged.is_none_or(|ticket| ticket < next), "acknowledged {acknowledged:?}, stored below {next}");
-
-    let stored = || (0..next).filter(|&ticket| !is_repeat(ticket)).map(share);
-    let mut totals = BTreeMap::<Box<[u8]>, Total>::new();
-    for share in stored() {
-        let total = totals.entry(share.account).or_default();
-        total.shares += 1;
-        total.work += share.work;
-    }
-    assert_eq!(store.reader().totals().unwrap(), totals, "each share is counted exactly once");
-
-    let recent = store.reader().recent(usize::MAX).unwrap();
-    let mut expected: Vec<_> = stored().collect();
-    expected.reverse();
-    expected.truncate(recent.len());
-    assert!(recent.len() as u64 >= KEPT.min(totals.values().map(|total| total.shares).sum()));
-    assert_eq!(recent, expected, "the journal ends with exactly the newest shares");
-    let hashes: BTreeSet<_> = recent.iter().map(|share| share.hash).collect();
-    assert_eq!(hashes.len(), recent.len(), "no share stands there twice");
-
+    check_shares(&store, KEPT);
     // What was said after the very last share may be there or not.
-    let blocks_from = |said: u64| {
-        let first = (0..said).rev().find_map(settled_by).unwrap_or(0);
-        (first..next).filter(|&ticket| is_block(ticket)).map(block).collect::<Vec<_>>()
-    };
     let there = store.held().unwrap();
-    assert!([next, next.saturating_sub(1)].into_iter().any(|said| blocks_from(said) == there), "{next}: {there:?}");
+    assert!([next, next.saturating_sub(1)].into_iter().any(|said| held(said, next) == there), "{next}: {there:?}");
 }

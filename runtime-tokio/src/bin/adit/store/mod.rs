@@ -26,6 +26,8 @@ mod writer;
 mod kill_test;
 #[cfg(test)]
 mod power_cut_test;
+#[cfg(test)]
+mod script;
 
 pub(crate) use error::StoreError;
 pub(crate) use fate::Fate;
