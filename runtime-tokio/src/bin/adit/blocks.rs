@@ -227,6 +227,12 @@ pub(crate) fn height_of_tip(pool: &Pool<Heap>, template_id: u64) -> Option<u32> 
     pool.templates().template(template_id).and_then(|(template, _)| tip_height(template))
 }
 
+/// The present tip, and its height as far as a template on it is known.
+pub(crate) fn tip(pool: &Pool<Heap>) -> Option<([u8; 32], Option<u32>)> {
+    let templates = pool.templates();
+    templates.tip().map(|(tip, _)| (tip.prev_hash, templates.best().and_then(tip_height)))
+}
+
 /// Found blocks that may still be of use.
 pub(crate) fn held(pool: &Pool<Heap>) -> Vec<KeptBlock> {
     pool.held_blocks().map(KeptBlock::from).collect()
@@ -274,9 +280,25 @@ pub(crate) fn restore(pool: &mut Pool<Heap>, blocks: Vec<KeptBlock>, now: UnixTi
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::store::tests::sample;
+
+    /// The block of `sample(n)`, at this height.
+    pub(crate) fn kept(n: u64, height: i64) -> KeptBlock {
+        let mut coinbase = bitcoin::blockdata::constants::genesis_block(bitcoin::Network::Regtest).txdata.remove(0);
+        coinbase.input[0].script_sig = bitcoin::script::Builder::new().push_int(height).into_script();
+        let Share { version, ntime, nonce, .. } = sample(n);
+        KeptBlock {
+            template_id: 1,
+            prev_hash: [3; 32],
+            version,
+            header_timestamp: ntime,
+            header_nonce: nonce,
+            coinbase_tx: consensus::serialize(&coinbase),
+            told: true,
+        }
+    }
 
     #[test]
     fn the_height_is_read_from_the_coinbase() {
@@ -325,20 +347,6 @@ mod tests {
     #[test]
     fn a_block_beside_the_tip_is_stale() {
         let share = |n| Share { block: true, ..sample(n) };
-        let kept = |n, height| {
-            let mut coinbase = bitcoin::blockdata::constants::genesis_block(bitcoin::Network::Regtest).txdata.remove(0);
-            coinbase.input[0].script_sig = bitcoin::script::Builder::new().push_int(height).into_script();
-            let Share { version, ntime, nonce, .. } = share(n);
-            KeptBlock {
-                template_id: 1,
-                prev_hash: [3; 32],
-                version,
-                header_timestamp: ntime,
-                header_nonce: nonce,
-                coinbase_tx: consensus::serialize(&coinbase),
-                told: true,
-            }
-        };
         let blocks = Blocks::new(Events::channel().0);
         blocks.earlier(vec![(share(3), None), (share(2), Some(Fate::Confirmed)), (share(1), None)], &[kept(3, 700)]);
         assert_eq!(blocks.fates(), []);

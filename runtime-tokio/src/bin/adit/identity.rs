@@ -146,10 +146,10 @@ impl Issuer {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn issuer(validity: u32) -> Issuer {
+    pub(crate) fn issuer(validity: u32) -> Issuer {
         Issuer {
             authority: Authority::from_seed(Secret::from_bytes([3; 32])),
             validity,

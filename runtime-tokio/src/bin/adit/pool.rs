@@ -3,6 +3,9 @@
 //! A share's way: accepted by the core, queued here in ticket order, committed by the store's thread, acknowledged. Nothing is
 //! acknowledged that is not on disk, and a found block is written with its share.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -207,7 +210,7 @@ impl PoolSettings {
 impl ReadyPool {
     /// Serves until the shutdown is over and everything accepted is on disk.
     pub(crate) async fn serve(self) -> Result<(), PoolError> {
-        let Self { handle, setup, mut writer, blocks, keeper, events, shutdown, .. } = self;
+        let Self { handle, setup, writer, blocks, keeper, events, shutdown, .. } = self;
         let clock = setup.links.clock;
         let mut whole = Sum::begin(&handle, clock);
         let (news, told) = (handle.subscribe(), events.clone());
@@ -215,18 +218,11 @@ impl ReadyPool {
         let watcher =
             Watcher { handle: pool, events: told, clock, blocks: watched, keeper, reasons: Reasons::default() };
         let (end_watch, ending) = oneshot::channel();
-        let mut watching = tokio::spawn(watcher.run(news, ending));
-        let served = tokio::select! {
-            served = serve_pool::<Fastest, Queued>(Tokio, setup, handle.clone(), writer.queue(), shutdown) => served,
-            // Only a failed store ends before it was asked to; without it nothing may be acknowledged.
-            ended = writer.ended() => {
-                watching.abort();
-                blocks::tell_unsent(&blocks::unsent(&handle), &events);
-                return ended.map(drop).map_err(PoolError::Store);
-            }
-        };
+        let watching = tokio::spawn(watcher.run(news, ending));
+        // Without the store nothing may be acknowledged: when it fails the pool ends by itself, and the store says why.
+        let served = serve_pool::<Fastest, Queued>(Tokio, setup, handle.clone(), writer.queue(), shutdown).await;
         let _gone = end_watch.send(());
-        let mut reasons = (&mut watching).await.unwrap_or_default();
+        let mut reasons = watching.await.unwrap_or_default();
         if let Err(PoolServeError::Serve(_)) = served {
             // The pool is not to be asked any more. Its blocks are in the store with their shares.
             let _committed = writer.finish().await;
@@ -389,9 +385,8 @@ impl Watcher {
                     tracing::debug!(missed, "the log is behind the pool");
                     self.keeper.found();
                     // The newest tip may be among them.
-                    let tip = self.handle.with(|pool| pool.templates().tip().map(|(tip, _)| tip.prev_hash));
-                    if let Some(prev_hash) = tip {
-                        self.tip(prev_hash, None);
+                    if let Some((prev_hash, height)) = self.handle.with(|pool| blocks::tip(pool)) {
+                        self.tip(prev_hash, height);
                     }
                 }
                 Err(RecvError::Closed) => return self.reasons,
