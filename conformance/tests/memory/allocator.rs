@@ -1,4 +1,4 @@
-//! The system's allocator with counts for each thread.
+//! The system's allocator with counts for each thread, and with an eye on what is given back.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,6 +8,10 @@ thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     /// Bytes asked for and not given back.
     static LIVE: Cell<i64> = const { Cell::new(0) };
+    /// What is looked for in memory that is given back.
+    static SOUGHT: Cell<Option<[u8; 16]>> = const { Cell::new(None) };
+    /// Pieces of memory with it.
+    static FOUND: Cell<u64> = const { Cell::new(0) };
 }
 
 pub(crate) struct Counting;
@@ -27,6 +31,11 @@ fn len(bytes: usize) -> i64 {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(1, len(layout.size()));
+        if SOUGHT.get().is_some() {
+            // So that all of it can be read.
+            // SAFETY: the caller keeps the contract of `alloc`, which is the same.
+            return unsafe { System.alloc_zeroed(layout) };
+        }
         // SAFETY: the caller keeps the contract of `alloc`, which is the same.
         unsafe { System.alloc(layout) }
     }
@@ -45,6 +54,11 @@ unsafe impl GlobalAlloc for Counting {
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         count(0, -len(layout.size()));
+        if let Some(sought) = SOUGHT.get() {
+            // SAFETY: allocated with this layout, zeroed when that was while something is sought, and the caller has no use for it any more.
+            let bytes = unsafe { std::slice::from_raw_parts(pointer, layout.size()) };
+            FOUND.set(FOUND.get() + u64::from(bytes.windows(sought.len()).any(|window| window == sought)));
+        }
         // SAFETY: the caller keeps the contract of `dealloc`, which is the same; the pointer came from `System`.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -55,6 +69,15 @@ pub(crate) fn allocations<T>(work: impl FnOnce() -> T) -> (u64, T) {
     let before = ALLOCATIONS.get();
     let outcome = work();
     (ALLOCATIONS.get() - before, outcome)
+}
+
+/// Pieces of memory that this thread gives back during `work`, all of which it has to have from `work`, with the first 16 bytes of `secret` in them.
+pub(crate) fn given_back_with(secret: &[u8; 32], work: impl FnOnce()) -> u64 {
+    FOUND.set(0);
+    SOUGHT.set(secret.first_chunk().copied());
+    work();
+    SOUGHT.set(None);
+    FOUND.get()
 }
 
 /// Bytes that this thread has on the heap now.
@@ -75,4 +98,12 @@ fn the_allocator_counts() {
     assert_eq!((count, live() - before), (1, 3000));
     drop(kept);
     assert_eq!((allocations(|| ()).0, live()), (0, before));
+}
+
+#[test]
+fn what_is_given_back_is_looked_through() {
+    const SECRET: [u8; 32] = *b"a secret that nobody is to keep.";
+    assert_eq!(given_back_with(&SECRET, || drop(Box::new(SECRET))), 1);
+    assert_eq!(given_back_with(&SECRET, || drop(vec![SECRET, SECRET])), 1);
+    assert_eq!(given_back_with(&SECRET, || drop(Box::new([7; 32]))), 0);
 }

@@ -5,6 +5,7 @@ mod allocator;
 mod bench;
 mod no_allocation;
 mod sizes;
+mod wiped;
 
 #[global_allocator]
 static COUNTING: allocator::Counting = allocator::Counting;

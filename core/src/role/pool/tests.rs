@@ -9,8 +9,10 @@ use std::vec::Vec;
 
 use super::testing::{Bench, Heard, config, open};
 use super::*;
+use crate::hash::sha256d_header;
 use crate::message::mining::{
     OpenExtendedMiningChannel, OpenStandardMiningChannel, SetCustomMiningJob, SubmitSharesStandard, ToClient,
+    UpdateChannel,
 };
 use crate::message::{ChannelKind, CoinbaseOutputs, template};
 use crate::mining::target::Target;
@@ -194,6 +196,32 @@ fn connections_channels_and_shares_are_limited() {
     assert_eq!(bench.open(other, "gone"), Err(PoolError::UnknownConnection));
 }
 
+/// The same of shares that come together: those within the limit count.
+#[test]
+fn shares_that_come_together_are_limited() {
+    let limits = PoolLimits { shares_per_second: NonZeroU32::new(10), share_burst: 5, ..PoolLimits::default() };
+    let mut bench = Bench::<Inline>::running(&PoolConfig { limits, ..config() });
+    let (id, channel_id, job_id) = bench.working();
+    let mut batch = ShareBatch::<Inline>::default();
+    for nonce in 0..16 {
+        let (ntime, version) = (1_000_000, 0x2000_0000);
+        let share = SubmitSharesStandard { channel_id, sequence_number: nonce, job_id, nonce, ntime, version };
+        batch.push(Submitted::of(&ToServer::SubmitSharesStandard(share)).unwrap()).unwrap();
+    }
+    let begun = bench.pool.begin_batch(bench.now, id, &mut batch);
+    assert_eq!((begun, batch.len()), (Err(PoolError::TooManyShares), 6), "the burst and the one that is due");
+    batch.hash(
+        |_, _| (),
+        |headers, hashes| hashes.iter_mut().zip(headers).for_each(|(hash, header)| *hash = sha256d_header(header)),
+    );
+    let mut accepted = 0;
+    while let Some(outcome) = bench.pool.conclude_next(bench.now, id, &mut batch, &mut bench.down.out()) {
+        assert!(matches!(outcome, Ok(PoolEvent::Share(_))), "{outcome:?}");
+        accepted += 1;
+    }
+    assert_eq!(accepted, 6);
+}
+
 /// Asking for channels too fast is refused, asking later is not; who asked in time keeps what it has.
 #[test]
 fn channels_are_given_at_a_pace() {
@@ -212,7 +240,7 @@ fn channels_are_given_at_a_pace() {
     assert_eq!(bench.pool.statistics(bench.now).channels, 4);
 }
 
-/// D-OPEN-2: who opens nothing for a minute is given up; who has a channel is not.
+/// D-OPEN-2: who opens nothing for a minute is given up, whatever it says meanwhile; who has a channel is not.
 #[test]
 fn connections_without_a_channel_are_given_up() {
     let mut bench = Bench::<Inline>::running(&config());
@@ -226,6 +254,9 @@ fn connections_without_a_channel_are_given_up() {
     let mut given_up = Vec::new();
     for _ in 0..300 {
         bench.now = bench.now.saturating_add(Duration::from_secs(1));
+        let (nominal_hash_rate, maximum_target) = (1.0, U256::MAX);
+        let chatter = UpdateChannel { channel_id: 4_711, nominal_hash_rate, maximum_target };
+        let _ = bench.handle(idle, ToServer::UpdateChannel(chatter));
         if bench.pool.poll_timeout().is_some_and(|at| at <= bench.now) {
             while let Some(id) = bench.pool.handle_timeout(bench.now) {
                 given_up.push((id, bench.now));
