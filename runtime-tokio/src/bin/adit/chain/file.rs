@@ -80,7 +80,7 @@ impl BlockFile {
             at += len;
         }
         let rest = bytes.get(at..).unwrap_or_default();
-        if !is_torn(rest) {
+        if !is_torn(at, rest) {
             return Err(FileError::Damaged { path: path.to_owned(), at: at as u64 });
         }
         let cut = rest.len() as u64;
@@ -95,29 +95,26 @@ impl BlockFile {
 
     /// Writes blocks behind the others; they are on the disk when this returns. After a failure none of them counts.
     pub(super) fn append(&mut self, blocks: &[Block]) -> Result<(), FileError> {
-        let mut bytes = Vec::new();
-        for block in blocks {
-            let block = consensus::serialize(block);
-            bytes.extend_from_slice(&Magic::REGTEST.to_bytes());
-            bytes.extend_from_slice(&(block.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(&block);
-        }
-        let written = self
-            .file
-            .seek(SeekFrom::Start(self.end))
-            .and_then(|_| self.file.write_all(&bytes))
-            .and_then(|()| self.file.sync_data());
-        match written {
-            Ok(()) => {
-                self.end += bytes.len() as u64;
-                Ok(())
-            }
-            Err(error) => {
-                // Should this fail as well, the next start cuts off what is torn, and the next block overwrites it.
-                let _ = self.file.set_len(self.end);
-                Err(FileError::Io { path: self.path.clone(), error })
-            }
-        }
+        let before = self.end;
+        // One at a time: so no more than one record is ever torn, in whichever order its parts reach the disk.
+        blocks.iter().try_for_each(|block| self.append_one(block)).map_err(|error| {
+            // Should this fail as well, the next start cuts off what is torn, and the next block overwrites it.
+            let _ = self.file.set_len(before);
+            self.end = before;
+            FileError::Io { path: self.path.clone(), error }
+        })
+    }
+
+    fn append_one(&mut self, block: &Block) -> io::Result<()> {
+        let block = consensus::serialize(block);
+        let mut bytes = Magic::REGTEST.to_bytes().to_vec();
+        bytes.extend_from_slice(&(block.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&block);
+        self.file.seek(SeekFrom::Start(self.end))?;
+        self.file.write_all(&bytes)?;
+        self.file.sync_data()?;
+        self.end += bytes.len() as u64;
+        Ok(())
     }
 }
 
@@ -139,8 +136,14 @@ fn declared(bytes: &[u8]) -> Option<&[u8]> {
     rest.get(..u32::from_le_bytes(*len) as usize)
 }
 
-/// Whether what is no record can be what a dying process left: an unfinished record, or space that was never filled.
-fn is_torn(rest: &[u8]) -> bool {
+/// Whether what is no record, behind so many bytes of records, can be what a dying process or a power cut left: an unfinished record, or space that was
+/// never filled, or not all of it.
+fn is_torn(before: usize, rest: &[u8]) -> bool {
+    if before > 0 {
+        // Only the last record can be torn, and what is behind one is not the last.
+        return !(1..rest.len()).any(|at| rest.get(at..).and_then(record).is_some());
+    }
+    // It may not be ours at all.
     if rest.iter().all(|byte| *byte == 0) {
         return true;
     }
@@ -227,6 +230,34 @@ mod tests {
             fs::write(&path, bytes).expect("written");
             let loaded = BlockFile::open(&path).expect("opened");
             assert_eq!((&loaded.blocks[..], loaded.cut), (&two[..1], (whole.len() - first) as u64));
+        }
+    }
+
+    /// The parts of a write reach the disk in any order: whichever of the last record's are missing, it is cut off, and nothing before it. A header torn by
+    /// itself is found by the chain's checks, not by the file.
+    #[test]
+    fn a_power_cut_takes_the_last_record_at_most() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("blocks.dat");
+        let three = blocks(3);
+        let whole = write(&path, &three);
+        let last = whole.len() - HEAD - consensus::serialize(&three[2]).len();
+        for first in (last..whole.len()).step_by(7) {
+            for end in (first + 1..=whole.len()).step_by(11) {
+                for byte in [0, 0xa5] {
+                    let mut torn = whole.clone();
+                    torn[first..end].fill(byte);
+                    if record(&torn[last..]).is_some_and(|(block, _)| block.txdata == three[2].txdata) {
+                        continue;
+                    }
+                    fs::write(&path, &torn).expect("written");
+                    let mut loaded = BlockFile::open(&path).unwrap_or_else(|error| panic!("{first} to {end}: {error}"));
+                    assert_eq!((&loaded.blocks[..], loaded.cut), (&three[..2], (whole.len() - last) as u64));
+                    loaded.file.append(&three[2..]).expect("written");
+                    drop(loaded);
+                    assert_eq!(fs::read(&path).expect("read"), whole);
+                }
+            }
         }
     }
 
