@@ -29,7 +29,7 @@ impl<S: Storage> MiningServer<S> {
             self.end_custom_work(shared.book());
             for at in 0..self.groups.len() {
                 if let Some(group) = self.groups.get(at).copied() {
-                    self.tell_group(group, shared, out)?;
+                    self.tell_group(group.id, shared, out)?;
                 }
             }
             for index in self.slots.indexes() {

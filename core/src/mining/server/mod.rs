@@ -72,8 +72,8 @@ pub struct MiningServer<S: Storage> {
     revision: Revision,
     flags: SetupFlags,
     slots: Slots<S>,
-    /// Ids of the groups that channels are in.
-    groups: S::List<u32, GROUPS_INLINE, GROUPS_HEAP>,
+    /// The groups that channels are in.
+    groups: S::List<Group, GROUPS_INLINE, GROUPS_HEAP>,
     groups_made: u16,
     custom: S::List<CustomJob<S>, CUSTOM_JOBS_INLINE, CUSTOM_JOBS_HEAP>,
     /// The last job id given out on this connection.
@@ -86,6 +86,14 @@ pub struct MiningServer<S: Storage> {
     urgent: bool,
     /// When silence is looked for next; none without channels.
     check_at: Option<Instant>,
+}
+
+/// A group of channels, which is there as long as it has members.
+#[derive(Clone, Copy)]
+struct Group {
+    id: u32,
+    /// Counted, for who closes thousands of channels must not have all others looked at for each.
+    members: u16,
 }
 
 impl<S: Storage> fmt::Debug for MiningServer<S> {
@@ -246,7 +254,7 @@ impl<S: Storage> MiningServer<S> {
             return Received::Closed(id);
         }
         // C-CLOSE-6: a group closes with all its members. The draft knows no such thing.
-        if self.revision == Revision::Current && self.groups.contains(&id) {
+        if self.revision == Revision::Current && self.groups.iter().any(|group| group.id == id) {
             for index in self.slots.indexes() {
                 if self.slots.at(index).is_some_and(|channel| channel.group == id)
                     && let Some(member) = self.slots.id_at(index)
@@ -265,11 +273,30 @@ impl<S: Storage> MiningServer<S> {
         let Some(channel) = self.slots.remove(channel_id) else { return };
         let group = channel.group;
         channel.release(shared);
-        if !self.slots.iter().any(|channel| channel.group == group) {
-            self.groups.retain(|id| *id != group);
-        }
+        self.leave_group(group);
         if self.is_empty() {
             self.check_at = None;
+        }
+    }
+
+    /// A channel is in this group from now on; 0 is none. There has to be room for a group that is not there yet.
+    fn join_group(&mut self, id: u32) {
+        match self.groups.iter_mut().find(|group| group.id == id) {
+            Some(group) => group.members = group.members.saturating_add(1),
+            None if id != 0 => {
+                let _ = self.groups.push(Group { id, members: 1 });
+            }
+            None => {}
+        }
+    }
+
+    /// A channel is not in this group any more, which goes with its last member.
+    fn leave_group(&mut self, id: u32) {
+        if let Some(group) = self.groups.iter_mut().find(|group| group.id == id) {
+            group.members = group.members.saturating_sub(1);
+            if group.members == 0 {
+                self.groups.retain(|group| group.id != id);
+            }
         }
     }
 

@@ -214,13 +214,13 @@ impl<S: Storage> MiningServer<S> {
             channel.release(shared);
             return Err(error);
         }
-        if group != 0 && !self.groups.contains(&group) {
-            // There is room: the only group so far, or none was made.
-            let _ = self.groups.push(group);
-            self.groups_made = self.groups_made.max(1);
-        }
         match self.slots.insert(channel) {
             Ok(id) => {
+                if group != 0 {
+                    // There is room: it is the only group, or none was made.
+                    self.join_group(group);
+                    self.groups_made = self.groups_made.max(1);
+                }
                 if let Some(index) = self.slots.index_of(id) {
                     self.mark(index);
                 }
@@ -240,7 +240,7 @@ impl<S: Storage> MiningServer<S> {
     fn group_for(&self, kind: ChannelKind) -> u32 {
         let grouped = kind == ChannelKind::Standard || self.revision == Revision::Current;
         if grouped && !self.flags.contains(SetupFlags::REQUIRES_STANDARD_JOBS) {
-            self.groups.first().copied().unwrap_or(slots::group_id(self.groups_made.max(1)))
+            self.groups.first().map_or(slots::group_id(self.groups_made.max(1)), |group| group.id)
         } else {
             0
         }
@@ -332,14 +332,13 @@ impl<S: Storage> MiningServer<S> {
             if let Some(index) = self.slots.index_of(*id)
                 && let Some(channel) = self.slots.at_mut(index)
             {
-                channel.group = group;
+                let before = core::mem::replace(&mut channel.group, group);
+                // Room was checked above, so the new one is there before the last of an old one goes.
+                self.join_group(group);
+                self.leave_group(before);
             }
         }
-        // Room was checked above; groups without members go.
-        let _ = self.groups.push(group);
         self.groups_made = made;
-        let slots = &self.slots;
-        self.groups.retain(|id| slots.iter().any(|channel| channel.group == *id));
         Ok(Some(group))
     }
 }

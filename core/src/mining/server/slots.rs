@@ -19,6 +19,8 @@ struct Slot<S: Storage> {
     used: u16,
     /// The next one in the queue, or the next free place.
     next: u16,
+    /// The one before it in the queue.
+    previous: u16,
     queued: bool,
 }
 
@@ -82,7 +84,7 @@ impl<S: Storage> Slots<S> {
             slot.next = NONE;
             slot.channel = Some(channel);
         } else {
-            let slot = Slot { channel: Some(channel), used: 0, next: NONE, queued: false };
+            let slot = Slot { channel: Some(channel), used: 0, next: NONE, previous: NONE, queued: false };
             if let Err(slot) = self.places.push(slot) {
                 // It was filled a line above.
                 return slot.channel.map_or(Ok(new_id), Err);
@@ -95,9 +97,7 @@ impl<S: Storage> Slots<S> {
     pub(super) fn remove(&mut self, id: u32) -> Option<Channel<S>> {
         let place = index(id);
         self.get(id)?;
-        if self.places.get(usize::from(place)).is_some_and(|slot| slot.queued) {
-            self.unqueue(place);
-        }
+        self.unqueue(place);
         let slot = self.places.get_mut(usize::from(place))?;
         let channel = slot.channel.take();
         self.len = self.len.saturating_sub(1);
@@ -167,7 +167,7 @@ impl<S: Storage> Slots<S> {
         if slot.channel.is_none() || core::mem::replace(&mut slot.queued, true) {
             return;
         }
-        slot.next = NONE;
+        (slot.next, slot.previous) = (NONE, self.tail);
         match self.places.get_mut(usize::from(self.tail)) {
             Some(tail) => tail.next = at,
             None => self.head = at,
@@ -184,25 +184,25 @@ impl<S: Storage> Slots<S> {
     /// Takes the first channel out of the queue.
     pub(super) fn dequeue(&mut self) -> Option<u16> {
         let first = self.front()?;
-        let slot = self.places.get_mut(usize::from(first))?;
-        slot.queued = false;
-        self.head = core::mem::replace(&mut slot.next, NONE);
-        if self.head == NONE {
-            self.tail = NONE;
-        }
-        self.queued = self.queued.saturating_sub(1);
+        self.unqueue(first);
         Some(first)
     }
 
-    /// Takes a channel out of the middle: goes once through the queue. Only for channels that close.
+    /// Takes a channel out, wherever in the queue it is; without a walk, for a client may close thousands of them, each while all have news.
     fn unqueue(&mut self, at: u16) {
-        for _ in 0..self.queued {
-            if let Some(first) = self.dequeue()
-                && first != at
-            {
-                self.enqueue(first);
-            }
+        let Some(slot) = self.places.get_mut(usize::from(at)).filter(|slot| slot.queued) else { return };
+        slot.queued = false;
+        let next = core::mem::replace(&mut slot.next, NONE);
+        let previous = core::mem::replace(&mut slot.previous, NONE);
+        match self.places.get_mut(usize::from(previous)) {
+            Some(slot) => slot.next = next,
+            None => self.head = next,
         }
+        match self.places.get_mut(usize::from(next)) {
+            Some(slot) => slot.previous = previous,
+            None => self.tail = previous,
+        }
+        self.queued = self.queued.saturating_sub(1);
     }
 }
 

@@ -10,6 +10,8 @@ use crate::message::mining::{
     CloseChannel, NewExtendedMiningJob, NewMiningJob, SetNewPrevHash, SetTarget, ToClient, UpdateChannel,
 };
 use crate::message::{ChannelKind, JobStart};
+#[cfg(feature = "alloc")]
+use crate::mining::extranonce::ExtranonceSpace;
 use crate::mining::merkle;
 use crate::mining::target::Target;
 use crate::wire::U256;
@@ -577,4 +579,30 @@ fn a_busy_channel_stops_growing() {
     assert_eq!(half, whole);
     assert!(whole < 320_000, "{whole}");
     assert_eq!(server.channel(1).unwrap().statistics().accepted, 60_000);
+}
+
+/// Who opens all channels that he may and goes while all have news takes time for each, not for each pair: a walk for each of these took a minute.
+#[cfg(feature = "alloc")]
+#[test]
+#[allow(clippy::disallowed_methods, reason = "what is bounded here is how long it takes")]
+fn thousands_of_channels_go_quickly() {
+    use crate::storage::Heap;
+    let space = ExtranonceSpace::<Heap>::new(&[0xab], 2, 8).unwrap();
+    let mut shared = Shared::<Heap>::new(ServerConfig { max_channels: 20_000, ..config() }, space, 0);
+    let mut server = MiningServer::<Heap>::new(Revision::Draft, no_flags());
+    let mut output = Output::new(vec![0; 4_096]);
+    let now = Instant::from_secs(1);
+    for number in 0..20_000 {
+        let mut out = Out::plain(&mut output, Revision::Draft);
+        let received = server.receive(now, &mut shared, &open_standard(number, RATE), &mut out);
+        let Ok(Received::Open(request)) = received else { panic!("refused") };
+        let open = request.open;
+        assert!(matches!(server.accept(now, &mut shared, &open, 1, &mut out), Ok(Opened::Channel(_))));
+        let written = output.filled().len();
+        output.consume(written).unwrap();
+    }
+    let begin = std::time::Instant::now();
+    server.shut_down(&mut shared);
+    assert!(begin.elapsed() < core::time::Duration::from_secs(10), "{:?}", begin.elapsed());
+    assert!(server.is_empty() && shared.space().in_use() == 0 && server.groups.is_empty());
 }
