@@ -12,7 +12,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -58,10 +58,17 @@ pub(super) struct Answer {
 }
 
 #[derive(Deserialize)]
+#[serde(bound = "T: Deserialize<'de>")]
 struct Envelope<T> {
-    result: Option<T>,
+    /// The outer one tells one that is not there from `null`, which is an answer: the one that says that a block was taken.
+    #[serde(default, deserialize_with = "there")]
+    result: Option<Option<T>>,
     error: Option<Fault>,
     id: Option<serde_json::Value>,
+}
+
+fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 #[derive(Deserialize)]
@@ -220,7 +227,7 @@ impl Answer {
         if envelope.id.and_then(|id| id.as_u64()) != Some(self.id) {
             return Err(RpcError::Unanswered(self.method));
         }
-        Ok(envelope.result)
+        envelope.result.ok_or(RpcError::Unanswered(self.method))
     }
 
     /// The result of a call that never answers `null`.

@@ -151,6 +151,23 @@ async fn a_refusal_by_error_is_a_refusal_and_other_errors_are_none() {
 }
 
 /// D-TDP-18
+/// `null` is a yes, so what is not there at all must not be taken for it: the block would leave the disk.
+#[tokio::test]
+async fn an_answer_without_a_result_is_no_yes() {
+    let mut script = Script::start().await;
+    let (node, template, _poll) = Followed::start(&mut script, quick()).await;
+    let (solution, block) = solved(&template);
+    for rest in [json!({}), json!({ "error": null }), json!({ "results": null })] {
+        let verdict = node.submit(&solution);
+        let call = script.expect("submitblock").await;
+        let mut body = rest;
+        body["id"] = call.id().clone();
+        call.json("200 OK", &body);
+        let Verdict::Unanswered(unanswered, reason) = verdict.await.unwrap() else { panic!("{body}") };
+        assert!(unanswered == block && reason.contains("no answer to submitblock"), "{reason}");
+    }
+}
+
 #[tokio::test]
 async fn a_submission_goes_on_when_nobody_waits_for_it() {
     let mut script = Script::start().await;
