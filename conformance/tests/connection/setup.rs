@@ -3,6 +3,7 @@
 use adit::config::Limits;
 use adit::connection::{Ending, Event, Progress, Refusal, SetupPolicy, State};
 use adit::error::{Error, Misuse, Part, PeerError, Rule};
+use adit::frame::Header;
 use adit::message::Message;
 use adit::message::common::{SetupConnection, SetupConnectionError, SetupConnectionSuccess};
 use adit::message::mining::{SubmitSharesStandard, SuccessFlags};
@@ -40,18 +41,25 @@ fn a_client_begins_with_setup_connection_and_sends_it_once() {
 #[test]
 fn our_own_client_cannot_break_the_order() {
     let misuse = |misuse| Err(Error::Misuse(misuse));
-    let mut client = client_before_setup(LIMITS, DRAFT);
-    assert_eq!(client.session.outbound().send(&share()), misuse(Misuse::NotNow));
+    let mut asking = client_before_setup(LIMITS, DRAFT);
+    assert_eq!(asking.session.outbound().send(&share()), misuse(Misuse::NotNow));
     let other = SetupConnection { protocol: 2, ..setup() };
-    assert_eq!(client.session.outbound().send(&other), misuse(Misuse::WrongProtocol));
-    assert!(client.sent().is_empty());
-    client.session.outbound().send(&setup()).unwrap();
-    assert_eq!(client.session.outbound().send(&setup()), misuse(Misuse::NotNow));
-    assert_eq!(client.session.outbound().send(&share()), misuse(Misuse::NotNow));
-    assert_eq!(client.sent(), frame(&setup(), DRAFT));
-    assert_eq!(client.session.connection().state(), State::Asked);
-    client.session.close();
-    assert_eq!(client.session.outbound().send(&share()), misuse(Misuse::Closed));
+    assert_eq!(asking.session.outbound().send(&other), misuse(Misuse::WrongProtocol));
+    assert!(asking.sent().is_empty());
+    asking.session.outbound().send(&setup()).unwrap();
+    assert_eq!(asking.session.outbound().send(&setup()), misuse(Misuse::NotNow));
+    assert_eq!(asking.session.outbound().send(&share()), misuse(Misuse::NotNow));
+    assert_eq!(asking.sent(), frame(&setup(), DRAFT));
+    assert_eq!(asking.session.connection().state(), State::Asked);
+    asking.session.close();
+    assert_eq!(asking.session.outbound().send(&share()), misuse(Misuse::Closed));
+    // Nor does an extension go before the setup, or the setup after itself.
+    let header = Header::new(0x4000, false, 1, 0).unwrap();
+    let mut early = client_before_setup(LIMITS, DRAFT);
+    assert_eq!(early.session.outbound().send_extension(header, &[]), misuse(Misuse::NotNow));
+    let mut open = client(LIMITS, DRAFT);
+    assert_eq!(open.session.outbound().send(&setup()), misuse(Misuse::NotNow));
+    assert_eq!((early.sent(), open.sent()), (vec![], vec![]));
     // A server's answers are the connection's own.
     let mut server = server(LIMITS, DRAFT);
     let success = SetupConnectionSuccess { used_version: 2, flags: 0 };

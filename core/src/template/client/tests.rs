@@ -168,7 +168,9 @@ fn found_blocks_are_sent_again_while_their_tip_lasts() {
     assert_eq!((sends(&mut client), sends(&mut client)), (vec![1], vec![]));
     client.disconnected();
     assert_eq!(sends(&mut client), NONE, "nobody knows what the next provider builds on");
-    on_tip(&mut client, 1);
+    handle(&mut client, template(1, true)).expect("taken");
+    assert_eq!(sends(&mut client), NONE, "nor does a template say it");
+    handle(&mut client, tip(1)).expect("taken");
     assert!(client.is_dirty());
     assert_eq!((sends(&mut client), client.is_dirty()), (vec![1], false));
     handle(&mut client, tip(1)).expect("the same again");
