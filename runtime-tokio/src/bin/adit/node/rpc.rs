@@ -60,15 +60,28 @@ pub(super) struct Answer {
 #[derive(Deserialize)]
 #[serde(bound = "T: Deserialize<'de>")]
 struct Envelope<T> {
-    /// The outer one tells one that is not there from `null`, which is an answer: the one that says that a block was taken.
-    #[serde(default, deserialize_with = "there")]
-    result: Option<Option<T>>,
+    #[serde(default)]
+    result: Given<T>,
     error: Option<Fault>,
     id: Option<serde_json::Value>,
 }
 
-fn there<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(deserializer).map(Some)
+/// One that is not there is told from `null`, which is an answer: the one that says that a block was taken.
+enum Given<T> {
+    Not,
+    Is(Option<T>),
+}
+
+impl<T> Default for Given<T> {
+    fn default() -> Self {
+        Self::Not
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(Self::Is)
+    }
 }
 
 #[derive(Deserialize)]
@@ -227,7 +240,10 @@ impl Answer {
         if envelope.id.and_then(|id| id.as_u64()) != Some(self.id) {
             return Err(RpcError::Unanswered(self.method));
         }
-        envelope.result.ok_or(RpcError::Unanswered(self.method))
+        match envelope.result {
+            Given::Is(result) => Ok(result),
+            Given::Not => Err(RpcError::Unanswered(self.method)),
+        }
     }
 
     /// The result of a call that never answers `null`.
