@@ -67,15 +67,11 @@ struct Envelope<T> {
 }
 
 /// One that is not there is told from `null`, which is an answer: the one that says that a block was taken.
+#[derive(Default)]
 enum Given<T> {
+    #[default]
     Not,
     Is(Option<T>),
-}
-
-impl<T> Default for Given<T> {
-    fn default() -> Self {
-        Self::Not
-    }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Given<T> {
