@@ -64,7 +64,9 @@ impl Folder {
             match File::of(&path) {
                 File::Block(block) => blocks.push(block),
                 File::Former(block) | File::Unfinished(Some(block)) => {
-                    if let Err(error) = disk::adopt(&path, &self.path(&block)) {
+                    // A run that was killed may not have come to that.
+                    let synced = fs::File::open(&path).and_then(|file| disk::sync(&path, &file));
+                    if let Err(error) = synced.and_then(|()| disk::adopt(&path, &self.path(&block))) {
                         tracing::error!(file = %path.display(), %error, "this block is handed over again at each start, until its file is removed");
                     }
                     blocks.push(block);
