@@ -190,7 +190,7 @@ impl<S: Storage> Provider<S> {
     }
 
     /// What a new template must leave room for, when a client waits for one; none when all are served. Stays until such a template is added or
-    /// the client leaves.
+    /// the client leaves. Leave more than that, in steps: a new template goes to all clients, and one of them may wish for a byte more in each message.
     #[must_use]
     pub fn wanted(&self) -> Option<Constraints> {
         self.starved.then_some(self.wanted)

@@ -324,7 +324,7 @@ impl Publisher {
                     // first template of the next tip would have none for it and a second one be needed.
                     let room = self.handle.constraints();
                     if room != Constraints::default() {
-                        self.source.set_room(room);
+                        self.source.set_room(in_steps(room));
                     }
                 }
                 self.tell(&event);
@@ -336,7 +336,7 @@ impl Publisher {
     fn leave_room(&self, wanted: &mut watch::Receiver<Option<Constraints>>) {
         let asked = *wanted.borrow_and_update();
         if let Some(room) = asked {
-            self.source.set_room(room);
+            self.source.set_room(in_steps(room));
         }
     }
 
@@ -422,5 +422,45 @@ impl Publisher {
             ProviderEvent::Disconnected(peer) => self.events.tell(links::went(peer, "provider")),
             ProviderEvent::Solution(_) => {}
         }
+    }
+}
+
+/// What is left for a wish: rounded up to a power of two. Each new template is sent to all clients, and makes jobs for all of their devices, so one
+/// that wishes for a little more in each message must not have one made for each.
+fn in_steps(wish: Constraints) -> Constraints {
+    let most = Constraints::LARGEST;
+    let step = |wish: u32, least: u32| if wish == 0 { 0 } else { wish.max(least).next_power_of_two() };
+    let size = step(wish.max_additional_size.min(most.max_additional_size), 128).min(most.max_additional_size);
+    let sigops = step(wish.max_additional_sigops.min(most.max_additional_sigops).into(), 8);
+    Constraints {
+        max_additional_size: size,
+        max_additional_sigops: u16::try_from(sigops).unwrap_or(u16::MAX).min(most.max_additional_sigops),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// D-TDP-5, D-TDP-6: every wish is granted, but few differ.
+    #[test]
+    fn wishes_for_a_little_more_are_granted_in_steps() {
+        let wish = |size, sigops| Constraints { max_additional_size: size, max_additional_sigops: sigops };
+        let mut rooms = BTreeSet::new();
+        for size in 0..=Constraints::LARGEST.max_additional_size {
+            for sigops in [0, u16::try_from(size / 10).unwrap()] {
+                let room = in_steps(wish(size, sigops));
+                assert!(
+                    room.covers(wish(size, sigops)) && Constraints::LARGEST.covers(room),
+                    "{size} {sigops} {room:?}"
+                );
+                assert!(room.max_additional_size <= (2 * size).max(128), "{size} {room:?}");
+                rooms.insert((room.max_additional_size, room.max_additional_sigops));
+            }
+        }
+        assert!(rooms.len() <= 40, "{}", rooms.len());
+        assert_eq!(in_steps(wish(0, 0)), wish(0, 0));
     }
 }
