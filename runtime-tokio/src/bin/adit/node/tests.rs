@@ -1,5 +1,6 @@
 //! Against a scripted node on loopback.
 
+mod resent;
 mod submissions;
 
 use std::path::Path;
