@@ -96,10 +96,7 @@ impl Stream {
 impl host::Stream for Stream {
     fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            if self.drained {
-                ready!(self.poll_arrival(cx))?;
-                self.drained = false;
-            }
+            ready!(self.poll_readable(cx))?;
             match self.socket.get_ref().read(space) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.drained = true,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -110,6 +107,14 @@ impl host::Stream for Stream {
                 }
             }
         }
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.drained {
+            ready!(self.poll_arrival(cx))?;
+            self.drained = false;
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {

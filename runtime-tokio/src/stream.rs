@@ -43,6 +43,11 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> host::Stream for Stream
         Poll::Ready(read.map(|()| space.filled().len()))
     }
 
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // This asks the system only where tokio was told that there is something.
+        Pin::new(&mut self.0).poll_read(cx, &mut ReadBuf::new(&mut []))
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.0).poll_write(cx, bytes)
     }

@@ -82,6 +82,10 @@ impl<B: AsRef<[u8]> + AsMut<[u8]>> Input<B> {
     /// Exchanges the storage, taking along what waits, and returns the old one. When `storage` is too small for what
     /// waits, nothing happens and it comes back as the error.
     pub fn replace(&mut self, mut storage: B) -> Result<B, B> {
+        if self.is_empty() {
+            (self.marks.plain, self.marks.sealed) = (0..0, 0..0);
+            return Ok(core::mem::replace(&mut self.storage, storage));
+        }
         let (plain, sealed) = (self.marks.plain.clone(), self.marks.sealed.clone());
         let old = self.storage.as_ref();
         let joined = plain.len() + sealed.len();

@@ -47,6 +47,8 @@ pub struct Link<S: Endpoint, Pr: Protocol, P: Provider, T, C: Clock> {
     wanted: u32,
     /// Turns and reads in a row.
     burst: u8,
+    /// When the last poll began.
+    now: Instant,
 }
 
 impl<S, Pr, P, T, C> Link<S, Pr, P, T, C>
@@ -61,7 +63,15 @@ where
     #[must_use]
     pub fn new(connection: Connection<S, Pr, P>, stream: T, peer: SocketAddr, settings: Arc<LinkSettings<C>>) -> Self {
         let (session, now) = (settings.session(connection), settings.clock.now());
-        Self { machine: Machine::new(session, settings, now), stream, peer, timer: None, wanted: u32::MAX, burst: 0 }
+        Self {
+            machine: Machine::new(session, settings, now),
+            stream,
+            peer,
+            timer: None,
+            wanted: u32::MAX,
+            burst: 0,
+            now,
+        }
     }
 
     /// Who is at the other end.
@@ -74,6 +84,13 @@ where
     #[must_use]
     pub fn clock(&self) -> &C {
         &self.machine.terms().clock
+    }
+
+    /// The time when the last turn came, for owners whom no later moment matters to: looking at a clock takes longer than much of what is
+    /// done for a message.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        self.now
     }
 
     /// What it shares with the other links of its role.
@@ -122,8 +139,8 @@ where
 
     /// What `next` would announce, if that needs no waiting and nothing of the stream: for owners who handle several events in one go.
     pub fn next_buffered(&mut self) -> Option<Token> {
-        let (now, wall) = (self.clock().now(), self.wall());
-        self.machine.next_buffered(now, wall)
+        let wall = self.wall();
+        self.machine.next_buffered(self.now, wall)
     }
 
     /// The event that `next` announced, and the way to answer it. The event borrows from the input buffer; the next call of
@@ -184,17 +201,19 @@ where
     }
 
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Result<Turn, LinkCause<io::Error>>> {
+        let mut wrote = false;
+        self.now = self.clock().now();
         loop {
-            let clock = self.clock();
-            let (now, wall) = (clock.now(), self.wall());
+            let (now, wall) = (self.now, self.wall());
             let io = match self.machine.step(now, wall)? {
                 Step::Turn(turn) => return Poll::Ready(Ok(turn)),
                 Step::Io(io) => io,
             };
             if self.poll_write(cx, now)? {
+                wrote = true;
                 continue;
             }
-            if io.read && self.poll_read(cx, now)? {
+            if io.read && self.poll_read(cx, now, wrote)? {
                 // Nor must one that sends what makes no turn: parts of a frame, or whatever comes after our end.
                 self.burst = self.burst.saturating_add(1);
                 if self.burst < BURST {
@@ -203,8 +222,8 @@ where
                 return yield_to_others(cx);
             }
             ready!(self.poll_timer(cx, io.wake, now));
-            let now = self.clock().now();
-            self.machine.handle_timeout(now)?;
+            self.now = self.clock().now();
+            self.machine.handle_timeout(self.now)?;
         }
     }
 
@@ -233,9 +252,17 @@ where
     }
 
     /// Reads what is there. Whether anything was.
-    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, LinkCause<io::Error>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant, wrote: bool) -> Result<bool, LinkCause<io::Error>> {
         if self.wanted == 0 {
             return Ok(false);
+        }
+        // Who was woken to write has no buffer to read to, and mostly needs none.
+        if wrote && self.held().0 == 0 {
+            match self.stream.poll_readable(cx) {
+                Poll::Pending => return Ok(false),
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return self.machine.read(Err(error), now).map(|()| true),
+            }
         }
         let space = self.machine.space();
         let most = space.len().min(self.wanted.try_into().unwrap_or(usize::MAX));

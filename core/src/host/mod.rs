@@ -81,6 +81,12 @@ pub trait Stream: Send + Unpin + 'static {
     /// Reads some bytes into `space`, which is not empty; none at the end of the peer's half.
     fn poll_read(&mut self, cx: &mut Context<'_>, space: &mut [u8]) -> Poll<io::Result<usize>>;
 
+    /// Waits until a read may find something, or fails as that would. For streams that can tell without room to read to: who was woken to write
+    /// need not find room to learn that there is nothing.
+    fn poll_readable(&mut self, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
     /// Writes some of `bytes`, which are not empty.
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 

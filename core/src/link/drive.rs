@@ -237,11 +237,13 @@ where
         }
         let (input, output) = self.session.buffers();
         if input.is_empty()
+            && input.capacity() > 0
             && let Some(none) = self.terms.input(0)
         {
             let _back = input.replace(none);
         }
         if output.is_empty()
+            && output.capacity() > 0
             && let Some(none) = self.terms.output(0)
         {
             let _back = output.replace(none);

@@ -34,6 +34,7 @@ use crate::{
         pool::{PoolError, PoolEvent},
     },
     storage::Heap,
+    time::Instant,
     wire::Revision,
 };
 
@@ -48,7 +49,7 @@ pub(super) struct Port<C, T> {
     reconnect: Option<(String, u16)>,
     hasher: Arc<dyn Hasher>,
     /// Where shares are checked, between two waits only: so each thread has one in use at most.
-    benches: ConcurrentQueue<Box<Bench>>,
+    benches: ConcurrentQueue<Box<Bench<T>>>,
 }
 
 impl<C, T> Port<C, T> {
@@ -63,11 +64,18 @@ impl<C, T> Port<C, T> {
     }
 }
 
-#[derive(Default)]
-struct Bench {
+struct Bench<T> {
     batch: ShareBatch<Heap>,
+    /// On their way to the store.
+    accepted: Vec<T>,
     /// What is to be told when the lock is free again.
     news: Vec<PoolNews>,
+}
+
+impl<T> Default for Bench<T> {
+    fn default() -> Self {
+        Self { batch: ShareBatch::default(), accepted: Vec::new(), news: Vec::new() }
+    }
 }
 
 /// A client that has finished its setup. Dropping it, however that comes about, takes it from the pool.
@@ -99,10 +107,9 @@ impl From<LinkError> for Broken {
     }
 }
 
-struct Downstream<P: Crypto, R: Runtime, T> {
+struct Downstream<P: Crypto, R: Runtime> {
     link: Link<Responder, Mining, P, R::Stream, R::Clock>,
     revision: Revision,
-    port: Arc<Port<R::Clock, T>>,
     signal: Arc<Signal>,
     registered: Option<Registered>,
     /// Of the last share that was accepted here.
@@ -139,31 +146,30 @@ pub(super) async fn run<P, R, T>(
         Err(error) => return tracing::error!(%peer, %error, "connection dropped"),
     };
     drop(responder);
-    let mut downstream =
-        Downstream::<P, R, T> { link, revision, port, signal, registered: None, ticket: 0, ending: Ending::No };
+    let mut downstream = Downstream::<P, R> { link, revision, signal, registered: None, ticket: 0, ending: Ending::No };
     let broken = loop {
-        let Downstream { link, port, signal, ending, .. } = &mut downstream;
+        let Downstream { link, signal, ending, .. } = &mut downstream;
         let done = match next(link, signal, &port.links.clock, *ending == Ending::Arrived).await {
             Next::Woken => {
-                downstream.leave();
-                downstream.send()
+                downstream.leave(&port);
+                downstream.send(&port)
             }
             Next::Turn(turn) => match turn {
                 Ok(Turn::Event(token)) => {
-                    let done = downstream.take(token).await;
+                    let done = downstream.take(&port, token).await;
                     if downstream.registered.is_some() {
                         admission.established();
                     }
                     done
                 }
-                Ok(Turn::Room) => downstream.send(),
+                Ok(Turn::Room) => downstream.send(&port),
                 Ok(Turn::Closed) => return,
                 Err(error) => Err(error.into()),
             },
             Next::Settled => {
                 downstream.link.stop_listening();
                 downstream.ending = Ending::Acknowledging;
-                downstream.send()
+                downstream.send(&port)
             }
         };
         if let Err(broken) = done {
@@ -177,16 +183,16 @@ pub(super) async fn run<P, R, T>(
     }
 }
 
-impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
+impl<P: Crypto, R: Runtime> Downstream<P, R> {
     /// Begins to end when the shutdown has started.
-    fn leave(&mut self) {
+    fn leave<T>(&mut self, port: &Port<R::Clock, T>) {
         if self.ending != Ending::No || !self.signal.is_shutdown() {
             return;
         }
         self.ending = Ending::Arrived;
         self.link.read_what_arrived();
-        if let Some((host, port)) = &self.port.reconnect {
-            self.port.shared.leave(host, *port);
+        if let Some((host, number)) = &port.reconnect {
+            port.shared.leave(host, *number);
         }
         if self.registered.is_none() {
             // Nothing is owed to someone who has not finished the setup.
@@ -197,26 +203,29 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
 
     /// Takes an event of the link, and with a share those that are there behind it. Only shares wait for the store, and only while its
     /// queue is full.
-    async fn take(&mut self, token: Token) -> Result<(), Broken> {
-        let Some(share) = self.handle(token)? else { return Ok(()) };
-        let port = Arc::clone(&self.port);
-        let room = port.store.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
+    async fn take<T: From<AcceptedShare>>(&mut self, port: &Port<R::Clock, T>, token: Token) -> Result<(), Broken> {
+        let Some(share) = self.handle(port, token)? else { return Ok(()) };
+        let (room, now) = if let Some(room) = port.store.try_reserve(SHARE_BATCH_HEAP) {
+            (room, self.link.now())
+        } else {
+            let room = port.store.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
+            (room, port.links.clock.now())
+        };
         let mut bench = port.benches.pop().unwrap_or_default();
-        let behind = self.check(share, room, &mut bench);
+        let behind = self.check(now, port, share, room, &mut bench);
         let _enough = port.benches.push(bench);
         match behind? {
-            Some(token) => self.handle(token).map(drop),
+            Some(token) => self.handle(port, token).map(drop),
             None => Ok(()),
         }
     }
 
     /// All that can be done of an event without the store; gives what is a share.
-    fn handle(&mut self, token: Token) -> Result<Option<Submitted>, Broken> {
-        let shared = &self.port.shared;
-        let (peer, links) = (self.link.peer(), &self.port.links);
+    fn handle<T>(&mut self, port: &Port<R::Clock, T>, token: Token) -> Result<Option<Submitted>, Broken> {
+        let (shared, links) = (&port.shared, &port.links);
+        let (peer, now) = (self.link.peer(), self.link.now());
         match self.link.event(token)? {
             (Event::Opened(setup), _) => {
-                let now = links.clock.now();
                 let (revision, flags) = (self.revision, SetupFlags::from_bits(setup.flags));
                 let registered = shared.with(|state| {
                     let id = state.pool.connect(now, revision, flags)?;
@@ -231,7 +240,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
                 if let Some(share) = Submitted::of(&message) {
                     return Ok(Some(share));
                 }
-                let (now, at, heard) = (links.clock.now(), links.clock.wall(), shared.is_heard());
+                let (at, heard) = (links.clock.wall(), shared.is_heard());
                 let news = shared.with(|state| {
                     let event = state.pool.handle(now, registered.id, &message, &mut state.policy, &mut out)?;
                     Ok((heard && event != PoolEvent::Nothing).then(|| state.news(event, at)))
@@ -248,10 +257,17 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
     /// Checks a share and those that are there behind it, in as few locks, and gives what came behind them. Their hashes are worked out in
     /// lanes outside of the lock; accepted ones are queued for the store under the lock that gave them their tickets, so that tickets
     /// rise in the queue.
-    fn check(&mut self, first: Submitted, mut room: Room<'_, T>, bench: &mut Bench) -> Result<Option<Token>, Broken> {
+    fn check<T: From<AcceptedShare>>(
+        &mut self,
+        now: Instant,
+        port: &Port<R::Clock, T>,
+        first: Submitted,
+        mut room: Room<'_, T>,
+        bench: &mut Bench<T>,
+    ) -> Result<Option<Token>, Broken> {
         let Some(registered) = &self.registered else { return Ok(None) };
-        let (id, clock) = (registered.id, &self.port.links.clock);
-        let Bench { batch, news } = bench;
+        let id = registered.id;
+        let Bench { batch, accepted, news } = bench;
         batch.clear();
         let _empty = batch.push(first);
         let (mut behind, mut failed) = (None, None);
@@ -276,8 +292,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
                 }
             }
         }
-        let (shared, hasher) = (&self.port.shared, &*self.port.hasher);
-        let now = clock.now();
+        let (shared, hasher) = (&port.shared, &*port.hasher);
         // Nobody is to be woken by this half.
         let begun = shared.lock().pool.begin_batch(now, id, batch);
         batch.hash(|path, ids| hasher.fold_paths(path, ids), |headers, hashes| hasher.hash_headers(headers, hashes));
@@ -286,19 +301,19 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
         // sending. What came behind the shares needs the room for its answer, too.
         let may_tell = behind.is_none() && self.link.outbound().is_some();
         let (mut out, ticket, heard) = (self.link.answer(), &mut self.ticket, shared.is_heard());
+        let at = port.links.clock.wall();
         shared.with(|state| {
-            let (at, mut stored) = (clock.wall(), false);
             while let Some(concluded) = state.pool.conclude_next(now, id, batch, &mut out) {
                 match concluded {
                     Ok(event) => {
                         if let PoolEvent::Share(share) = event {
                             *ticket = share.ticket;
                             let user = state.name(share.account);
-                            let accepted = AcceptedShare::new(&state.pool, share, user, at);
+                            let share = AcceptedShare::new(&state.pool, share, user, at);
                             if heard {
-                                news.push(PoolNews::Share(accepted.clone()));
+                                news.push(PoolNews::Share(share.clone()));
                             }
-                            stored |= room.put(accepted.into());
+                            accepted.push(share.into());
                         } else if heard {
                             news.push(state.news(event, at));
                         }
@@ -306,7 +321,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
                     Err(error) => outcome = outcome.and(Err(error)),
                 }
             }
-            if stored {
+            if !accepted.is_empty() && room.put(accepted.drain(..)) {
                 state.stored(*ticket);
                 if may_tell {
                     // For want of room the rest is sent when all of this has left: it stays wanted, which wakes us.
@@ -314,6 +329,8 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
                 }
             }
         });
+        // The store hears of them.
+        drop(room);
         for news in news.drain(..) {
             shared.tell(|| news);
         }
@@ -325,7 +342,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
     }
 
     /// Sends what there is, and goes on with the end when that is due.
-    fn send(&mut self) -> Result<(), Broken> {
+    fn send<T>(&mut self, port: &Port<R::Clock, T>) -> Result<(), Broken> {
         let Some(registered) = &self.registered else { return Ok(()) };
         if self.signal.is_to_close() && self.ending != Ending::Closing {
             self.ending = Ending::Closing;
@@ -336,7 +353,7 @@ impl<P: Crypto, R: Runtime, T: From<AcceptedShare>> Downstream<P, R, T> {
         }
         // Without room for anything unasked `Turn::Room` brings us back.
         let Some(mut out) = self.link.outbound() else { return Ok(()) };
-        let (sent, settled) = self.port.shared.with(|state| {
+        let (sent, settled) = port.shared.with(|state| {
             let sent = state.pool.poll_outbound(registered.id, &mut out);
             (sent, state.is_stored(self.ticket))
         });

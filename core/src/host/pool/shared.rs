@@ -1,11 +1,8 @@
 //! The pool behind its mutex, and who is to be woken after each look at it.
 
-use alloc::{boxed::Box, sync::Arc};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::convert::Infallible;
-use std::{
-    collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_broadcast::InactiveReceiver;
 use futures_lite::future::or;
@@ -29,8 +26,8 @@ pub(super) struct State {
     pub(super) pool: Pool<Heap>,
     pub(super) policy: Box<dyn Policy + Send>,
     pub(super) tasks: Tasks,
-    /// Names by account, so that a share takes its user's along without an allocation.
-    names: HashMap<u64, Arc<[u8]>>,
+    /// Names by account, which is a place in the pool's list, so that a share takes its user's along without an allocation.
+    names: Vec<Option<Arc<[u8]>>>,
     /// All tickets up to this one are stored.
     stored: u64,
     /// Clients were sent elsewhere.
@@ -42,7 +39,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(pool: Pool<Heap>, policy: Box<dyn Policy + Send>) -> Self {
         let stored = pool.shared().last_ticket();
-        let (tasks, names) = (Tasks::default(), HashMap::new());
+        let (tasks, names) = (Tasks::default(), Vec::new());
         Self { pool, policy, tasks, names, stored, left: false, armed: None }
     }
 
@@ -59,14 +56,16 @@ impl State {
 
     /// The name of an account, as it is at present: a place may have gone to someone else.
     pub(super) fn name(&mut self, account: u64) -> Arc<[u8]> {
-        let name = self.pool.user(account).map_or(&[][..], |user| user.name());
-        match self.names.get(&account) {
-            Some(known) if **known == *name => Arc::clone(known),
-            _ => {
-                let name: Arc<[u8]> = name.into();
-                self.names.insert(account, Arc::clone(&name));
-                name
-            }
+        let Some(user) = self.pool.user(account) else { return Arc::default() };
+        // There is a user, so the account is below their bound.
+        let place = usize::try_from(account).unwrap_or_default();
+        if self.names.len() <= place {
+            self.names.resize(place + 1, None);
+        }
+        match self.names.get_mut(place) {
+            Some(Some(known)) if **known == *user.name() => Arc::clone(known),
+            Some(other) => Arc::clone(other.insert(user.name().into())),
+            None => user.name().into(),
         }
     }
 

@@ -24,7 +24,15 @@ impl<T> Store<T> {
         }
     }
 
-    /// Room for as many shares as there is room for, up to `most`; `None` when nobody takes shares any more.
+    /// Room for as many shares as there is room for, up to `most`; `None` when there is none.
+    pub(super) fn try_reserve(&self, most: usize) -> Option<Room<'_, T>> {
+        Some(match self {
+            Self::Queue(queue) => Room::Places(queue.try_reserve(most)?),
+            Self::AtOnce(take) => Room::Any(&**take, most),
+        })
+    }
+
+    /// Waits for as much; `None` when nobody takes shares any more.
     pub(super) async fn reserve(&self, most: usize) -> Option<Room<'_, T>> {
         Some(match self {
             Self::Queue(queue) => Room::Places(queue.reserve(most).await?),
@@ -48,16 +56,17 @@ impl<T> Room<'_, T> {
         }
     }
 
-    /// Hands a share over, under the lock that gave it its ticket. Whether it is stored already.
-    pub(super) fn put(&mut self, share: T) -> bool {
+    /// Hands shares over, under the lock that gave them their tickets; nobody is woken for that before the room is dropped. Whether they are
+    /// stored already.
+    pub(super) fn put(&mut self, shares: impl Iterator<Item = T>) -> bool {
         match self {
             Self::Places(places) => {
-                // The store is gone: the pool is about to end.
-                let _gone = places.send(share);
+                // If the store is gone the pool is about to end.
+                places.send_all(shares);
                 false
             }
             Self::Any(take, _) => {
-                take(share);
+                shares.for_each(take);
                 true
             }
         }

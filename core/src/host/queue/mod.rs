@@ -80,29 +80,49 @@ impl<T> Inner<T> {
     }
 
     /// Things in the order in which they came, and their places are free again; 0 when nobody puts things in any more.
-    fn poll_many(&self, cx: &mut Context<'_>, to: &mut impl Extend<T>, most: usize) -> Poll<usize> {
-        let (taken, _) = self.try_many(to, most);
-        if taken > 0 || most == 0 {
+    fn poll_many(&self, cx: &mut Context<'_>, mut take: impl FnMut(&mut VecDeque<T>) -> usize) -> Poll<usize> {
+        let (taken, _) = self.try_many(&mut take);
+        if taken > 0 {
             return Poll::Ready(taken);
         }
         self.taker.register(cx.waker());
         // Senders first: the last one may put something in and go.
         let last_is_gone = self.senders.load(SeqCst) == 0;
-        match self.try_many(to, most) {
+        match self.try_many(take) {
             (0, closed) if !closed && !last_is_gone => Poll::Pending,
             (taken, _) => Poll::Ready(taken),
         }
     }
 
     /// How many things were taken, and whether the queue was closed by then.
-    fn try_many(&self, to: &mut impl Extend<T>, most: usize) -> (usize, bool) {
+    fn try_many(&self, take: impl FnOnce(&mut VecDeque<T>) -> usize) -> (usize, bool) {
         let mut state = self.lock();
-        let (taken, closed) = (state.things.len().min(most), state.closed);
-        to.extend(state.things.drain(..taken));
-        state.line.give_back(taken);
-        self.give_all(state);
+        let (taken, closed) = (take(&mut state.things), state.closed);
+        if taken > 0 {
+            state.line.give_back(taken);
+            self.give_all(state);
+        }
         (taken, closed)
     }
+}
+
+/// Moves one thing, if there is one; gives how many.
+fn move_one<T>(things: &mut VecDeque<T>, to: &mut Option<T>) -> usize {
+    *to = things.pop_front();
+    usize::from(to.is_some())
+}
+
+/// Moves up to `most` things; gives how many.
+fn move_many<T>(things: &mut VecDeque<T>, to: &mut Vec<T>, most: usize) -> usize {
+    let taken = things.len().min(most);
+    if to.is_empty() && taken == things.len() {
+        // Their buffers change places, so that nothing is moved.
+        let all = mem::replace(things, mem::take(to).into());
+        *to = all.into();
+    } else {
+        to.extend(things.drain(..taken));
+    }
+    taken
 }
 
 /// A wait for places. Dropping it leaves the line, and what was given to it is the next one's.
@@ -125,7 +145,7 @@ impl<'a, T> Future for Reserve<'a, T> {
         let Some(number) = number else {
             let left = state.line.take(most);
             if left > 0 {
-                return Poll::Ready(Some(Places { inner, left }));
+                return Poll::Ready(Some(Places::new(inner, left)));
             }
             let number = state.line.join(most, cx.waker());
             drop(state);
@@ -140,7 +160,7 @@ impl<'a, T> Future for Reserve<'a, T> {
         };
         drop(state);
         self.number = None;
-        Poll::Ready(Some(Places { inner, left }))
+        Poll::Ready(Some(Places::new(inner, left)))
     }
 }
 
@@ -163,10 +183,12 @@ pub struct Receiver<T> {
     inner: Arc<Inner<T>>,
 }
 
-/// Places in the queue. Dropping them gives those back that are left.
+/// Places in the queue. Dropping them gives those back that are left, and wakes who takes things out if there is something: so what is queued
+/// under a lock wakes nobody who would wait for that lock next.
 pub struct Places<'a, T> {
     inner: &'a Inner<T>,
     left: usize,
+    sent: bool,
 }
 
 /// A thing that was not queued.
@@ -198,11 +220,13 @@ impl<T> Sender<T> {
         Reserve { inner: &self.inner, most: most.max(1), number: None }.await
     }
 
-    /// As many places as are free, up to `most` (at least one); `None` if none is, or somebody waits for it.
+    /// As many places as are free, up to `most` (at least one); `None` if none is, somebody waits for it, or nobody takes things out any more.
     #[must_use]
     pub fn try_reserve(&self, most: usize) -> Option<Places<'_, T>> {
-        let left = self.inner.lock().line.take(most.max(1));
-        (left > 0).then_some(Places { inner: &self.inner, left })
+        let mut state = self.inner.lock();
+        let left = if state.closed { 0 } else { state.line.take(most.max(1)) };
+        drop(state);
+        (left > 0).then_some(Places::new(&self.inner, left))
     }
 
     /// Puts `thing` in when there is a place; gives it back when nobody takes things out any more. A dropped wait drops it.
@@ -253,7 +277,11 @@ impl<T> Sender<T> {
     }
 }
 
-impl<T> Places<'_, T> {
+impl<'a, T> Places<'a, T> {
+    fn new(inner: &'a Inner<T>, left: usize) -> Self {
+        Self { inner, left, sent: false }
+    }
+
     /// How many there are. Never 0 to begin with.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -268,13 +296,19 @@ impl<T> Places<'_, T> {
 
     /// Puts `thing` in; gives it back when nobody takes things out any more, or all places were used.
     pub fn send(&mut self, thing: T) -> Result<(), T> {
-        let mut things = Some(thing);
-        self.send_all(core::iter::from_fn(|| things.take()));
-        things.map_or(Ok(()), Err)
+        let mut state = self.inner.lock();
+        if state.closed || self.left == 0 {
+            return Err(thing);
+        }
+        state.things.push_back(thing);
+        drop(state);
+        self.left -= 1;
+        self.sent = true;
+        Ok(())
     }
 
-    /// Puts as many things in as there are places, one behind the other and with nobody else's between them. When nobody takes things out
-    /// any more none is taken of `things`.
+    /// Puts as many things in as there are places, one behind the other and with nobody else's between them, and gives the other places back. When
+    /// nobody takes things out any more none is taken of `things`.
     pub fn send_all(&mut self, things: impl Iterator<Item = T>) {
         let mut state = self.inner.lock();
         if state.closed {
@@ -283,10 +317,11 @@ impl<T> Places<'_, T> {
         let before = state.things.len();
         state.things.extend(things.take(self.left));
         let sent = state.things.len() - before;
-        drop(state);
-        self.left -= sent;
-        if sent > 0 {
-            self.inner.taker.wake();
+        let rest = mem::take(&mut self.left) - sent;
+        self.sent |= sent > 0;
+        if rest > 0 {
+            state.line.give_back(rest);
+            self.inner.give_all(state);
         }
     }
 }
@@ -294,6 +329,9 @@ impl<T> Places<'_, T> {
 impl<T> Drop for Places<'_, T> {
     fn drop(&mut self) {
         self.inner.give_back(self.left);
+        if self.sent {
+            self.inner.taker.wake();
+        }
     }
 }
 
@@ -302,7 +340,7 @@ impl<T> Receiver<T> {
     pub async fn recv(&mut self) -> Option<T> {
         poll_fn(|cx| {
             let mut one = None;
-            self.inner.poll_many(cx, &mut One(&mut one), 1).map(|_| one.take())
+            self.inner.poll_many(cx, |things| move_one(things, &mut one)).map(|_| one.take())
         })
         .await
     }
@@ -310,7 +348,10 @@ impl<T> Receiver<T> {
     /// Waits for something and takes all that is there, up to `most`; gives how many, 0 when the queue is empty and nobody puts things in
     /// any more. Cancel-safe.
     pub async fn recv_many(&mut self, to: &mut Vec<T>, most: usize) -> usize {
-        poll_fn(|cx| self.inner.poll_many(cx, to, most)).await
+        if most == 0 {
+            return 0;
+        }
+        poll_fn(|cx| self.inner.poll_many(cx, |things| move_many(things, to, most))).await
     }
 
     /// [`recv_many`](Self::recv_many) for a thread that has nothing else to do: it blocks.
@@ -327,7 +368,7 @@ impl<T> Receiver<T> {
     /// The next thing, if one is there.
     pub fn try_recv(&mut self) -> Option<T> {
         let mut one = None;
-        self.inner.try_many(&mut One(&mut one), 1);
+        self.inner.try_many(|things| move_one(things, &mut one));
         one
     }
 
@@ -336,17 +377,6 @@ impl<T> Receiver<T> {
         let mut state = self.inner.lock();
         state.closed = true;
         self.inner.tell_end(state);
-    }
-}
-
-/// A place for the one thing that is asked for.
-struct One<'a, T>(&'a mut Option<T>);
-
-impl<T> Extend<T> for One<'_, T> {
-    fn extend<I: IntoIterator<Item = T>>(&mut self, things: I) {
-        for thing in things {
-            *self.0 = Some(thing);
-        }
     }
 }
 

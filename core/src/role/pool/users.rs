@@ -17,6 +17,8 @@ pub struct User<S: Storage> {
     meter: Meter,
     /// Mark of the sweep that looks for users who are not there any more.
     present: bool,
+    /// A sweep has forgotten it: the place is free.
+    forgotten: bool,
 }
 
 impl<S: Storage> fmt::Debug for User<S> {
@@ -115,6 +117,7 @@ impl<S: Storage> Users<S> {
             difficulty: 0.0,
             meter: Meter::default(),
             present: false,
+            forgotten: false,
         };
         user.name.extend_from_slice(name)?;
         let last = self.free.len().checked_sub(1);
@@ -158,7 +161,8 @@ impl<S: Storage> Users<S> {
             let Some(user) = list.get_mut(*place as usize) else { return false };
             let stays = core::mem::take(&mut user.present) || !user.is_blank();
             // The list of free places is as long as that of users.
-            stays || free.push(*place).is_err()
+            user.forgotten = !stays && free.push(*place).is_ok();
+            !user.forgotten
         });
     }
 
@@ -167,9 +171,8 @@ impl<S: Storage> Users<S> {
     }
 
     pub(super) fn get(&self, account: u64) -> Option<&User<S>> {
-        let user = self.list.get(usize::try_from(account).ok()?)?;
-        // A free place still holds whom it was of last.
-        (self.find(&user.name) == Some(account)).then_some(user)
+        // A free place still holds whom it was of last. Asked for each share, so no name is hashed to find that out.
+        self.list.get(usize::try_from(account).ok()?).filter(|user| !user.forgotten)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u64, &User<S>)> {
