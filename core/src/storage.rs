@@ -78,6 +78,10 @@ pub trait Set: Default {
     /// True when `value` is in the set.
     fn contains(&self, value: u64) -> bool;
 
+    /// Has the processor fetch what [`insert`](Self::insert) will look at, for who inserts several values: one behind the other the waits for memory
+    /// take longer than all else. Changes nothing.
+    fn fetch(&self, _value: u64) {}
+
     /// Number of values.
     fn len(&self) -> usize;
 

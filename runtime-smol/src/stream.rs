@@ -177,6 +177,23 @@ mod tests {
     }
 
     #[test]
+    fn that_there_is_something_to_read_is_known_without_reading_it() {
+        async_io::block_on(async {
+            let (mut near, mut far) = pair();
+            let mut space = [0; 8];
+            assert!(poll_once(read(&mut near, &mut space)).await.is_none());
+            assert!(poll_once(poll_fn(|cx| near.poll_readable(cx))).await.is_none());
+            far.write_all(&[7; 3]).unwrap();
+            poll_fn(|cx| near.poll_readable(cx)).await.unwrap();
+            assert_eq!(read(&mut near, &mut space).await.unwrap(), 3);
+            assert!(poll_once(poll_fn(|cx| near.poll_readable(cx))).await.is_none());
+            drop(far);
+            poll_fn(|cx| near.poll_readable(cx)).await.unwrap();
+            assert_eq!(read(&mut near, &mut space).await.unwrap(), 0);
+        });
+    }
+
+    #[test]
     fn who_reads_last_is_woken() {
         let (mut near, mut far) = pair();
         let mut space = [0; 8];

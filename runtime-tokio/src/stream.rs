@@ -44,7 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> host::Stream for Stream
     }
 
     fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        // This asks the system only where tokio was told that there is something.
+        // Of a socket this asks the system only where tokio was told that there is something. Other streams may say so always.
         Pin::new(&mut self.0).poll_read(cx, &mut ReadBuf::new(&mut []))
     }
 
@@ -58,5 +58,36 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin + 'static> host::Stream for Stream
 
     fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use host::Stream as _;
+    use tokio::{io::AsyncWriteExt, net::TcpListener};
+
+    use super::*;
+
+    async fn is_readable(stream: &mut Stream) -> bool {
+        poll_fn(|cx| Poll::Ready(stream.poll_readable(cx).map(Result::unwrap).is_ready())).await
+    }
+
+    #[tokio::test]
+    async fn that_there_is_something_to_read_is_known_without_reading_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut far = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut near = Stream::new(listener.accept().await.unwrap().0);
+        let mut space = [0; 8];
+        assert!(poll_fn(|cx| Poll::Ready(near.poll_read(cx, &mut space).is_pending())).await);
+        assert!(!is_readable(&mut near).await);
+        far.write_all(&[7; 3]).await.unwrap();
+        poll_fn(|cx| near.poll_readable(cx)).await.unwrap();
+        assert_eq!(poll_fn(|cx| near.poll_read(cx, &mut space)).await.unwrap(), 3);
+        assert!(!is_readable(&mut near).await);
+        far.shutdown().await.unwrap();
+        poll_fn(|cx| near.poll_readable(cx)).await.unwrap();
+        assert_eq!(poll_fn(|cx| near.poll_read(cx, &mut space)).await.unwrap(), 0);
     }
 }

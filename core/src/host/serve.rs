@@ -6,7 +6,13 @@ use alloc::{
     sync::Arc,
     vec::Vec,
 };
-use core::{any::Any, fmt, future::Future, panic::AssertUnwindSafe};
+use core::{
+    any::Any,
+    fmt,
+    future::{Future, poll_fn},
+    panic::AssertUnwindSafe,
+    task::Poll,
+};
 use std::collections::HashMap;
 
 use async_channel::{Receiver, Sender};
@@ -221,16 +227,21 @@ where
     S: Stream,
     C: Clock,
 {
-    let woken = async {
-        signal.woken().await;
-        Next::Woken
-    };
-    let turn = async { Next::Turn(link.next().await) };
+    // The signal goes first, but nobody is registered with it while the link has something.
+    let woken_or_turn = poll_fn(|cx| {
+        if signal.take() {
+            return Poll::Ready(Next::Woken);
+        }
+        match link.poll_next(cx) {
+            Poll::Ready(turn) => Poll::Ready(Next::Turn(turn)),
+            Poll::Pending => signal.poll_woken(cx).map(|()| Next::Woken),
+        }
+    });
     let settled = async {
         when(settling, clock.yield_now()).await;
         Next::Settled
     };
-    or(woken, or(turn, settled)).await
+    or(woken_or_turn, settled).await
 }
 
 /// Writes the end of a client's link to the log: what strangers do on a level that is off by default, what this side did wrong as an

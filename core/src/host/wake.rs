@@ -4,7 +4,7 @@ use alloc::{sync::Arc, vec::Vec};
 use core::{
     future::{Future, poll_fn},
     sync::atomic::{AtomicU8, Ordering::AcqRel, Ordering::Acquire},
-    task::Poll,
+    task::{Context, Poll},
 };
 
 use atomic_waker::AtomicWaker;
@@ -60,19 +60,17 @@ impl Signal {
 
     /// Waits for the signal, which may be any of them. Only one task may. Cancel-safe.
     pub async fn woken(&self) {
-        poll_fn(|cx| {
-            if !self.take() {
-                self.waker.register(cx.waker());
-                if !self.take() {
-                    return Poll::Pending;
-                }
-            }
-            Poll::Ready(())
-        })
-        .await;
+        poll_fn(|cx| if self.take() { Poll::Ready(()) } else { self.poll_woken(cx) }).await;
     }
 
-    fn take(&self) -> bool {
+    /// The same for a task that has just seen that it is not woken, and did something else since.
+    pub(crate) fn poll_woken(&self, cx: &Context<'_>) -> Poll<()> {
+        self.waker.register(cx.waker());
+        if self.take() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether it is woken, which it is no more then. Nobody is registered.
+    pub(crate) fn take(&self) -> bool {
         self.state.load(Acquire) & WOKEN != 0 && self.state.fetch_and(!WOKEN, AcqRel) & WOKEN != 0
     }
 }

@@ -263,6 +263,10 @@ where
             {
                 return Ok(Err(Starved::Rate(at)));
             }
+            // Asked after each write and each read, and mostly so: what was handed over last still counts as input here.
+            if T::LEASED && open && self.end == End::Open && self.session.buffers().0.is_empty() {
+                return Ok(Err(Starved::Input));
+            }
             match self.session.advance(now, wall)? {
                 Progress::Event(token) => {
                     self.partial = None;

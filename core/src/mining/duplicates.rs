@@ -66,6 +66,12 @@ impl<S: Storage> Duplicates<S> {
         generation == self.generation || (self.moving && generation.0.wrapping_add(1) == self.generation.0)
     }
 
+    /// Several hashes are about to be [taken](Self::take): each is to be passed here before, see [`Set::fetch`].
+    #[inline]
+    pub fn expect(&self, hash: &[u8; 32]) {
+        self.seen.fetch(key(hash));
+    }
+
     /// Remembers an accepted share's hash, or says why the share can't be accepted.
     #[inline]
     pub fn take(&mut self, hash: &[u8; 32], generation: Generation) -> Result<Taken, NotTaken> {

@@ -67,10 +67,12 @@ impl<S: Storage, const INLINE: usize, const HEAP: usize> Deadlines<S, INLINE, HE
                 self.settle(place);
             }
             (Some(at), place) => {
-                if let Some(entry) = self.heap.get_mut(place as usize) {
+                if let Some(entry) = self.heap.get_mut(place as usize)
+                    && entry.0 != at
+                {
                     entry.0 = at;
+                    self.settle(place as usize);
                 }
-                self.settle(place as usize);
             }
         }
     }

@@ -164,6 +164,7 @@ pub struct AcceptedShare {
 
 impl AcceptedShare {
     /// What the store is to have of a share that `pool` has accepted just now.
+    #[inline]
     #[must_use]
     pub fn new(pool: &Pool<Heap>, share: Share, user: Arc<[u8]>, at: UnixTime) -> Self {
         let is_it = |block: &HeldBlock<'_>| {

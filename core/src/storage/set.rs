@@ -5,6 +5,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::hint::black_box;
 
 use super::{NoRoom, Set};
 
@@ -14,11 +15,15 @@ const PLACES: usize = 7;
 /// Values of a bucket on average at which the set grows. With more of them more buckets are full, and whether one is can't be foreseen.
 const FILLING: usize = 4;
 
+/// On a line's border, or the values would lie on two.
 #[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
 struct Bucket {
     used: u64,
     values: [u64; PLACES],
 }
+
+const _: () = assert!(size_of::<Bucket>() == 64, "one line");
 
 impl Bucket {
     const EMPTY: Self = Self { used: 0, values: [0; PLACES] };
@@ -137,6 +142,11 @@ impl<const N: usize> Set for HeapSet<N> {
         Err(NoRoom)
     }
 
+    fn fetch(&self, value: u64) {
+        // What is read need not be known before anything else is done, so many of these wait at once.
+        black_box(self.buckets.get(home(value, self.buckets.len())).map_or(0, |bucket| bucket.used));
+    }
+
     fn contains(&self, value: u64) -> bool {
         let (before, after) = self.buckets.split_at_checked(home(value, self.buckets.len())).unwrap_or_default();
         for bucket in after.iter().chain(before) {
@@ -200,6 +210,7 @@ mod tests {
                 } else {
                     Err(NoRoom)
                 };
+                set.fetch(*value);
                 prop_assert_eq!(set.insert(*value), outcome);
                 prop_assert_eq!(set.len(), expected.len());
                 if n == 250 {

@@ -339,7 +339,7 @@ fn gate() -> GateConfig {
 
 fn pool() -> Result<Pool<Heap>, Failure> {
     let payouts = [Payout { script_pubkey: &[0x51], weight: 1 }];
-    // Every hash is a share, and difficulty never rises.
+    // Every hash is a share but for one in 2^24, and difficulty never rises.
     let vardiff = VardiffConfig { shares_per_minute: 1e12, ..VardiffConfig::default() };
     let server = ServerConfig { vardiff, ..ServerConfig::default() };
     Ok(Pool::new(&PoolConfig { server, ..PoolConfig::new(&payouts) }).map_err(|error| format!("{error:?}"))?)

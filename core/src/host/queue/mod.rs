@@ -428,6 +428,8 @@ impl<T> fmt::Debug for Places<'_, T> {
 mod tests {
     use alloc::{boxed::Box, vec};
 
+    use alloc::task::Wake;
+
     use futures_lite::future::poll_once;
 
     use super::*;
@@ -480,6 +482,61 @@ mod tests {
     }
 
     #[test]
+    fn places_that_are_dropped_wake_the_taker_and_those_left_are_the_next_ones() {
+        block_on(async {
+            let (sender, mut receiver) = channel(3);
+            let told = Arc::new(Told::default());
+            let waker = Waker::from(Arc::clone(&told));
+            let mut out = Vec::new();
+            let mut taking = Box::pin(receiver.recv_many(&mut out, 9));
+            assert!(taking.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            let mut places = sender.reserve(3).await.unwrap();
+            let mut waiting = Box::pin(sender.reserve(1));
+            assert!(poll_once(&mut waiting).await.is_none());
+            places.send_all(0..2);
+            assert_eq!((places.send(7), told.0.load(SeqCst)), (Err(7), 0), "no place is left, and nobody is told yet");
+            assert_eq!(poll_once(&mut waiting).await.unwrap().unwrap().len(), 1);
+            drop(places);
+            assert_eq!(told.0.load(SeqCst), 1);
+            assert_eq!(taking.await, 2);
+            // Nothing was sent, so nobody is told.
+            let mut taking = Box::pin(receiver.recv_many(&mut out, 9));
+            assert!(taking.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+            drop(sender.reserve(3).await.unwrap());
+            assert_eq!(told.0.load(SeqCst), 1);
+        });
+    }
+
+    /// Counts how often it is told.
+    #[derive(Default)]
+    struct Told(AtomicUsize);
+
+    impl Wake for Told {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// All at once or in parts, behind what is there already or not: in their order.
+    #[test]
+    fn what_is_taken_out_stands_behind_what_is_there() {
+        block_on(async {
+            let (sender, mut receiver) = channel(8);
+            let mut out = Vec::new();
+            for (most, sent, expected) in [(9, 0..3, vec![0, 1, 2]), (9, 3..5, vec![0, 1, 2, 3, 4]), (1, 5..7, vec![5])]
+            {
+                if most == 1 {
+                    out.clear();
+                }
+                sender.reserve(8).await.unwrap().send_all(sent);
+                receiver.recv_many(&mut out, most).await;
+                assert_eq!(out, expected);
+            }
+            assert_eq!((receiver.try_recv(), sender.free()), (Some(6), 8));
+        });
+    }
+
+    #[test]
     fn who_waits_for_a_place_hears_that_nobody_takes_things_out() {
         block_on(async {
             let (sender, receiver) = channel::<u8>(1);
@@ -489,7 +546,7 @@ mod tests {
             drop(receiver);
             assert!(waiting.await.is_none());
             sender.closed().await;
-            assert!(sender.reserve(1).await.is_none());
+            assert!(sender.reserve(1).await.is_none() && sender.try_reserve(1).is_none());
             assert_eq!((place.send(1), sender.send(2).await), (Err(1), Err(2)));
             assert_eq!(sender.try_send(3), Err(TrySendError::Closed(3)));
         });

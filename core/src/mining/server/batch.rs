@@ -222,6 +222,10 @@ impl<S: Storage> MiningServer<S> {
             let Some(Submitted { channel_id, job_id, .. }) = run.first().map(|entry| entry.share) else { continue };
             let Some((index, channel)) = self.slots.open_mut(channel_id) else { continue };
             let (mut known, mut counted, mut any_news) = (None, None, false);
+            if run.len() > 1 {
+                let hashed = run.iter().filter_map(|entry| hashes.get(usize::from(entry.at)));
+                hashed.for_each(|hash| channel.duplicates.expect(hash));
+            }
             for entry in run {
                 if !matches!(entry.state, State::Ready | State::Folds) {
                     continue;

@@ -306,7 +306,8 @@ impl<S: Storage> Pool<S> {
         Ok(event)
     }
 
-    /// Counts a share, and hands it over when it is a block.
+    /// Counts a share, and hands it over when it is a block. In line, so that what is told of it is written once.
+    #[inline]
     fn accepted(&mut self, now: Instant, id: ConnectionId, accepted: &Accepted, share: &Hashed<'_>) -> PoolEvent {
         if let Some(link) = self.links.get_mut(id) {
             if link.waits_for == 0 {
@@ -357,6 +358,7 @@ impl<S: Storage> Pool<S> {
 
     /// [`Self::conclude`] for the next share of a batch, until there is none: the first call concludes them all. There must be room for so many
     /// answers of [`ANSWER_LEN`] bytes: a bad share without room for its answer is an error.
+    #[inline]
     pub fn conclude_next(
         &mut self,
         now: Instant,
