@@ -38,6 +38,7 @@ pub trait Conversation: Sync {
 }
 
 /// A conversation that was had: what each side heard, as text, and how both ends were left.
+#[derive(Debug)]
 pub struct Had<C: Conversation> {
     /// Events of the client, in order.
     pub client: Vec<String>,

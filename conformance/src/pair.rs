@@ -116,6 +116,7 @@ impl Link {
 pub type Handler<'h, S, Pr> = dyn FnMut(Event<'_, S, Pr>, &mut Outbound<'_, S, Pr>) + 'h;
 
 /// One end: its session and how it fared.
+#[derive(Debug)]
 pub struct End<S: Endpoint, Pr: Protocol> {
     /// The session.
     pub session: Session<S, Pr, Vec<u8>>,
@@ -215,6 +216,7 @@ impl<S: Endpoint, Pr: Protocol> End<S, Pr> {
 }
 
 /// A client and a server of protocol `Pr`, and the link between them.
+#[derive(Debug)]
 pub struct Pair<Pr: Protocol> {
     /// The side that connects.
     pub client: End<Initiator, Pr>,

@@ -18,6 +18,7 @@ pub struct ConnectError<E> {
 
 /// What went wrong.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum ConnectCause<E> {
     /// The name could not be resolved.
     Resolve(E),

@@ -103,6 +103,7 @@ impl From<EncodeError> for Error {
 
 /// What a peer did wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PeerError {
     /// The handshake failed: which act, and why.
     Handshake(NoiseError),
@@ -172,6 +173,7 @@ impl fmt::Display for Part {
 
 /// The rules that a connection enforces itself. Sub-protocols have their own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Rule {
     /// D-CONN-1: a client begins with `SetupConnection`.
     SetupFirst,

@@ -58,6 +58,12 @@ pub struct Session<S: Endpoint, Pr: Protocol, I, O = I, P: Provider = RustCrypto
     output: Output<O>,
 }
 
+impl<S: Endpoint, Pr: Protocol, I, O, P: Provider> fmt::Debug for Session<S, Pr, I, O, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
 impl<S, Pr, I, O, P> Session<S, Pr, I, O, P>
 where
     S: Endpoint,

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::{env, fs};
 
-use adit::address::{AuthorityKey, Host, Url};
+use adit::address::{Host, Url};
+use adit::role::upstream::authority;
 
 /// The pool that `run` starts. 10.0.2.2 is the machine that the emulator runs on.
 const POOL: &str = "stratum2+tcp://10.0.2.2:3334/mKPPkYRSKNTBWNBQeSannp88MauQ8nP46Dx33WtBkY3yprD39";
@@ -34,11 +35,6 @@ fn pool(url: &str) -> Result<String, String> {
         Host::Name(name) => name.to_owned(),
         Host::Address(address) => address.to_string(),
     };
-    match parsed.key {
-        Some(AuthorityKey::Ed25519(key)) => Ok(format!("Server::new({host:?}, {}, {key:?})", parsed.port())),
-        Some(AuthorityKey::Secp256k1XOnly(_)) => {
-            Err("its key is a secp256k1 key; this build knows Ed25519 keys".into())
-        }
-        None => Err("it has no authority key behind the host".into()),
-    }
+    let key = authority(&parsed).map_err(|error| error.to_string())?;
+    Ok(format!("Server::new({host:?}, {}, {key:?})", parsed.port()))
 }

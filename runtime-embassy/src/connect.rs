@@ -43,6 +43,7 @@ pub trait Connect {
 
 /// Why no stream came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConnectError {
     /// The board has no network yet: no link, or no address.
     NetworkDown,

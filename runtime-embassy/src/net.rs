@@ -1,5 +1,6 @@
 //! Streams over embassy-net: TCP, with name look-up.
 
+use core::fmt;
 use core::future::{Future, poll_fn};
 use core::net::Ipv4Addr;
 use core::pin::{Pin, pin};
@@ -19,6 +20,12 @@ use crate::connect::{Connect, ConnectError};
 pub struct Tcp<'a> {
     stack: Stack<'a>,
     socket: TcpSocket<'a>,
+}
+
+impl fmt::Debug for Tcp<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tcp").finish_non_exhaustive()
+    }
 }
 
 impl<'a> Tcp<'a> {

@@ -1,21 +1,21 @@
 //! A client's side of keeping a connection: which server is next, under which authority, and when. No I/O.
 
-use core::fmt;
 use core::time::Duration;
 
-use adit::address::{AuthorityKey, DEFAULT_PORT, Host, Url, UrlError};
+use adit::address::{Host, Url, UrlError};
 use adit::backoff::{Backoff, BackoffConfig};
 use adit::connection::{InitiatorConfig, Security};
 use adit::crypto::PublicKey;
 use adit::noise::x25519::{self, Authentication};
 use adit::role::device::{Endpoint, HostTooLong};
-use adit::role::upstream::Choice;
+pub use adit::role::upstream::ServerUrlError;
+use adit::role::upstream::{Choice, authority};
 use adit::time::Instant;
 
 /// A server to connect to.
 ///
 /// Who settles it as a URL has the choice when that is read. A board whose URL comes at run time (over USB, from a web page) calls
-/// [`parse`](Self::parse): base58 and its checksum take 1.7 KB. Where the parts were checked before, [`new`](Self::new) takes them as they are: a build script reads
+/// [`from_url`](Self::from_url): base58 and its checksum take 1.7 KB. Where the parts were checked before, [`new`](Self::new) takes them as they are: a build script reads
 /// the URL with the same parser, as that of `firmware` does, or whatever writes a board's settings to its flash stores host, port and key.
 #[derive(Clone, Copy, Debug)]
 pub struct Server<'a> {
@@ -36,20 +36,16 @@ impl<'a> Server<'a> {
     }
 
     /// Reads `stratum2+tcp://host[:port]/KEY`, for [`new`](Self::new).
-    pub fn parse(url: &'a str) -> Result<Self, ServerError> {
-        let Url { host, port, key } = Url::parse(url)?;
-        match key {
-            Some(AuthorityKey::Ed25519(key)) => Ok(Self::new(host_in(url, host), port.unwrap_or(DEFAULT_PORT), key)),
-            Some(AuthorityKey::Secp256k1XOnly(_)) => Err(ServerError::KeyKind),
-            None => Err(ServerError::NoKey),
-        }
+    pub fn from_url(url: &'a str) -> Result<Self, ServerUrlError> {
+        let parsed = Url::parse(url)?;
+        Ok(Self::new(host_in(url, parsed.host), parsed.port(), authority(&parsed)?))
     }
 
     /// Reads a URL whose key, if there is one, is not used: the link is encrypted to whoever answers, who may be anybody. For tests on a
     /// local network.
-    pub fn parse_without_authentication(url: &'a str) -> Result<Self, ServerError> {
-        let Url { host, port, .. } = Url::parse(url)?;
-        Ok(Self::of(host_in(url, host), port.unwrap_or(DEFAULT_PORT), Authentication::AcceptAnyone))
+    pub fn from_url_without_authentication(url: &'a str) -> Result<Self, UrlError> {
+        let parsed = Url::parse(url)?;
+        Ok(Self::of(host_in(url, parsed.host), parsed.port(), Authentication::AcceptAnyone))
     }
 
     const fn of(host: &'a str, port: u16, authentication: Authentication) -> Self {
@@ -67,35 +63,6 @@ fn host_in<'a>(url: &'a str, host: Host<'a>) -> &'a str {
     let end = |stop| authority.split(stop).next().unwrap_or_default();
     end(']').strip_prefix('[').unwrap_or_else(|| end(':'))
 }
-
-/// Why a URL names no server that can be connected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerError {
-    /// It cannot be read.
-    Url(UrlError),
-    /// It has no authority key. Who wants that calls [`Server::parse_without_authentication`].
-    NoKey,
-    /// The key is one of the current revision; links are secured as the draft says so far.
-    KeyKind,
-}
-
-impl From<UrlError> for ServerError {
-    fn from(error: UrlError) -> Self {
-        Self::Url(error)
-    }
-}
-
-impl fmt::Display for ServerError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(error) => error.fmt(f),
-            Self::NoKey => f.write_str("the URL has no authority key behind the host"),
-            Self::KeyKind => f.write_str("the authority key is a secp256k1 key; this build knows Ed25519 keys"),
-        }
-    }
-}
-
-impl core::error::Error for ServerError {}
 
 /// How a client keeps its connection.
 #[derive(Clone, Copy, Debug)]
@@ -175,6 +142,7 @@ impl<'a> Upstream<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use adit::address::{AuthorityKey, DEFAULT_PORT};
     use std::string::ToString;
 
     const KEY: &str = "u95GEReVMjK6k5YqiSFNqqTnKU4ypU2Wm8awa6tmbmDmk1bWt";
@@ -182,18 +150,18 @@ mod tests {
     /// D-URL-1, D-URL-2
     #[test]
     fn a_url_without_a_key_has_to_be_asked_for_by_name() {
-        assert_eq!(Server::parse("stratum2+tcp://pool").unwrap_err(), ServerError::NoKey);
-        let open = Server::parse_without_authentication("stratum2+tcp://pool").unwrap();
+        assert_eq!(Server::from_url("stratum2+tcp://pool").unwrap_err(), ServerUrlError::NoKey);
+        let open = Server::from_url_without_authentication("stratum2+tcp://pool").unwrap();
         let Security::Noise(noise) = open.connection.security else { panic!("a plain link") };
         assert_eq!(noise.authentication, Authentication::AcceptAnyone);
         let url = std::format!("stratum2+tcp://pool/{KEY}");
-        let server = Server::parse(&url).unwrap();
+        let server = Server::from_url(&url).unwrap();
         let Security::Noise(noise) = server.connection.security else { panic!("a plain link") };
         assert!(matches!(noise.authentication, Authentication::Authority(_)));
         assert_eq!((server.host, server.port), ("pool", DEFAULT_PORT));
         let current = "stratum2+tcp://pool/9bXiEd8boQVhq7WddEcERUL5tyyJVFYdU8th3HfbNXK3Yw6GRXh";
-        assert_eq!(Server::parse(current).unwrap_err(), ServerError::KeyKind);
-        assert!(Server::parse("pool").unwrap_err().to_string().contains("stratum2+tcp://"));
+        assert_eq!(Server::from_url(current).unwrap_err(), ServerUrlError::OtherRevision);
+        assert!(Server::from_url("pool").unwrap_err().to_string().contains("stratum2+tcp://"));
     }
 
     /// D-URL-2: what a URL says is what parts say that were read before, as in a build script.
@@ -209,10 +177,10 @@ mod tests {
         ];
         let Ok(AuthorityKey::Ed25519(key)) = KEY.parse() else { panic!("a key of the draft") };
         for (url, host, port) in parts {
-            let open = Server::parse_without_authentication(url).unwrap();
+            let open = Server::from_url_without_authentication(url).unwrap();
             assert_eq!((open.host, open.port), (host, port));
             let url = std::format!("{url}{KEY}");
-            let (of_url, of_parts) = (Server::parse(&url).unwrap(), Server::new(host, port, key));
+            let (of_url, of_parts) = (Server::from_url(&url).unwrap(), Server::new(host, port, key));
             assert_eq!(std::format!("{of_url:?}"), std::format!("{of_parts:?}"));
         }
     }
@@ -221,7 +189,7 @@ mod tests {
     #[test]
     fn another_place_is_tried_once_and_the_first_server_is_best() {
         let servers = ["stratum2+tcp://a:1", "stratum2+tcp://b:2"];
-        let servers = servers.map(|url| Server::parse_without_authentication(url).unwrap());
+        let servers = servers.map(|url| Server::from_url_without_authentication(url).unwrap());
         let config = UpstreamConfig::new(&servers);
         let mut upstream = Upstream::new(&config);
         let next = |upstream: &Upstream<'_>| upstream.endpoint(upstream.server().unwrap()).unwrap().port();

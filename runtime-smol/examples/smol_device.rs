@@ -119,6 +119,7 @@ fn say(news: DeviceNews) {
         DeviceNews::UpdateRefused { code } => println!("the pool does not take the hash rate: {code}"),
         DeviceNews::Reconnect { host, port } => println!("the pool sends this device to {host}:{port}"),
         DeviceNews::Fatal(why) => println!("{why}"),
+        other => println!("{other:?}"),
     }
 }
 

@@ -24,7 +24,7 @@
 //! Lowest first; each knows only those above it in this list:
 //!
 //! - [`clock`], [`stream`], [`net`]: this crate's own: time, streams, and sockets, tasks and entropy.
-//! - [`watch`], [`queue`], [`broadcast`], [`gate`], [`entropy`]: the core's small mechanisms, none of which depends on smol.
+//! - [`watch`], [`queue`], [`broadcast`], [`gate`], [`entropy`], [`backoff`], [`rate`]: the core's small mechanisms, none of which depends on smol.
 //! - [`shutdown`], [`connect`], [`listen`], [`link`]: how everything ends; how a stream comes to be; one connection of the core over one stream.
 //! - [`upstream`], [`serve`]: a client's side of keeping such a connection, a server's side of having many.
 //! - [`provider`], [`pool`], [`device`]: roles of the core with their links.
@@ -36,6 +36,7 @@ pub mod net;
 pub mod stream;
 
 pub use adit::host::{broadcast, entropy, gate, queue, watch};
+pub use adit::{backoff, rate};
 
 pub mod connect;
 pub mod link;

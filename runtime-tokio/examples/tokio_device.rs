@@ -34,7 +34,7 @@ Control-C ends it: hashing stops, what was found is sent, and the link closes wh
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, user] = &arguments[..] else {
-        if arguments == ["--help"] {
+        if arguments == ["--help"] || arguments == ["-h"] {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }

@@ -53,7 +53,7 @@ const VALID: u32 = 90 * 86_400;
 async fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [listen, provider, script] = &arguments[..] else {
-        if arguments == ["--help"] {
+        if arguments == ["--help"] || arguments == ["-h"] {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }

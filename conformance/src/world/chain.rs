@@ -237,7 +237,7 @@ impl Chain {
             // A provider that says that it counts on judges no times of a tip that it may not have told first.
             Some(Breach::Timestamp) => solution.stale || self.told.len() > 1 && !self.counts_on || !steady,
             Some(Breach::Coinbase(_)) => self.told.len() > 1 && draft.transactions.is_empty(),
-            Some(Breach::Version) | None => false,
+            Some(_) | None => false,
         };
         let faults = [
             (solution.breach.is_some() && !excused, "it breaks a rule"),

@@ -16,11 +16,12 @@ use std::net::TcpStream;
 use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
-use adit::address::{AuthorityKey, Host, Url};
+use adit::address::{Host, Url};
 use adit::buffer::{Input, Output};
 use adit::connection::{Connection, InitiatorConfig, Security};
 use adit::noise::x25519::{self, Authentication};
 use adit::role::device::{Device, DeviceConfig, Endpoint};
+use adit::role::upstream::authority;
 use adit::session::{Session, Stopped};
 use adit::time::{Instant, UnixTime};
 use mine::mine;
@@ -33,7 +34,7 @@ const USAGE: &str = "usage: blocking_device URL USER
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [url, user] = &arguments[..] else {
-        if arguments == ["--help"] {
+        if arguments == ["--help"] || arguments == ["-h"] {
             println!("{USAGE}");
             return ExitCode::SUCCESS;
         }
@@ -52,16 +53,15 @@ fn main() -> ExitCode {
 fn run(url: &str, user: &str) -> Result<(), Box<dyn Error>> {
     // Whom to connect to, and under which key: without one nobody could tell the pool from an impostor.
     let url = Url::parse(url)?;
-    let Some(AuthorityKey::Ed25519(key)) = url.key else {
-        return Err("the URL does not end with an authority key of the draft revision".into());
-    };
+    let key = authority(&url)?;
     let config = DeviceConfig::new(user, "Adit", "blocking example", env!("CARGO_PKG_VERSION"), "");
     config.check().map_err(|error| format!("USER: {error}"))?;
     let host = match url.host {
         Host::Name(name) => name.to_owned(),
         Host::Address(address) => address.to_string(),
     };
-    let link = TcpStream::connect((host.as_str(), url.port()))?;
+    let link = TcpStream::connect((host.as_str(), url.port()))
+        .map_err(|error| format!("no connection to {host}:{}: {error}", url.port()))?;
     link.set_nodelay(true)?;
     link.set_read_timeout(Some(Duration::from_secs(120)))?;
 

@@ -1,5 +1,6 @@
 //! Keys as text: base58 with four bytes of double SHA-256 (base58check).
 
+use crate::crypto::undisclosed;
 use core::fmt;
 use core::str::FromStr;
 
@@ -33,6 +34,7 @@ pub enum AuthorityKey {
 
 /// What is wrong with a key's text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum KeyError {
     /// The character at this byte is none of base 58 (`0`, `O`, `I` and `l` are not).
     Character {
@@ -172,6 +174,8 @@ pub struct KeyText {
     bytes: [u8; MAX_TEXT],
     len: usize,
 }
+
+undisclosed!([] KeyText, "KeyText");
 
 impl KeyText {
     fn new(version: &[u8], key: &[u8; 32]) -> Self {

@@ -50,6 +50,7 @@ pub struct UrlError {
 
 /// What is wrong with a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum UrlFault {
     /// It does not begin with `stratum2+tcp://`.
     Scheme,

@@ -34,7 +34,7 @@ impl InitiatorConfig {
 }
 
 /// A server's part of the Noise handshake.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct NoiseServer {
     /// The static key and its certificate.
     pub identity: x25519::Identity,
@@ -43,7 +43,7 @@ pub struct NoiseServer {
 }
 
 /// The configuration of the side that is connected to: one for all connections of a port.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct ResponderConfig {
     /// Encryption, and the identity to show.
     pub security: Security<NoiseServer>,

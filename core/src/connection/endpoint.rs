@@ -1,5 +1,6 @@
 //! What differs between the two sides of a connection: the handshake's machine and what setup means to them.
 
+use crate::crypto::undisclosed;
 use core::fmt::Debug;
 
 use super::event::{Ending, Kind};
@@ -57,6 +58,8 @@ pub struct SetupMessage<'a> {
     pub(super) output: OutputView<'a>,
     pub(super) seal: Option<&'a mut (dyn Seal + 'static)>,
 }
+
+undisclosed!([] SetupMessage<'_>, "SetupMessage");
 
 impl SetupMessage<'_> {
     fn is<M: Message>(&self) -> bool {

@@ -28,6 +28,7 @@ mod reconnect;
 mod setup;
 mod table;
 
+use core::fmt;
 use core::marker::PhantomData;
 
 pub use config::{InitiatorConfig, NoiseServer, ResponderConfig, Security};
@@ -67,6 +68,12 @@ pub struct Connection<S: Endpoint, Pr: Protocol, P: Provider = RustCrypto> {
     life: Life,
     policy: S::Policy,
     protocol: PhantomData<fn() -> Pr>,
+}
+
+impl<S: Endpoint, Pr: Protocol, P: Provider> fmt::Debug for Connection<S, Pr, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("state", &self.state()).finish_non_exhaustive()
+    }
 }
 
 impl<Pr: Protocol, P: Provider> Connection<Initiator, Pr, P> {

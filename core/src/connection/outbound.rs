@@ -1,5 +1,6 @@
 //! [`Outbound`]: the way to send, typed by side and sub-protocol.
 
+use crate::crypto::undisclosed;
 use core::marker::PhantomData;
 
 use super::frames;
@@ -63,6 +64,8 @@ pub struct Outbound<'o, S, Pr> {
     revision: Revision,
     side: PhantomData<fn() -> (S, Pr)>,
 }
+
+undisclosed!([S, Pr] Outbound<'_, S, Pr>, "Outbound");
 
 impl<'o, S, Pr> Outbound<'o, S, Pr> {
     pub(super) fn new(output: OutputView<'o>, seal: Option<&'o mut (dyn Seal + 'static)>, life: &'o mut Life) -> Self {

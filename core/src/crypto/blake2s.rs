@@ -9,12 +9,14 @@
     reason = "in line the lengths are known, and what is copied and padded becomes a few stores"
 )]
 
+use crate::crypto::undisclosed;
 use blake2::Blake2s256;
 use blake2::digest::block_api::{Buffer, CoreProxy, FixedOutputCore, UpdateCore};
 
 use super::{Hash, Secret, secret::wipe};
 
 /// BLAKE2s-256 of the blake2 crate.
+#[derive(Debug)]
 pub struct Blake2s;
 
 /// A hash behind whole blocks, with more to come.
@@ -48,6 +50,8 @@ pub struct HmacKey {
     inner: State,
     outer: State,
 }
+
+undisclosed!([] HmacKey, "HmacKey");
 
 impl HmacKey {
     /// Works it out.

@@ -15,6 +15,7 @@ mod secret;
 pub use blake2s::{Blake2s, HmacKey};
 pub use rustcrypto::{BothCiphers, ChaChaPolyOnly, RustCrypto};
 pub use secret::Secret;
+pub(crate) use secret::undisclosed;
 
 use core::fmt;
 

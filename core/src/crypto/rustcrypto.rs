@@ -1,5 +1,6 @@
 //! The default provider: the dalek and `RustCrypto` families, all `no_std` and without an allocator.
 
+use crate::crypto::undisclosed;
 use core::marker::PhantomData;
 
 use aes_gcm::Aes256Gcm;
@@ -16,6 +17,8 @@ use super::{Aead, Cipher, CryptoError, Provider, PublicKey, Secret, Signature, T
 /// `RustCrypto` has both ciphers. `RustCrypto<ChaChaPolyOnly>` is for firmware that must not pay flash for AES, and any
 /// other [`Aead`] may be combined with these curves in the same way.
 pub struct RustCrypto<A = BothCiphers>(PhantomData<fn() -> A>);
+
+undisclosed!([A] RustCrypto<A>, "RustCrypto");
 
 impl<A: Aead> Provider for RustCrypto<A> {
     type Aead = A;
@@ -55,6 +58,8 @@ impl<A: Aead> Provider for RustCrypto<A> {
 /// done for each message that takes longer than sealing a share. Without a heap it is kept as its 32 bytes as well: expanded, two of them would be
 /// most of a connection's state, whichever cipher that uses.
 pub struct BothCiphers(Key);
+
+undisclosed!([] BothCiphers, "BothCiphers");
 
 enum Key {
     ChaChaPoly(Secret),
@@ -113,6 +118,8 @@ impl Aead for BothCiphers {
 
 /// ChaCha20-Poly1305 alone: nothing of AES is linked.
 pub struct ChaChaPolyOnly(Secret);
+
+undisclosed!([] ChaChaPolyOnly, "ChaChaPolyOnly");
 
 impl Aead for ChaChaPolyOnly {
     const CIPHERS: &'static [Cipher] = &[Cipher::ChaChaPoly];

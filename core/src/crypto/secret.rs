@@ -59,6 +59,18 @@ impl PartialEq for Secret {
 
 impl Eq for Secret {}
 
+/// `Debug` of what has secrets, or is made of them: its name and no more.
+macro_rules! undisclosed {
+    ([$($generics:tt)*] $type:ty, $name:literal) => {
+        impl<$($generics)*> core::fmt::Debug for $type {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                f.write_str(concat!($name, "(..)"))
+            }
+        }
+    };
+}
+pub(crate) use undisclosed;
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")

@@ -74,6 +74,7 @@ impl fmt::Debug for ExtranoncePrefix {
 
 /// Why a space cannot be laid out as asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LayoutError {
     /// The full length is above 32 bytes.
     TooLong,

@@ -48,6 +48,7 @@ pub struct NewJob<'a> {
 
 /// Why a job or a prevhash did not come into the book as asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum BookError {
     /// A job that is not for the future came before any prevhash.
     NoPrevHash,

@@ -270,6 +270,7 @@ impl fmt::Debug for Target {
 
 /// What is wrong with a header's `nbits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NbitsError {
     /// The target is zero.
     Zero,

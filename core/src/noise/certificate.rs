@@ -23,6 +23,7 @@ pub struct Certificate {
 
 /// Why a certificate does not vouch for a server, or was not issued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CertificateError {
     /// A version that this code does not know.
     Version(u16),

@@ -6,6 +6,7 @@ use crate::crypto::{Aead, Cipher, CryptoError, TAG_LEN};
 
 /// Why a cipher state refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum CipherStateError {
     /// All 2^64 - 1 nonces of this key are used. There is no rekey: the connection has to end.
     Exhausted,
@@ -34,6 +35,12 @@ impl core::error::Error for CipherStateError {}
 pub struct CipherState<A> {
     aead: A,
     nonce: u64,
+}
+
+impl<A> fmt::Debug for CipherState<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CipherState").field("nonce", &self.nonce).finish_non_exhaustive()
+    }
 }
 
 impl<A: Aead> CipherState<A> {

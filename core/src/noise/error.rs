@@ -30,6 +30,7 @@ pub struct NoiseError {
 
 /// What was wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Fault {
     /// The length prefix says what no message of this act can have; `got` is its value.
     Length {

@@ -20,6 +20,7 @@ pub use error::{Act, Fault, NoiseError};
 
 use crate::crypto::{Provider, PublicKey};
 use crate::time::UnixTime;
+use core::fmt;
 
 /// What one call of `process` did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +56,12 @@ pub struct Established<P: Provider> {
     pub peer: PeerIdentity,
     /// The final handshake hash: the same on both sides and unique to this session, for channel binding. Not secret.
     pub handshake_hash: [u8; 32],
+}
+
+impl<P: Provider> fmt::Debug for Established<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Established").field("peer", &self.peer).finish_non_exhaustive()
+    }
 }
 
 /// Who stands at the other end, and how that is known.

@@ -58,6 +58,12 @@ pub struct Connections<T, S: Storage, const INLINE: usize, const HEAP: usize> {
     dirty_last: u32,
 }
 
+impl<T, S: Storage, const INLINE: usize, const HEAP: usize> fmt::Debug for Connections<T, S, INLINE, HEAP> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
 impl<T, S: Storage, const INLINE: usize, const HEAP: usize> Default for Connections<T, S, INLINE, HEAP> {
     fn default() -> Self {
         Self {

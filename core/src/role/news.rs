@@ -28,6 +28,7 @@ use crate::wire::{B016M, B064K, Seq064K};
 
 /// Something that happened to a device, for logs and views. Codes are the server's words, for people.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum DeviceNews {
     /// The connection is set up; the channel is asked for.
     Ready,
@@ -117,6 +118,7 @@ impl DeviceNews {
 
 /// Something that happened at a pool, for logs and views.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum PoolNews {
     /// A client has connected and finished its setup.
     Connected {
@@ -242,6 +244,7 @@ pub struct FoundBlock {
 
 /// What the owner of a provider hears.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProviderEvent {
     /// A client has connected and finished its setup.
     Connected(SocketAddr),

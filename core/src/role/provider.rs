@@ -31,6 +31,7 @@ impl core::error::Error for UnknownConnection {}
 
 /// Why a client's message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ProviderError {
     /// The id names no connection.
     UnknownConnection,

@@ -76,6 +76,17 @@ pub struct Known<'a, S: Storage> {
     pub tip: Option<&'a Tip>,
 }
 
+impl<S: Storage> fmt::Debug for Known<'_, S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { room, standing, tip, .. } = self;
+        f.debug_struct("Known")
+            .field("room", room)
+            .field("standing", standing)
+            .field("tip", tip)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Templates of the present tip, of the one before, and future ones, within bounds: when there is no room the least useful one goes.
 pub struct TemplateBook<S: Storage> {
     entries: S::List<Entry<S>, PROVIDER_TEMPLATES_INLINE, PROVIDER_TEMPLATES_HEAP>,
@@ -86,6 +97,12 @@ pub struct TemplateBook<S: Storage> {
     sequence: TipSequence,
     /// An earlier run may have told of what is the first tip here.
     counts_on: bool,
+}
+
+impl<S: Storage> fmt::Debug for TemplateBook<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TemplateBook").field("tips", &self.tips).field("next_id", &self.next_id).finish_non_exhaustive()
+    }
 }
 
 impl<S: Storage> Default for TemplateBook<S> {

@@ -156,6 +156,12 @@ pub struct TemplateClient<S: Storage> {
     held: S::List<Held<S>, SOLUTIONS_INLINE, SOLUTIONS_HEAP>,
 }
 
+impl<S: Storage> fmt::Debug for TemplateClient<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TemplateClient").field("tip", &self.tip).field("last_id", &self.last_id).finish_non_exhaustive()
+    }
+}
+
 impl<S: Storage> TemplateClient<S> {
     /// A client that will announce `constraints` (D-TDP-5).
     #[must_use]

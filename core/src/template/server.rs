@@ -48,6 +48,7 @@ impl core::error::Error for ClientViolation {}
 
 /// Why a message was not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum HandleError {
     /// The client broke a rule: close the connection.
     Rule(ClientViolation),

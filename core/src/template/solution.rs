@@ -37,6 +37,7 @@ pub struct Solution<'m> {
 
 /// A rule that a client broke with a solution that is a block by its hash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Breach {
     /// Version bits changed that are not for rolling (D-TDP-19).
     Version,
@@ -59,6 +60,7 @@ impl fmt::Display for Breach {
 
 /// Why a solution is no block at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NoBlock {
     /// No such template was ever made, or it is forgotten: by a new tip, or because the provider restarted.
     UnknownTemplate,

@@ -6,6 +6,7 @@
 //! Sealed (D-SEC-9, D-SEC-17): a frame is cut into chunks of at most [`MAX_CHUNK`] bytes. Each becomes a record: its length U16
 //! little-endian with the tag counted, then ciphertext and tag. The frame's header is sealed with the rest. Plain (D-SEC-2): frames as they are.
 
+use crate::crypto::undisclosed;
 use core::fmt;
 use core::ops::Range;
 
@@ -31,6 +32,7 @@ pub(crate) const fn sealed_len(len: usize) -> usize {
 
 /// Why the record layer refused. After the peer's faults the connection is of no more use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum TransportError {
     /// Peer: a record of this many bytes, too short for a tag.
     TooShort {
@@ -90,6 +92,8 @@ impl core::error::Error for TransportError {}
 
 /// Both directions of a link after the handshake, or without one.
 pub struct Transport<P: Provider>(Kind<P>);
+
+undisclosed!([P: Provider] Transport<P>, "Transport");
 
 enum Kind<P: Provider> {
     Plain,

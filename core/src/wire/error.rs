@@ -68,6 +68,7 @@ impl What {
 
 /// What is wrong with received bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum DecodeErrorKind {
     /// The payload ends inside a value.
     Truncated,
@@ -176,6 +177,7 @@ impl fmt::Debug for DecodeError {
 
 /// Why a value cannot be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum EncodeErrorKind {
     /// The buffer is too small. The same value fits into a larger one.
     NoRoom,

@@ -45,6 +45,7 @@ pub enum Period {
 
 /// Why a connection ended, or did not come about.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum Ended {
     /// There is no server to connect to, or its host has more than 255 bytes: the settings are wrong.
     NoServer,

@@ -201,6 +201,17 @@ pub enum ServeError<E> {
     Engine(E),
 }
 
+impl<E: fmt::Display> fmt::Display for ServeError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Taken(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
+        }
+    }
+}
+
+impl<E: core::error::Error> core::error::Error for ServeError<E> {}
+
 impl<E> From<E> for ServeError<E> {
     fn from(error: E) -> Self {
         Self::Engine(error)

@@ -148,7 +148,7 @@ impl Lab {
         if let Some(wall) = settled.wall {
             parts.wall.set(wall);
         }
-        let server = Server::parse_without_authentication(settled.url).unwrap();
+        let server = Server::from_url_without_authentication(settled.url).unwrap();
         let servers = Box::leak(Box::new([Server { connection: initiator(), ..server }]));
         let backoff = BackoffConfig { first: Duration::from_millis(10), ..BackoffConfig::default() };
         let settings = Box::leak(Box::new(Settings {

@@ -66,6 +66,7 @@ fn an_example_says_what_its_arguments_mean() {
         for argument in arguments {
             assert!(help.lines.iter().any(|line| line.starts_with(&format!("  {argument} "))), "{name}: {argument}");
         }
+        assert_eq!(Program::example(name, &["-h"]).ended().well().lines, help.lines, "{name}");
         let none = Program::example(name, &[] as &[&str]).ended();
         assert_eq!((none.status.code(), none.lines.len()), (Some(2), 0), "{}", none.errors);
         assert_eq!(none.errors.lines().collect::<Vec<_>>(), help.lines, "{name}");
@@ -93,6 +94,8 @@ fn an_example_says_why_it_cannot_start() {
         let complaint = complains(name, &[url, &"x".repeat(300)], "USER: ");
         assert!(complaint.contains("300 bytes") && complaint.contains("at most 255"), "{complaint}");
     }
+    let nobody = complains("blocking_device", &[url, USER], "no connection to 127.0.0.1:1: ");
+    assert!(nobody.contains("refused"), "{nobody}");
     for (name, _) in POOLS {
         complains(name, &["127.0.0.1", url, "51"], "LISTEN, \"127.0.0.1\", ");
         complains(name, &["127.0.0.1:0", "stratum2+tcp://127.0.0.1", "51"], "PROVIDER, \"stratum2+tcp://127.0.0.1\"");

@@ -128,6 +128,7 @@ impl<R: Runtime> fmt::Debug for PoolSetup<R> {
 
 /// Why a pool ended before its shutdown.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum PoolServeError {
     /// A task panicked.
     Serve(ServeError),

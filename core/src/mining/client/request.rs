@@ -42,6 +42,7 @@ pub(super) struct Request {
 
 /// Why nothing was asked for. Nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RequestError {
     /// As many channels are open or asked for as there is room for.
     NoRoom,

@@ -12,6 +12,7 @@ use crate::time::Instant;
 
 /// Why a share was not sent. Nothing has changed but [`Statistics::not_sent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum NotSent {
     /// The work is over: another prevhash came, the job was pushed out by newer ones, the channel or the connection ended.
     Stale,

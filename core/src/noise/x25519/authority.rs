@@ -1,5 +1,6 @@
 //! The Ed25519 authority, the certificates it signs, and a server's identity under one (D-SEC-13 to D-SEC-15).
 
+use core::fmt;
 use core::marker::PhantomData;
 
 use super::super::certificate::{Certificate, CertificateError, Period, VERSION, join, joined};
@@ -21,6 +22,12 @@ pub struct Authority<P> {
     seed: Secret,
     public: PublicKey,
     provider: PhantomData<fn() -> P>,
+}
+
+impl<P> fmt::Debug for Authority<P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authority").field("public", &self.public).finish_non_exhaustive()
+    }
 }
 
 impl<P: Provider> Authority<P> {
@@ -137,7 +144,7 @@ fn write_signed(
 }
 
 /// A server's static key pair with the certificate for it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Identity {
     pub(super) secret: Secret,
     pub(super) public: PublicKey,

@@ -6,6 +6,7 @@ use super::super::{Established, PeerIdentity, Step};
 use super::authority::{OLD_PAYLOAD_LEN, PAYLOAD_LEN, Shown};
 use super::negotiation::{CipherList, Codes, Profile, STR2, STR3, cipher_of};
 use super::{Framed, PREFIX_LEN, nx};
+use crate::crypto::undisclosed;
 use crate::crypto::{Cipher, Provider, PublicKey, Secret};
 use crate::time::UnixTime;
 
@@ -52,6 +53,8 @@ pub struct Initiator<P: Provider> {
     /// Changes in place from message to message: secrets that move leave copies behind, and take code.
     noise: nx::Initiator<P>,
 }
+
+undisclosed!([P: Provider] Initiator<P>, "Initiator");
 
 /// What comes next.
 #[derive(Clone, Copy)]

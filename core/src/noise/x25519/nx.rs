@@ -4,6 +4,7 @@
 use super::super::error::Fault;
 pub use super::super::symmetric::Split;
 use super::super::symmetric::{Broken, Symmetric};
+use crate::crypto::undisclosed;
 use crate::crypto::{Cipher, Provider, PublicKey, Secret, TAG_LEN};
 
 /// Bytes of act 1 without its payload (D-SEC-10).
@@ -61,6 +62,8 @@ pub struct Initiator<P: Provider> {
     symmetric: Draft<P>,
     ephemeral: Secret,
 }
+
+undisclosed!([P: Provider] Initiator<P>, "Initiator");
 
 impl<P: Provider> Initiator<P> {
     /// One that has not begun.
@@ -136,6 +139,8 @@ impl<P: Provider> Initiator<P> {
 pub struct Responder<P: Provider> {
     symmetric: Draft<P>,
 }
+
+undisclosed!([P: Provider] Responder<P>, "Responder");
 
 impl<P: Provider> Responder<P> {
     /// Mixes in the prologue, which comes in parts.

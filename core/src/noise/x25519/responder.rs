@@ -6,6 +6,7 @@ use super::authority::Identity;
 use super::initiator::BEFORE_STR2_CODE;
 use super::negotiation::{CipherList, Offer, Profile, STR2, code, is_offer_len};
 use super::{Framed, OUTPUT_ROOM, PREFIX_LEN, nx, write_framed};
+use crate::crypto::undisclosed;
 use crate::crypto::{Cipher, Provider, Secret};
 
 /// Whom a responder serves.
@@ -26,6 +27,8 @@ pub struct Responder<P: Provider> {
     ephemeral: Secret,
     state: State<P>,
 }
+
+undisclosed!([P: Provider] Responder<P>, "Responder");
 
 enum State<P: Provider> {
     Offer,

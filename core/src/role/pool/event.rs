@@ -14,6 +14,7 @@ use crate::template::store::TemplateError;
 
 /// Why a call about a connection failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum PoolError {
     /// The pool has as many connections as it takes. Close the new one.
     TooManyConnections,

@@ -85,6 +85,7 @@ impl<'a> PoolConfig<'a> {
 
 /// Why a pool can't be as configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ConfigError {
     /// Payouts or tag.
     Rewards(CoinbaseError),

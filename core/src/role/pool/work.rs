@@ -21,6 +21,7 @@ use crate::time::Instant;
 
 /// Why a template gave no job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum JobError {
     /// The coinbase could not be made.
     Coinbase(CoinbaseError),

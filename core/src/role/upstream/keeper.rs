@@ -4,8 +4,8 @@ use alloc::{borrow::ToOwned, format, string::String, string::ToString, vec, vec:
 use core::fmt;
 use core::time::Duration;
 
-use super::Choice;
-use crate::address::{AuthorityKey, Host, Url, UrlError};
+use super::{Choice, ServerUrlError, authority};
+use crate::address::{Host, Url};
 use crate::backoff::{Backoff, BackoffConfig};
 use crate::connection::{InitiatorConfig, Security};
 use crate::link::LinkError;
@@ -27,12 +27,8 @@ pub struct Server {
 impl Server {
     /// The server of a `stratum2+tcp://host[:port]/KEY` URL, to be authenticated by the key in it, with defaults for everything else.
     pub fn from_url(url: &str) -> Result<Self, ServerUrlError> {
-        let url = Url::parse(url).map_err(ServerUrlError::Url)?;
-        let key = match url.key {
-            Some(AuthorityKey::Ed25519(key)) => key,
-            Some(AuthorityKey::Secp256k1XOnly(_)) => return Err(ServerUrlError::OtherRevision),
-            None => return Err(ServerUrlError::NoKey),
-        };
+        let url = Url::parse(url)?;
+        let key = authority(&url)?;
         let host = match url.host {
             Host::Name(name) => name.to_owned(),
             Host::Address(address) => address.to_string(),
@@ -41,31 +37,6 @@ impl Server {
         Ok(Self { host, port: url.port(), connection: InitiatorConfig::new(Security::Noise(noise)) })
     }
 }
-
-/// Why a URL names no server to connect to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ServerUrlError {
-    /// It is none.
-    Url(UrlError),
-    /// It has no authority key, so nobody could tell the server from an impostor (D-URL-1). Who wants that all the same makes the [`Server`] by hand.
-    NoKey,
-    /// Its key is of the protocol's current revision, whose handshake is not built yet.
-    OtherRevision,
-}
-
-impl fmt::Display for ServerUrlError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Url(error) => error.fmt(f),
-            Self::NoKey => f.write_str("the URL ends without the server's authority key"),
-            Self::OtherRevision => f.write_str(
-                "the URL's key is one of the protocol's current revision, of which there is no handshake yet",
-            ),
-        }
-    }
-}
-
-impl core::error::Error for ServerUrlError {}
 
 /// How a client keeps its connection.
 #[derive(Clone, Debug)]
@@ -246,6 +217,7 @@ impl Keeper {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::AuthorityKey;
     use crate::address::DEFAULT_PORT;
 
     /// Another authority for each.

@@ -4,12 +4,57 @@
 mod keeper;
 
 #[cfg(feature = "alloc")]
-pub use keeper::{Ended, Keeper, Server, ServerUrlError, UpstreamConfig, UpstreamState};
+pub use keeper::{Ended, Keeper, Server, UpstreamConfig, UpstreamState};
+
+use core::fmt;
 
 use super::device::Endpoint;
+use crate::address::{AuthorityKey, Url, UrlError};
 use crate::connection::VERSION;
+use crate::crypto::PublicKey;
 use crate::message::common::SetupConnection;
 use crate::wire::Str0255;
+
+/// Why a URL names no server to connect to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ServerUrlError {
+    /// It is none.
+    Url(UrlError),
+    /// It has no authority key, so nobody could tell the server from an impostor (D-URL-1). Who wants that all the same asks for it by name.
+    NoKey,
+    /// Its key is of the protocol's current revision, whose handshake is not built yet.
+    OtherRevision,
+}
+
+impl From<UrlError> for ServerUrlError {
+    fn from(error: UrlError) -> Self {
+        Self::Url(error)
+    }
+}
+
+impl fmt::Display for ServerUrlError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Url(error) => error.fmt(f),
+            Self::NoKey => f.write_str("the URL ends without the server's authority key"),
+            Self::OtherRevision => f.write_str(
+                "the URL's key is one of the protocol's current revision, of which there is no handshake yet",
+            ),
+        }
+    }
+}
+
+impl core::error::Error for ServerUrlError {}
+
+/// The authority whose certificate the server of this URL must show in the draft's handshake (D-URL-1).
+pub const fn authority(url: &Url<'_>) -> Result<PublicKey, ServerUrlError> {
+    match url.key {
+        Some(AuthorityKey::Ed25519(key)) => Ok(key),
+        Some(AuthorityKey::Secp256k1XOnly(_)) => Err(ServerUrlError::OtherRevision),
+        None => Err(ServerUrlError::NoKey),
+    }
+}
 
 /// Which of several servers is next: the first one as long as it serves, after a failed attempt the next one, after a connection was
 /// lost the first one again.

@@ -10,6 +10,7 @@ use adit::crypto::{
 use sys::Context;
 
 /// AWS-LC for X25519 and the ciphers, [`RustCrypto`] for the rest.
+#[derive(Debug)]
 pub struct AwsLc(());
 
 impl Provider for AwsLc {
@@ -43,6 +44,7 @@ impl Provider for AwsLc {
 }
 
 /// [`adit::crypto::Blake2s`], with what depends on the names of both suites kept.
+#[derive(Debug)]
 pub struct Blake2s(());
 
 impl Hash for Blake2s {

@@ -461,5 +461,6 @@ fn tell(news: &PoolNews, events: &Events) {
         PoolNews::Template(TemplateNews::Unusable { template_id, why }) => {
             events.tell(Event::Warning { message: format!("template {template_id} can't be used: {why}") });
         }
+        other => tracing::debug!(?other, "news"),
     }
 }

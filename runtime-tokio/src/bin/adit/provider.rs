@@ -420,7 +420,8 @@ impl Publisher {
             }),
             ProviderEvent::Connected(peer) => self.events.tell(links::came(peer, "provider")),
             ProviderEvent::Disconnected(peer) => self.events.tell(links::went(peer, "provider")),
-            ProviderEvent::Solution(_) => {}
+            // A solution is judged elsewhere.
+            _ => {}
         }
     }
 }

@@ -25,6 +25,7 @@ pub(crate) fn server(setting: &'static str, url: &str, ciphers: CipherList) -> R
             setting,
             "its key is one of the protocol's current revision; this program speaks the draft revision, whose keys have no version",
         ),
+        other => bad(setting, other.to_string()),
     })?;
     if let Security::Noise(noise) = &mut server.connection.security {
         if let Authentication::Authority(key) = &noise.authentication
