@@ -118,7 +118,9 @@ impl fmt::Display for SubmitError {
             Self::UnknownTemplate(id) => write!(f, "template {id} is not known (any more)"),
             Self::Malformed(error) => error.fmt(f),
             Self::Block(error) => error.fmt(f),
-            Self::File(error) => write!(f, "block not stored: {error}"),
+            Self::File(error) => {
+                write!(f, "block not stored: {error}; make room for the chain's file, and let this user write it")
+            }
         }
     }
 }
