@@ -4,8 +4,21 @@ use sha2::block_api::compress256;
 use sha2::{Digest, Sha256};
 
 /// FIPS 180-4 §5.3.3: the state before the first block.
-pub(crate) const IV: [u32; 8] =
+pub const IV: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
+
+/// FIPS 180-4 §4.2.2: what each round adds.
+#[rustfmt::skip]
+pub const K: [u32; 64] = [
+    0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
+    0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
+    0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da,
+    0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967,
+    0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85,
+    0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070,
+    0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
+    0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
+];
 
 /// SHA-256 of SHA-256 over the parts as if they were joined; 32 bytes in the order in which the function puts them out, which is
 /// the order of every hash on the wire (D-TYPE-4).
@@ -34,59 +47,18 @@ pub fn sha256d_pair(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
 /// [`sha256d`] of a block header.
 #[must_use]
 pub fn sha256d_header(header: &[u8; 80]) -> [u8; 32] {
+    second_hash(&first_hash(header))
+}
+
+/// The words of a block header's SHA-256.
+#[must_use]
+pub fn first_hash(header: &[u8; 80]) -> [u32; 8] {
     let mut state = IV;
     // 80 bytes are a block and 16 bytes.
     if let (Some(first), Some(tail)) = (header.first_chunk(), header.last_chunk::<16>()) {
         compress256(&mut state, &[*first, last_block(tail, 80)]);
     }
-    second_hash(&state)
-}
-
-/// A block header with its padding, two blocks as the compression function takes them: who writes headers into one has nothing to copy before
-/// it is hashed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PaddedHeader([[u8; 64]; 2]);
-
-impl Default for PaddedHeader {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl PaddedHeader {
-    /// A header of zeros.
-    #[must_use]
-    pub const fn new() -> Self {
-        // FIPS 180-4 §5.1.1: a one behind the last 16 bytes, and the length of 640 bits at the end.
-        let mut last = [0; 64];
-        last[16] = 0x80;
-        last[62] = 0x02;
-        last[63] = 0x80;
-        Self([[0; 64], last])
-    }
-
-    /// The header.
-    #[inline]
-    #[must_use]
-    pub fn bytes(&self) -> &[u8; 80] {
-        // Two blocks are 128 bytes.
-        self.0.as_flattened().first_chunk().unwrap_or(&[0; 80])
-    }
-
-    /// The header's 80 bytes, to be written.
-    #[inline]
-    #[must_use]
-    pub fn bytes_mut(&mut self) -> &mut [u8] {
-        self.0.as_flattened_mut().get_mut(..80).unwrap_or_default()
-    }
-
-    /// [`sha256d`] of the header, into `hash`.
-    #[inline]
-    pub fn hash_into(&self, hash: &mut [u8; 32]) {
-        let mut state = IV;
-        compress256(&mut state, &self.0);
-        second_hash_into(&state, hash);
-    }
+    state
 }
 
 /// FIPS 180-4 §5.1.1: the last bytes of a message of `len` bytes, padded. At most 55 fit.
@@ -104,20 +76,16 @@ pub(crate) fn last_block<const N: usize>(tail: &[u8; N], len: u16) -> [u8; 64] {
     block
 }
 
-/// The hash of a finished hash.
-pub(crate) fn second_hash(first: &[u32; 8]) -> [u8; 32] {
-    let mut hash = [0; 32];
-    second_hash_into(first, &mut hash);
-    hash
-}
-
-#[inline]
-fn second_hash_into(first: &[u32; 8], hash: &mut [u8; 32]) {
+/// SHA-256 of a hash, of which these are the words: what makes [`sha256d`] of it.
+#[must_use]
+pub fn second_hash(first: &[u32; 8]) -> [u8; 32] {
     let mut state = IV;
     let mut block = HASH_BLOCK;
     put_words(&mut block, first);
     compress256(&mut state, &[block]);
-    put_words(hash, &state);
+    let mut hash = [0; 32];
+    put_words(&mut hash, &state);
+    hash
 }
 
 /// FIPS 180-4 §5.1.1: the block of a hash of 256 bits, but for the hash.

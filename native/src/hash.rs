@@ -3,45 +3,55 @@
 //! The lanes themselves are the core's ([`adit::mining::lanes`]) and portable; here they are compiled for instruction sets that are
 //! found at run time, which takes `unsafe`.
 //!
-//! Every method is correct on every input and tested to agree with the others; [`Method::fastest`] measures those that the processor
-//! supports for a few milliseconds at the start and keeps the best. Figures of one core (AMD EPYC of 2022, 2.6 GHz base, rustc 1.95,
-//! release build), in million SHA-256d of headers a second:
+//! Every method is correct on every input and tested to agree with the others; [`Method::fastest`] and [`Method::fastest_for_shares`] measure
+//! those that the processor supports for a few milliseconds at the start and keep the best. Figures of one core (AMD EPYC of 2022, 2.6 GHz
+//! base, rustc 1.95, release build), in nanoseconds: a nonce of a header, a whole header of 64 different ones (one compression more, and in
+//! lanes a transposition), a path of twelve nodes of 64 shares, and of one:
 //!
-//! | method | lanes | MH/s | other lane counts tried |
-//! |---|---|---|---|
-//! | [`Method::Avx512`] | 64 | 23.8 | 8: 3.5, 16: 13.9, 32: 20.0 |
-//! | [`Method::Avx2`] | 16 | 12.0 | 8: 3.1, 32: 11.3 |
-//! | [`Method::Sha2`] | 1 | 11.4 with the SHA instructions | about 0.9 without |
-//! | [`Method::Portable`] | 32 | 4.1 with SSE2, the x86-64 baseline | 1: 2.4, 8: 2.2, 16: 3.6 |
+//! | method | lanes | nonce | header | path | one path |
+//! |---|---|---|---|---|---|
+//! | [`Method::Avx512`] | 64, 16 | 41 | 67 | 697 | 1,472 |
+//! | [`Method::ShaNi`] | 2 | 49 | 67 | 659 | 1,311 |
+//! | [`Method::Avx2`] | 16 | 86 | 135 | 1,550 | 1,462 |
+//! | [`Method::Sha2`] | 1 | 93 | 108 | 1,426 | 1,472 |
+//! | [`Method::Portable`] | 32 | 241 | 378 | 4,426 | 1,472 |
 //!
-//! Loops of 8 lanes are unrolled before they could be vectorised and stay scalar, hence the wide counts. The order differs between
-//! processors (one with SHA instructions but without AVX-512 is about even between two methods), which is why it is measured.
-//! Whole headers of 16 different shares ([`Method::hash_headers`]) take one compression more and a transposition: 8.3 MH/s with
-//! AVX-512, 7.3 with the SHA instructions, 6.2 with AVX2.
+//! Without SHA instructions `sha2` takes some twelve times as long. Loops of 8 lanes are unrolled before they could be vectorised and stay
+//! scalar, hence the wide counts; of fewer headers than lanes the rest goes one by one, where two at a time lose nothing. The order differs
+//! between processors, which is why it is measured.
 
 #![allow(
     unsafe_code,
     reason = "calling what is compiled for an instruction set is unsafe, however well it was looked for"
 )]
 
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
+
 use std::fmt;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use adit::mining::lanes::{self, Hasher, Midstate};
-use adit::mining::merkle::merkle_root;
+use adit::mining::header::HeaderParts;
+use adit::mining::lanes::{self, Hasher, Midstate, OneByOne};
 use adit::wire::U256;
 
-/// A way to hash headers. All give the same results.
+/// A way to hash headers. All give the same results. Those that not every processor has come from [`Method::supported`] only, so that
+/// whoever has one may use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// One by one with the `sha2` package, which uses the processor's SHA instructions where there are any.
     Sha2,
     /// In lanes, with the instructions that every processor of this architecture has.
     Portable,
+    /// Two at a time, with x86's SHA instructions.
+    #[non_exhaustive]
+    ShaNi,
     /// In lanes with AVX2.
+    #[non_exhaustive]
     Avx2,
     /// In lanes with AVX-512F.
+    #[non_exhaustive]
     Avx512,
 }
 
@@ -56,19 +66,20 @@ enum Task<'a> {
 }
 
 impl Method {
-    const ALL: [Self; 4] = [Self::Sha2, Self::Portable, Self::Avx2, Self::Avx512];
+    const ALL: [Self; 5] = [Self::Sha2, Self::Portable, Self::ShaNi, Self::Avx2, Self::Avx512];
 
-    /// Whether this processor has the instructions. An unsupported method still works: it does what [`Self::Portable`] does.
-    #[must_use]
-    pub fn is_supported(self) -> bool {
+    /// Whether this processor has the instructions.
+    fn is_supported(self) -> bool {
         match self {
             Self::Sha2 | Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::ShaNi => is_x86_feature_detected!("sha") && is_x86_feature_detected!("sse4.1"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => is_x86_feature_detected!("avx512f"),
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => false,
+            Self::ShaNi | Self::Avx2 | Self::Avx512 => false,
         }
     }
 
@@ -77,25 +88,46 @@ impl Method {
         Self::ALL.into_iter().filter(|method| method.is_supported())
     }
 
-    /// The fastest one here, measured on the first call, which takes about ten milliseconds.
+    /// The fastest one here for a miner, who tries nonces: measured on the first call, which takes about ten milliseconds.
     #[must_use]
     pub fn fastest() -> Self {
         static FASTEST: OnceLock<Method> = OnceLock::new();
-        *FASTEST
-            .get_or_init(|| Self::supported().min_by_key(|method| method.time_of_a_batch()).unwrap_or(Self::Portable))
+        *FASTEST.get_or_init(|| {
+            let midstate = Midstate::new(&[0x5a; 80]);
+            Self::measured(|method| {
+                let mut found = Vec::new();
+                method.search(&midstate, 0, 0, 2_048, &mut found);
+            })
+        })
     }
 
-    /// The shortest of a few runs: whatever else the machine does only ever makes one longer.
-    fn time_of_a_batch(self) -> Duration {
-        let midstate = Midstate::new(&[0x5a; 80]);
-        let mut found = Vec::new();
-        let run = |count| {
-            let start = Instant::now();
-            self.search(&midstate, 0, 0, count, &mut found);
-            start.elapsed()
+    /// The fastest one here for a server, who has a few shares at hand: measured on the first call, which takes a few milliseconds.
+    #[must_use]
+    pub fn fastest_for_shares() -> Self {
+        static FASTEST: OnceLock<Method> = OnceLock::new();
+        *FASTEST.get_or_init(|| {
+            let headers = [[0x5a; 80]; 16];
+            Self::measured(|method| {
+                for _ in 0..32 {
+                    method.hash_headers(&headers, &mut [[0; 32]; 16]);
+                }
+            })
+        })
+    }
+
+    /// The one that does it in the shortest of a few runs: whatever else the machine does only ever makes one longer.
+    fn measured(run: impl Fn(Self)) -> Self {
+        let shortest = |method: &Self| {
+            let time = || {
+                let start = Instant::now();
+                run(*method);
+                start.elapsed()
+            };
+            // The first run warms caches and vector units up.
+            time();
+            [time(), time(), time()].into_iter().min()
         };
-        // The first run warms caches and vector units up.
-        [256, 2_048, 2_048, 2_048].map(run)[1..].iter().min().copied().unwrap_or(Duration::MAX)
+        Self::supported().min_by_key(shortest).unwrap_or(Self::Portable)
     }
 
     /// Appends those of the `count` nonces from `first` on (wrapping) to `found` whose hash has at most `top` as its most significant 32
@@ -118,13 +150,18 @@ impl Method {
         match self {
             Self::Sha2 => one_by_one(task),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 if self.is_supported() => {
-                // SAFETY: the guard saw AVX2 on this processor, all that `avx2` needs.
+            Self::ShaNi => {
+                // SAFETY: `supported` saw the SHA instructions and SSE4.1 on this processor, all that `sha_ni` needs.
+                unsafe { with_sha_ni(task) }
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                // SAFETY: `supported` saw AVX2 on this processor, all that `avx2` needs.
                 unsafe { avx2(task) }
             }
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 if self.is_supported() => {
-                // SAFETY: the guard saw AVX-512F on this processor, all that `avx512` needs.
+            Self::Avx512 => {
+                // SAFETY: `supported` saw AVX-512F on this processor, all that `avx512` needs.
                 unsafe { avx512(task) }
             }
             _ => in_lanes::<32, 16>(task),
@@ -133,6 +170,33 @@ impl Method {
 }
 
 impl Hasher for Method {
+    #[inline]
+    fn first_hash(&self, header: &HeaderParts<'_>, words: &mut [u32; 8]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::ShaNi => {
+                // SAFETY: `supported` saw the SHA instructions and SSE4.1 on this processor, all that `hash_once` needs.
+                unsafe {
+                    let hashes = (header.prev_hash, header.merkle_root);
+                    sha_ni::hash_once(header.version, hashes, header.ntime, header.nbits, header.nonce, words);
+                }
+            }
+            _ => OneByOne.first_hash(header, words),
+        }
+    }
+
+    #[inline]
+    fn second_hash(&self, words: &[u32; 8], hash: &mut [u8; 32]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::ShaNi => {
+                // SAFETY: `supported` saw the SHA instructions and SSE4.1 on this processor, all that `hash_again` needs.
+                unsafe { sha_ni::hash_again(words, hash) }
+            }
+            _ => OneByOne.second_hash(words, hash),
+        }
+    }
+
     fn hash_headers(&self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]) {
         (*self).hash_headers(headers, hashes);
     }
@@ -147,9 +211,20 @@ impl fmt::Display for Method {
         f.write_str(match self {
             Self::Sha2 => "sha2",
             Self::Portable => "portable lanes",
+            Self::ShaNi => "SHA instructions",
             Self::Avx2 => "AVX2 lanes",
             Self::Avx512 => "AVX-512 lanes",
         })
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "sha,sse4.1")]
+fn with_sha_ni(task: Task<'_>) {
+    match task {
+        Task::Search { midstate, top, first, count, found } => sha_ni::search(midstate, top, first, count, found),
+        Task::Fold { path, ids } => sha_ni::fold_paths(path, ids),
+        Task::Headers { headers, hashes } => sha_ni::hash_headers(headers, hashes),
     }
 }
 
@@ -208,21 +283,14 @@ fn one_by_one(task: Task<'_>) {
                 u32::from_le_bytes([a, b, c, d]) <= top
             }));
         }
-        Task::Fold { path, ids } => {
-            for id in ids {
-                *id = merkle_root(*id, path.iter().map(|node| node.0));
-            }
-        }
-        Task::Headers { headers, hashes } => {
-            for (header, hash) in headers.iter().zip(hashes) {
-                *hash = adit::hash::sha256d_header(header);
-            }
-        }
+        Task::Fold { path, ids } => OneByOne.fold_paths(path, ids),
+        Task::Headers { headers, hashes } => OneByOne.hash_headers(headers, hashes),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use adit::mining::header::Header;
     use proptest::prelude::*;
 
     use super::*;
@@ -235,7 +303,7 @@ mod tests {
     fn every_method_finds_the_genesis_nonce_and_no_other() {
         let header: [u8; 80] = hex::decode(GENESIS).expect("hex").try_into().expect("80 bytes");
         let midstate = Midstate::new(&header);
-        for method in Method::ALL {
+        for method in Method::supported() {
             for before in [0, 1, 15, 16, 63, 64, 200] {
                 let mut found = vec![];
                 method.search(&midstate, 0, GENESIS_NONCE - before, before + 1, &mut found);
@@ -250,6 +318,7 @@ mod tests {
     #[test]
     fn the_fastest_method_is_one_that_the_processor_supports() {
         assert!(Method::supported().any(|method| method == Method::fastest()));
+        assert!(Method::supported().any(|method| method == Method::fastest_for_shares()));
         assert!(Method::Portable.is_supported() && Method::Sha2.is_supported());
     }
 
@@ -265,7 +334,7 @@ mod tests {
             let mut expected = vec![];
             Method::Sha2.search(&midstate, top, first, count, &mut expected);
             prop_assert!(bits > 0 || expected.len() == count as usize);
-            for method in Method::ALL {
+            for method in Method::supported() {
                 let mut found = vec![];
                 method.search(&midstate, top, first, count, &mut found);
                 prop_assert_eq!(&found, &expected, "{}", method);
@@ -279,7 +348,7 @@ mod tests {
             let path: Vec<_> = path.into_iter().map(U256).collect();
             let mut expected = ids.clone();
             Method::Sha2.fold_paths(&path, &mut expected);
-            for method in Method::ALL {
+            for method in Method::supported() {
                 let mut roots = ids.clone();
                 method.fold_paths(&path, &mut roots);
                 prop_assert_eq!(&roots, &expected, "{}", method);
@@ -291,10 +360,17 @@ mod tests {
             let headers = bytes.as_chunks::<80>().0;
             let mut expected = vec![[0; 32]; headers.len()];
             Method::Sha2.hash_headers(headers, &mut expected);
-            for method in Method::ALL {
+            for method in Method::supported() {
                 let mut hashes = vec![[0; 32]; headers.len()];
                 method.hash_headers(headers, &mut hashes);
                 prop_assert_eq!(&hashes, &expected, "{}", method);
+                let mut words = [0; 8];
+                for (header, expected) in headers.iter().zip(&expected) {
+                    method.first_hash(&Header::from_bytes(header).parts(), &mut words);
+                    let mut hash = [0; 32];
+                    method.second_hash(&words, &mut hash);
+                    prop_assert_eq!(&hash, expected, "{}, in halves", method);
+                }
             }
         }
     }

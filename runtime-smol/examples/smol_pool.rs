@@ -83,7 +83,7 @@ fn run([listen, provider, script]: [String; 3]) -> Result<(), Box<dyn Error>> {
         listeners: vec![listener],
         responder,
         links,
-        hasher: Arc::new(Method::fastest()),
+        hasher: Arc::new(Method::fastest_for_shares()),
         provider,
         software: Software::default(),
         reconnect: None,

@@ -149,7 +149,7 @@ async fn meet<A: Runtime, B: Runtime>(ends: (impl Spawn, A::Clock), middle: (imp
         responder: identity,
         links: pool_links,
         // Vector lanes that nobody has optimised take over a megabyte of stack, most of what a test's thread has.
-        hasher: Arc::new(Method::Portable),
+        hasher: Arc::new(Method::fastest_for_shares()),
         provider: upstream,
         software: Software::default(),
         reconnect: None,

@@ -157,7 +157,7 @@ async fn serve(port: u16, plan: &Plan) -> Result<(), Box<dyn Error>> {
         listeners: vec![main, other],
         responder,
         links: Arc::clone(&links),
-        hasher: Arc::new(Method::fastest()),
+        hasher: Arc::new(Method::fastest_for_shares()),
         provider: Upstream::new(UpstreamConfig::new(provider_server), links),
         software: Software::default(),
         reconnect: None,

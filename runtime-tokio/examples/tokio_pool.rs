@@ -114,7 +114,7 @@ async fn run(listen: &str, provider: &str, script: &str) -> Result<(), Box<dyn E
         listeners: vec![listener],
         responder,
         links,
-        hasher: Arc::new(Method::fastest()),
+        hasher: Arc::new(Method::fastest_for_shares()),
         provider,
         software: Software::default(),
         reconnect: None,

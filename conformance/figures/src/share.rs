@@ -7,7 +7,6 @@ use std::hint::black_box;
 
 use adit::{
     buffer::Output,
-    hash::sha256d_header,
     message::mining::{
         OpenExtendedMiningChannel, OpenStandardMiningChannel, SetupFlags, SubmitSharesExtended, SubmitSharesStandard,
         ToServer,
@@ -15,7 +14,9 @@ use adit::{
     mining::{
         extranonce::ExtranonceSpace,
         job::{NewJob, PrevHash},
-        merkle::{coinbase_txid, merkle_root},
+        header::Header,
+        lanes::Hasher as _,
+        merkle::coinbase_txid,
         server::{MiningServer, Out, Proof, Received, ServerConfig, ShareBatch, Shared, Submitted},
         target::Target,
         vardiff::VardiffConfig,
@@ -69,21 +70,24 @@ pub fn rows() -> Vec<Row> {
 
 /// The hashes of one share, by the functions that do them fastest: the header, and for an extended channel coinbase and path.
 fn hashes(levels: usize) -> Side {
+    let method = Method::fastest_for_shares();
+    let path = vec![U256([9; 32]); levels];
     side(
-        |_| [5; 80],
-        move |header: &mut [u8; 80], _| {
-            if levels > 0 {
-                let root = merkle_root(coinbase_id(), (0..levels).map(|_| [9; 32]));
-                header[36..68].copy_from_slice(&root);
+        |_| (Header::from_bytes(&[5; 80]), [0; 8], [0; 32]),
+        move |(header, words, hash): &mut (Header, [u32; 8], [u8; 32]), _| {
+            if !path.is_empty() {
+                header.merkle_root = coinbase_id();
+                method.fold_paths(&path, std::slice::from_mut(&mut header.merkle_root));
             }
-            black_box(sha256d_header(black_box(header)));
+            method.first_hash(&black_box(&*header).parts(), words);
+            method.second_hash(words, black_box(hash));
         },
     )
 }
 
 /// The same of a batch, in lanes.
 fn lanes(levels: usize) -> Side {
-    let method = Method::fastest();
+    let method = Method::fastest_for_shares();
     let path = vec![U256([9; 32]); levels];
     side(
         |_| (vec![[5; 80]; BATCH], vec![[0; 32]; BATCH]),
@@ -141,7 +145,7 @@ impl Ours {
             output: Output::new(vec![0; 16_384]),
             now,
             channel: 0,
-            method: Method::fastest(),
+            method: Method::fastest_for_shares(),
             proof: Proof::new(),
             batch: ShareBatch::default(),
         };
@@ -180,8 +184,12 @@ impl Ours {
     }
 
     fn one(&mut self, message: &ToServer<'_>) {
-        let share = Submitted::of(black_box(message)).expect("a share");
-        let checked = self.server.check(self.now, &mut self.shared, &share, &mut self.proof);
+        let Self { server, shared, now, method, proof, .. } = self;
+        let checked = match black_box(message) {
+            ToServer::SubmitSharesStandard(share) => server.check(*now, shared, &share.into(), method, proof),
+            ToServer::SubmitSharesExtended(share) => server.check(*now, shared, &share.into(), method, proof),
+            _ => panic!("no share"),
+        };
         black_box(checked.expect("accepted"));
     }
 

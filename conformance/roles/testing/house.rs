@@ -224,7 +224,7 @@ impl Lab {
             listeners: vec![listener],
             responder: responder(handle.setup_policy()),
             links,
-            hasher: Arc::new(Method::fastest()),
+            hasher: Arc::new(Method::fastest_for_shares()),
             provider: upstream,
             software: Software::default(),
             reconnect: options.reconnect.map(|port| (String::new(), port)),

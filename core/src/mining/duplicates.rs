@@ -73,7 +73,8 @@ impl<S: Storage> Duplicates<S> {
     }
 
     /// Remembers an accepted share's hash, or says why the share can't be accepted.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "between two hashes each call is waited for")]
+    #[inline(always)]
     pub fn take(&mut self, hash: &[u8; 32], generation: Generation) -> Result<Taken, NotTaken> {
         // As it nearly always is.
         if generation == self.generation && !self.moving {

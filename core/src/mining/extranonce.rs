@@ -60,6 +60,12 @@ impl ExtranoncePrefix {
     }
 }
 
+impl AsRef<[u8]> for ExtranoncePrefix {
+    fn as_ref(&self) -> &[u8] {
+        self.as_slice()
+    }
+}
+
 impl Default for ExtranoncePrefix {
     fn default() -> Self {
         Self::EMPTY

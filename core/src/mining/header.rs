@@ -12,7 +12,7 @@ pub const VERSION_MASK_BIP320: u32 = 0x1fff_e000;
 pub const VERSION_MASK_BIP323: u32 = 0x1fff_ffe0;
 
 /// A block header (D-ALG-5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Header {
     /// Version with its rolled bits.
     pub version: u32,
@@ -28,12 +28,46 @@ pub struct Header {
     pub nonce: u32,
 }
 
+/// A [`Header`] whose hashes stand where they are known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeaderParts<'a> {
+    /// Version with its rolled bits.
+    pub version: u32,
+    /// Hash of the block before, in raw SHA-256 order.
+    pub prev_hash: &'a [u8; 32],
+    /// Merkle root, in raw SHA-256 order.
+    pub merkle_root: &'a [u8; 32],
+    /// Seconds since 1970.
+    pub ntime: u32,
+    /// The network's target in compact form.
+    pub nbits: u32,
+    /// Nonce.
+    pub nonce: u32,
+}
+
+impl From<HeaderParts<'_>> for Header {
+    #[inline]
+    fn from(parts: HeaderParts<'_>) -> Self {
+        let HeaderParts { version, prev_hash, merkle_root, ntime, nbits, nonce } = parts;
+        Self { version, prev_hash: *prev_hash, merkle_root: *merkle_root, ntime, nbits, nonce }
+    }
+}
+
 impl Header {
+    /// The same without its hashes.
+    #[must_use]
+    pub const fn parts(&self) -> HeaderParts<'_> {
+        let Self { version, prev_hash, merkle_root, ntime, nbits, nonce } = self;
+        HeaderParts { version: *version, prev_hash, merkle_root, ntime: *ntime, nbits: *nbits, nonce: *nonce }
+    }
+
     /// D-ALG-5: version, `prev_hash`, `merkle_root`, nTime, nbits, nonce; numbers little-endian.
     #[must_use]
     pub fn to_bytes(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
-        put_job(&mut bytes, &self.prev_hash, &self.merkle_root, self.nbits);
+        put(&mut bytes, 4, &self.prev_hash);
+        put_merkle_root(&mut bytes, &self.merkle_root);
+        put(&mut bytes, 72, &self.nbits.to_le_bytes());
         put_rolled(&mut bytes, self.version, self.ntime, self.nonce);
         bytes
     }
@@ -60,14 +94,6 @@ impl Header {
     pub fn hash(&self) -> [u8; 32] {
         sha256d_header(&self.to_bytes())
     }
-}
-
-/// D-ALG-5: puts in what all headers of a job and extranonce have in common.
-#[inline]
-pub(crate) fn put_job(header: &mut [u8], prev_hash: &[u8; 32], merkle_root: &[u8; 32], nbits: u32) {
-    put(header, 4, prev_hash);
-    put_merkle_root(header, merkle_root);
-    put(header, 72, &nbits.to_le_bytes());
 }
 
 /// Changes the merkle root of a header that is laid out already.

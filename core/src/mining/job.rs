@@ -143,9 +143,12 @@ impl<S: Storage, const COINBASE: usize, const PATH: usize> Parts<S, COINBASE, PA
         self.path.extend_from_slice(from.path()).map_err(|_| BookError::PathTooLong)
     }
 
+    pub(crate) fn txid(&self, extranonce_prefix: &[u8], extranonce: &[u8]) -> [u8; 32] {
+        merkle::coinbase_txid(self.prefix(), extranonce_prefix, extranonce, self.suffix())
+    }
+
     pub(crate) fn merkle_root(&self, extranonce_prefix: &[u8], extranonce: &[u8]) -> [u8; 32] {
-        let txid = merkle::coinbase_txid(self.prefix(), extranonce_prefix, extranonce, self.suffix());
-        merkle::merkle_root(txid, self.path().iter().map(|hash| hash.0))
+        merkle::merkle_root(self.txid(extranonce_prefix, extranonce), self.path().iter().map(|hash| hash.0))
     }
 }
 

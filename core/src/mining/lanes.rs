@@ -15,21 +15,10 @@
 
 use sha2::block_api::compress256;
 
-use crate::hash::{IV, second_hash as second_hash_of_one, sha256d_header};
+use crate::hash::{IV, K, first_hash, second_hash as second_hash_of_one, sha256d_header};
+use crate::mining::header::{Header, HeaderParts};
 use crate::mining::merkle::merkle_root;
 use crate::wire::U256;
-
-#[rustfmt::skip]
-const K: [u32; 64] = [
-    0x428a_2f98, 0x7137_4491, 0xb5c0_fbcf, 0xe9b5_dba5, 0x3956_c25b, 0x59f1_11f1, 0x923f_82a4, 0xab1c_5ed5,
-    0xd807_aa98, 0x1283_5b01, 0x2431_85be, 0x550c_7dc3, 0x72be_5d74, 0x80de_b1fe, 0x9bdc_06a7, 0xc19b_f174,
-    0xe49b_69c1, 0xefbe_4786, 0x0fc1_9dc6, 0x240c_a1cc, 0x2de9_2c6f, 0x4a74_84aa, 0x5cb0_a9dc, 0x76f9_88da,
-    0x983e_5152, 0xa831_c66d, 0xb003_27c8, 0xbf59_7fc7, 0xc6e0_0bf3, 0xd5a7_9147, 0x06ca_6351, 0x1429_2967,
-    0x27b7_0a85, 0x2e1b_2138, 0x4d2c_6dfc, 0x5338_0d13, 0x650a_7354, 0x766a_0abb, 0x81c2_c92e, 0x9272_2c85,
-    0xa2bf_e8a1, 0xa81a_664b, 0xc24b_8b70, 0xc76c_51a3, 0xd192_e819, 0xd699_0624, 0xf40e_3585, 0x106a_a070,
-    0x19a4_c116, 0x1e37_6c08, 0x2748_774c, 0x34b0_bcb5, 0x391c_0cb3, 0x4ed8_aa4a, 0x5b9c_ca4f, 0x682e_6ff3,
-    0x748f_82ee, 0x78a5_636f, 0x84c8_7814, 0x8cc7_0208, 0x90be_fffa, 0xa450_6ceb, 0xbef9_a3f7, 0xc671_78f2,
-];
 
 /// One 32-bit word of each of `N` hashes in the making.
 #[derive(Clone, Copy)]
@@ -167,6 +156,18 @@ impl Midstate {
         Self { state, tail: words(rest) }
     }
 
+    /// The eight variables behind the first 64 bytes.
+    #[must_use]
+    pub const fn state(&self) -> &[u32; 8] {
+        &self.state
+    }
+
+    /// The words before the nonce: the end of the merkle root, nTime and nbits, each read big-endian as the function takes them.
+    #[must_use]
+    pub const fn tail(&self) -> &[u32; 3] {
+        &self.tail
+    }
+
     /// The header's SHA-256d with this nonce, in raw SHA-256 order; by `sha2`, thus with the processor's SHA instructions where it has them.
     #[must_use]
     pub fn hash(&self, nonce: u32) -> [u8; 32] {
@@ -205,9 +206,7 @@ pub fn hash_headers<const N: usize>(headers: &[[u8; 80]], hashes: &mut [[u8; 32]
     for (group, hashes) in groups.iter().zip(group_hashes) {
         hash_group(group, hashes);
     }
-    for (header, hash) in rest.iter().zip(rest_hashes) {
-        *hash = sha256d_header(header);
-    }
+    OneByOne.hash_headers(rest, rest_hashes);
 }
 
 #[inline(always)]
@@ -241,9 +240,7 @@ pub fn fold_paths<const N: usize>(path: &[U256], ids: &mut [[u8; 32]]) {
     for group in groups {
         fold_group(path, group);
     }
-    for id in rest {
-        *id = merkle_root(*id, path.iter().map(|node| node.0));
-    }
+    OneByOne.fold_paths(path, rest);
 }
 
 #[inline(always)]
@@ -273,11 +270,40 @@ fn fold_group<const N: usize>(path: &[U256], ids: &mut [[u8; 32]; N]) {
 
 /// What hashes the shares that a server has at hand, with whatever the processor has. All give the same results.
 pub trait Hasher: core::fmt::Debug + Send + Sync {
+    /// The words of one header's SHA-256: the first half of its SHA-256d. In halves, since a processor has time for other things in between: its
+    /// SHA instructions wait for each other.
+    fn first_hash(&self, header: &HeaderParts<'_>, words: &mut [u32; 8]) {
+        *words = first_hash(&Header::from(*header).to_bytes());
+    }
+
+    /// The second half: SHA-256 of a hash of these words, in raw SHA-256 order.
+    fn second_hash(&self, words: &[u32; 8], hash: &mut [u8; 32]) {
+        *hash = second_hash_of_one(words);
+    }
+
     /// Puts the SHA-256d of each header into the place beside it, raw SHA-256 order.
     fn hash_headers(&self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]);
 
     /// Folds a merkle path, deepest hash first, onto each of the coinbase ids, which becomes its root (D-ALG-3).
     fn fold_paths(&self, path: &[U256], ids: &mut [[u8; 32]]);
+}
+
+/// One by one, by the `sha2` package, which uses the processor's SHA instructions where there are any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OneByOne;
+
+impl Hasher for OneByOne {
+    fn hash_headers(&self, headers: &[[u8; 80]], hashes: &mut [[u8; 32]]) {
+        for (header, hash) in headers.iter().zip(hashes) {
+            *hash = sha256d_header(header);
+        }
+    }
+
+    fn fold_paths(&self, path: &[U256], ids: &mut [[u8; 32]]) {
+        for id in ids {
+            *id = merkle_root(*id, path.iter().map(|node| node.0));
+        }
+    }
 }
 
 /// `N` lanes, compiled for whatever the whole program is.
@@ -369,6 +395,12 @@ mod tests {
             hash_headers::<16>(&headers, &mut hashes);
             for (at, hash) in hashes.iter().enumerate() {
                 prop_assert_eq!(*hash, headers.get(at).map_or([0xa5; 32], reference));
+            }
+            for header in &headers {
+                let (mut words, mut hash) = ([0; 8], [0; 32]);
+                OneByOne.first_hash(&Header::from_bytes(header).parts(), &mut words);
+                OneByOne.second_hash(&words, &mut hash);
+                prop_assert_eq!(hash, reference(header));
             }
         }
 

@@ -331,6 +331,21 @@ impl PackedTarget {
         }
     }
 
+    /// The highest of four 64-bit digits, which nearly always decides whether a hash counts.
+    #[inline]
+    pub(crate) fn top_digit(self) -> u64 {
+        // It begins 192 bits up, and the 24 bits end 232 bits up at the highest.
+        let bits = u64::from(self.0 & 0x00ff_ffff) << 40;
+        bits.checked_shr(232_u32.saturating_sub((self.0 >> 24).max(168))).unwrap_or(0)
+    }
+
+    /// [`Target::is_met_by`] of this target, of which the [highest digit](Self::top_digit) is known: all that is laid out of it then.
+    #[inline]
+    pub(crate) fn is_met_by(self, top_digit: u64, hash: &[u8; 32]) -> bool {
+        let digit = top_limb(hash);
+        if digit == top_digit { self.target().is_met_by(hash) } else { digit < top_digit }
+    }
+
     /// The target.
     #[must_use]
     pub fn target(self) -> Target {
@@ -523,6 +538,18 @@ mod tests {
         }
 
         /// Rounding up is never harder, a neighbour of rounding down, and in the order of numbers.
+        /// D-ALG-6: by the highest digit alone where it decides, at, around and far from the target.
+        #[test]
+        fn packed_targets_are_met_as_whole_ones(shift in 0_u32..=232, mantissa in 0_u32..1 << 24, hash: [u8; 32], at in 0_usize..32) {
+            let packed = PackedTarget(shift << 24 | mantissa);
+            let mut near = packed.target().to_le_bytes();
+            prop_assert!(packed.is_met_by(packed.top_digit(), &near));
+            near[at] = near[at].wrapping_add(1);
+            for hash in [hash, near, [0; 32], [0xff; 32]] {
+                prop_assert_eq!(packed.is_met_by(packed.top_digit(), &hash), packed.target().is_met_by(&hash));
+            }
+        }
+
         #[test]
         fn packed_targets_round_up_a_little(target in any_target(), other in any_target()) {
             let (floor, ceil) = (PackedTarget::floor(target), PackedTarget::ceil(target));

@@ -44,14 +44,21 @@ impl Default for VardiffConfig {
     }
 }
 
+/// The shares of a window.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Seen {
+    /// Hashes that they stand for.
+    hashes: f64,
+    /// Sum of the squares of the same: the variance of `hashes`.
+    squares: f64,
+}
+
 /// Observation of one channel. 32 bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Vardiff {
     since: Instant,
-    /// Hashes that the shares since then stand for.
-    hashes: f64,
-    /// Sum of the squares of the same: the variance of `hashes`.
-    squares: f64,
+    /// In the window.
+    seen: Seen,
     /// No window has confirmed the target yet.
     searching: bool,
     /// The window began with a change.
@@ -62,27 +69,55 @@ impl Vardiff {
     /// Begins to observe.
     #[must_use]
     pub const fn new(now: Instant) -> Self {
-        Self { since: now, hashes: 0.0, squares: 0.0, searching: true, changed: false }
+        Self { since: now, seen: Seen { hashes: 0.0, squares: 0.0 }, searching: true, changed: false }
     }
 
     /// Counts an accepted share of a job whose target takes so many hashes. Call [`Self::evaluate`] behind it, so that a flood ends early.
     #[inline]
-    pub fn record(&mut self, hashes: f64) {
-        self.hashes += hashes;
-        self.squares += hashes * hashes;
+    pub const fn record(&mut self, hashes: f64) {
+        self.seen = self.with(hashes);
+    }
+
+    /// What [`Self::record`] would make of the window: for who works out what follows from a share before it is accepted.
+    #[inline]
+    #[must_use]
+    pub const fn with(&self, hashes: f64) -> Seen {
+        Seen { hashes: self.seen.hashes + hashes, squares: self.seen.squares + hashes * hashes }
+    }
+
+    /// What was [worked out](Self::with) has come true.
+    #[inline]
+    pub const fn take(&mut self, seen: Seen) {
+        self.seen = seen;
     }
 
     /// Hash rate seen in this window, in hashes a second; None before any time has passed.
     #[must_use]
     pub fn hash_rate(&self, now: Instant) -> Option<f64> {
         let seconds = now.saturating_since(self.since).as_secs_f64();
-        (seconds > 0.0).then(|| self.hashes / seconds)
+        (seconds > 0.0).then(|| self.seen.hashes / seconds)
     }
 
     /// The target that the channel should have instead of its present one, which takes `unit` hashes, when the difference is more than chance
     /// and worth a message. The caller bounds it by what client and server allow. Begins a new window with each change.
     #[inline]
     pub fn evaluate(&mut self, now: Instant, unit: f64, config: &VardiffConfig) -> Option<Target> {
+        match self.look(&self.seen, now, unit, config) {
+            None => None,
+            Some((expected, is_chance)) => self.judge(now, unit, expected, is_chance),
+        }
+    }
+
+    /// Whether [`Self::evaluate`] would have nothing to say or to change if these were the shares of the window.
+    #[inline]
+    #[must_use]
+    pub fn is_quiet(&self, seen: &Seen, now: Instant, unit: f64, config: &VardiffConfig) -> bool {
+        self.look(seen, now, unit, config).is_none()
+    }
+
+    /// Shares expected by now and whether what came is that but for chance; None when nothing is to be done.
+    #[inline]
+    fn look(&self, seen: &Seen, now: Instant, unit: f64, config: &VardiffConfig) -> Option<(f64, bool)> {
         if self.is_judged(now) {
             return None;
         }
@@ -94,14 +129,11 @@ impl Vardiff {
         let passed = now.as_micros().saturating_sub(self.since.as_micros()) as f64;
         let expected = passed * config.shares_per_minute / MINUTE;
         // In hashes, not in shares: divisions are what each share pays for here.
-        let off = self.hashes - expected * unit;
-        let variance = self.squares.max(expected * unit * unit);
+        let off = seen.hashes - expected * unit;
+        let variance = seen.squares.max(expected * unit * unit);
         let noise = if self.searching { NOISE_SEARCHING } else { NOISE };
         let is_chance = off * off <= noise * variance;
-        if is_chance && expected <= WINDOW {
-            return None;
-        }
-        self.judge(now, unit, expected, is_chance)
+        (!is_chance || expected > WINDOW).then_some((expected, is_chance))
     }
 
     /// Whether [`Self::evaluate`] has nothing to say at this time: what came in one piece is of one moment, and was judged with the change.
@@ -119,7 +151,7 @@ impl Vardiff {
             return None;
         }
         // Without time passed the ratio is infinite; the step is bounded either way. NaN can't be: then nothing is off.
-        let ratio = (self.hashes / unit / expected).clamp(1.0 / LARGEST_STEP, LARGEST_STEP);
+        let ratio = (self.seen.hashes / unit / expected).clamp(1.0 / LARGEST_STEP, LARGEST_STEP);
         if ratio < SMALLEST_STEP && ratio * SMALLEST_STEP > 1.0 {
             self.fade(now);
             return None;
@@ -133,14 +165,16 @@ impl Vardiff {
     fn fade(&mut self, now: Instant) {
         let half = now.saturating_since(self.since) / 2;
         self.since = self.since.saturating_add(half);
-        self.hashes /= 2.0;
-        self.squares /= 2.0;
+        self.seen.hashes /= 2.0;
+        self.seen.squares /= 2.0;
         self.searching = false;
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// splitmix64: a seeded generator small enough to read.
@@ -334,5 +368,26 @@ mod tests {
         let target = Target::DIFFICULTY_1;
         assert_eq!(vardiff.evaluate(Instant::from_secs(50), target.expected_hashes(), &VardiffConfig::default()), None);
         assert_eq!(vardiff.hash_rate(Instant::from_secs(50)), None);
+    }
+
+    proptest! {
+        /// What is foreseen of a share is what happens when it is counted: quiet is quiet, and no other.
+        #[test]
+        fn what_is_foreseen_happens(steps in proptest::collection::vec((0_u64..40, -3_i32..4), 1..200)) {
+            let mut vardiff = Vardiff::new(Instant::from_secs(1));
+            let (mut now, unit, config) = (Instant::from_secs(1), 1e9, VardiffConfig::default());
+            for (seconds, times) in steps {
+                now = now.saturating_add(Duration::from_secs(seconds));
+                let hashes = unit * 2_f64.powi(times);
+                let seen = vardiff.with(hashes);
+                let is_quiet = vardiff.is_quiet(&seen, now, unit, &config);
+                vardiff.record(hashes);
+                prop_assert_eq!(vardiff.seen, seen);
+                let before = vardiff;
+                let target = vardiff.evaluate(now, unit, &config);
+                let is_unchanged = (vardiff.seen, vardiff.since) == (before.seen, before.since);
+                prop_assert_eq!(is_quiet, target.is_none() && is_unchanged);
+            }
+        }
     }
 }

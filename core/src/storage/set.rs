@@ -120,7 +120,8 @@ impl<const N: usize> HeapSet<N> {
 }
 
 impl<const N: usize> Set for HeapSet<N> {
-    #[inline]
+    #[allow(clippy::inline_always, reason = "between two hashes each call is waited for")]
+    #[inline(always)]
     fn insert(&mut self, value: u64) -> Result<bool, NoRoom> {
         if self.room == 0 {
             return self.insert_into_full(value);

@@ -51,7 +51,7 @@ impl<T: Task + Sync> House<T> {
             listeners: vec![listener],
             responder: watch::channel(Arc::new(super::responder::<P>(handle.setup_policy())?)).1,
             links: Arc::clone(&settings),
-            hasher: Arc::new(Method::fastest()),
+            hasher: Arc::new(Method::fastest_for_shares()),
             provider: Upstream::new(UpstreamConfig::new(upstream), Arc::clone(&settings)),
             software: Software::default(),
             reconnect: None,

@@ -238,7 +238,7 @@ impl<P: Crypto, R: Runtime> Downstream<P, R> {
             (Event::Message(message), mut out) => {
                 let Some(registered) = &self.registered else { return Ok(None) };
                 if let Some(share) = Submitted::of(&message) {
-                    return Ok(Some(share));
+                    return Ok(Some(share.detached()));
                 }
                 let (at, heard) = (links.clock.wall(), shared.is_heard());
                 let news = shared.with(|state| {
@@ -283,7 +283,7 @@ impl<P: Crypto, R: Runtime> Downstream<P, R> {
             match self.link.event(token) {
                 Ok((Event::Message(message), _)) => {
                     // There is room: `most` is not above the batch's bound.
-                    let _full = Submitted::of(&message).map(|share| batch.push(share));
+                    let _full = Submitted::of(&message).map(|share| batch.push(share).is_err());
                 }
                 Ok(_) => {}
                 Err(error) => {

@@ -5,12 +5,12 @@
 //! Neighbours of one job are told apart by what they bring only: channel and job are looked up once for all of them, in each half.
 
 use super::channel::{Channel, JobSource};
-use super::check::{Found, Limits, Live, Worth, whole};
+use super::check::{Found, Limits, Live, Looked, Worth, whole};
 use super::shares::{Accepted, Hashed, Reason, Rejection, Submitted};
 use super::{MiningServer, Shared};
 use crate::config::{SHARE_BATCH_HEAP, SHARE_BATCH_INLINE};
 use crate::message::ChannelKind;
-use crate::mining::header::{HEADER_LEN, put_merkle_root, put_rolled};
+use crate::mining::header::{HEADER_LEN, Header, put_merkle_root, put_rolled};
 use crate::mining::job::Parts;
 use crate::mining::merkle::coinbase_txid;
 use crate::storage::{List, Storage};
@@ -113,8 +113,9 @@ impl<S: Storage> ShareBatch<S> {
 
     /// Takes a share in; gives it back when the batch is full.
     #[inline]
-    pub fn push(&mut self, share: Submitted) -> Result<(), Submitted> {
-        self.entries.push(Entry { share, at: 0, state: State::New }).map_err(|entry| entry.share)
+    pub fn push<E: AsRef<[u8]>>(&mut self, share: Submitted<E>) -> Result<(), Submitted<E>> {
+        let entry = Entry { share: share.detached(), at: 0, state: State::New };
+        self.entries.push(entry).map_err(|_| share)
     }
 
     /// Keeps the first `len` shares.
@@ -175,9 +176,10 @@ impl<S: Storage> ShareBatch<S> {
         self.taken += 1;
         let at = usize::from(entry.at);
         Some(match (&entry.state, self.headers.get(at), self.hashes.get(at)) {
-            (State::Accepted(accepted), Some(header), Some(hash)) => {
-                Ok((*accepted, Hashed { header, hash, extranonce: &entry.share.extranonce }))
-            }
+            (State::Accepted(accepted), Some(header), Some(hash)) => Ok((
+                *accepted,
+                Hashed { header: Header::from_bytes(header), hash, extranonce: &entry.share.extranonce },
+            )),
             (State::Rejected(reason), ..) => Err(entry.share.rejection(*reason)),
             _ => Err(entry.share.rejection(Reason::InvalidChannel)),
         })
@@ -188,7 +190,7 @@ impl<S: Storage> MiningServer<S> {
     /// The first half of checking a batch: everything but the hashes. What is bad is answered in its turn, so nothing is sent here. Once for
     /// each batch.
     pub fn prepare_batch(&mut self, now: Instant, shared: &Shared<S>, batch: &mut ShareBatch<S>) {
-        let limits = self.limits(now, shared);
+        let limits = self.limits(now);
         let ShareBatch { entries, laid_out, headers, hashes, fold, .. } = batch;
         // Without memory for it a share goes unhashed, and meets no target.
         while headers.len() < entries.len() && headers.push([0; HEADER_LEN]).is_ok() {}
@@ -206,7 +208,7 @@ impl<S: Storage> MiningServer<S> {
             };
             match channel.find_for(kind, &self.custom, limits.last_job, job_id, shared) {
                 Ok(found) => channel.prepare_run(&found, &limits, shared, run, (headers, laid_out), fold),
-                Err(reason) => run.iter_mut().for_each(|entry| channel.reject(entry, reason)),
+                Err(reason) => run.iter_mut().for_each(|entry| channel.reject_entry(entry, reason)),
             }
         }
     }
@@ -220,7 +222,7 @@ impl<S: Storage> MiningServer<S> {
         for run in entries.chunk_by_mut(Entry::is_of_same_job) {
             // Never empty. What is not of an open channel is rejected when it is taken out.
             let Some(Submitted { channel_id, job_id, .. }) = run.first().map(|entry| entry.share) else { continue };
-            let Some((index, channel)) = self.slots.open_mut(channel_id) else { continue };
+            let Some((place, channel)) = self.slots.open_mut(channel_id) else { continue };
             let (mut known, mut counted, mut any_news) = (None, None, false);
             if run.len() > 1 {
                 let hashed = run.iter().filter_map(|entry| hashes.get(usize::from(entry.at)));
@@ -230,12 +232,12 @@ impl<S: Storage> MiningServer<S> {
                 if !matches!(entry.state, State::Ready | State::Folds) {
                     continue;
                 }
-                let (live, worth, network_target) = match &known {
+                let (live, worth, network_target) = match known {
                     Some(known) => known,
                     None => match channel.find(&self.custom, self.last_job, job_id, shared) {
-                        Ok(found) => &*known.insert((found.live, Worth::of(&found.live), *found.network_target)),
+                        Ok(found) => *known.insert((found.live, Worth::of(&found.live), *found.network_target)),
                         Err(reason) => {
-                            channel.reject(entry, reason);
+                            channel.reject_entry(entry, reason);
                             continue;
                         }
                     },
@@ -243,15 +245,16 @@ impl<S: Storage> MiningServer<S> {
                 // A share that nobody hashed meets no target.
                 let hash = hashes.get(usize::from(entry.at)).unwrap_or(&[0xff; 32]);
                 let (sequence_number, moving) = (entry.share.sequence_number, channel.duplicates.is_moving());
-                match channel.count(now, shared, live, worth, sequence_number, hash) {
+                let looked = Looked { live, worth, prospect: channel.prospect(now, shared, &worth) };
+                match channel.count(now, shared, &looked, sequence_number, hash) {
                     Ok((ticket, news)) => {
                         let is_block = network_target.is_met_by(hash);
-                        let accepted = channel.accepted(live, worth, sequence_number, ticket, is_block);
+                        let accepted = channel.accepted(&live, &worth, sequence_number, ticket, is_block);
                         entry.state = State::Accepted(accepted);
                         counted = counted.or(Some(ticket));
                         any_news |= news;
                     }
-                    Err(reason) => channel.reject(entry, reason),
+                    Err(reason) => channel.reject_entry(entry, reason),
                 }
                 if moving {
                     // The job may be gone, or elsewhere in its list.
@@ -259,14 +262,14 @@ impl<S: Storage> MiningServer<S> {
                 }
             }
             if let Some(first) = counted {
-                self.counted(index, first, any_news);
+                self.counted(place, first, any_news);
             }
         }
     }
 }
 
 impl<S: Storage> Channel<S> {
-    fn reject(&mut self, entry: &mut Entry, reason: Reason) {
+    fn reject_entry(&mut self, entry: &mut Entry, reason: Reason) {
         self.count_rejection(reason);
         entry.state = State::Rejected(reason);
     }
@@ -287,19 +290,17 @@ impl<S: Storage> Channel<S> {
         for entry in run {
             let share = &mut entry.share;
             if let Err(reason) = found.admit(limits, shared, share) {
-                self.reject(entry, reason);
+                self.reject_entry(entry, reason);
                 continue;
             }
             let common = common.get_or_insert_with(|| {
                 folds = !is_standard && fold.is_of(&found.live, found.parts);
                 // The roots of an extended channel's shares differ.
-                let root = if is_standard { self.standard_root(found, shared) } else { [0; 32] };
-                let mut header = [0; HEADER_LEN];
-                found.lay_out(&mut header, &root);
-                header
+                let root = if is_standard { self.standard_root(found.live, found.parts, shared) } else { [0; 32] };
+                found.lay_out(&root).to_bytes()
             });
             let Some(header) = headers.get_mut(*laid_out) else {
-                self.reject(entry, Reason::Difficulty);
+                self.reject_entry(entry, Reason::Difficulty);
                 continue;
             };
             *header = *common;
@@ -307,7 +308,7 @@ impl<S: Storage> Channel<S> {
             if !is_standard && !folds {
                 put_merkle_root(header, &found.parts.merkle_root(prefix.as_slice(), share.extranonce.as_slice()));
             }
-            share.extranonce = whole(&prefix, &share.extranonce);
+            share.extranonce = whole(&prefix, share.extranonce.as_slice());
             // Below the number of places of the list.
             entry.at = *laid_out as u8;
             *laid_out += 1;
@@ -356,11 +357,9 @@ mod tests {
     use super::super::testing::*;
     use super::super::{ANSWER_LEN, Accepted, Proof, Reason, Received, SolutionSource};
     use super::*;
-    use crate::hash::sha256d_header;
     use crate::message::ChannelKind;
     use crate::message::mining::{ToClient, ToServer};
-    use crate::mining::header::Header;
-    use crate::mining::lanes;
+    use crate::mining::lanes::{self, OneByOne};
 
     /// All shares in batches of `at_once`, or each alone for 0, or each alone in two halves for none.
     fn check(
@@ -372,16 +371,16 @@ mod tests {
         if at_once == Some(0) {
             let mut proof = Proof::new();
             for share in shares.iter().filter_map(Submitted::of) {
-                let checked = bench.server.check(bench.now, &mut bench.shared, &share, &mut proof);
+                let checked = bench.server.check(bench.now, &mut bench.shared, &share, &OneByOne, &mut proof);
                 if let Ok(accepted) = checked {
-                    assert_eq!(sha256d_header(proof.header_bytes()), *proof.hash());
+                    assert_eq!(proof.header().hash(), *proof.hash());
                     let extranonce = bench.server.extranonce(&bench.shared, &share).unwrap();
                     let job = match accepted.block {
                         Some(SolutionSource::Job(job)) => bench.shared.book().live(job),
                         _ => None,
                     };
                     let root = job.map(|job| job.merkle_root(extranonce.as_slice(), &[]));
-                    assert!(root.is_none_or(|root| root == Header::from_bytes(proof.header_bytes()).merkle_root));
+                    assert!(root.is_none_or(|root| root == proof.header().merkle_root));
                 }
                 seen.push(checked);
             }
@@ -410,7 +409,7 @@ mod tests {
             bench.server.conclude_batch(bench.now, &mut bench.shared, &mut batch);
             while let Some(next) = batch.next_concluded() {
                 seen.push(next.map(|(accepted, share)| {
-                    assert_eq!(sha256d_header(share.header), *share.hash);
+                    assert_eq!(share.header.hash(), *share.hash);
                     accepted
                 }));
             }
@@ -425,9 +424,9 @@ mod tests {
         assert_eq!(Submitted::of(&ToServer::CloseChannel(close)), None);
         for n in 0..SHARE_BATCH_INLINE {
             assert_eq!(batch.len(), n);
-            assert_eq!(batch.push((&share(1, 1, n as u32)).into()), Ok(()));
+            assert_eq!(batch.push(Submitted::from(&share(1, 1, n as u32))), Ok(()));
         }
-        assert!(batch.push((&share(1, 1, 99)).into()).is_err() && batch.len() == batch.bound());
+        assert!(batch.push(Submitted::from(&share(1, 1, 99))).is_err() && batch.len() == batch.bound());
         batch.truncate(3);
         assert_eq!(batch.len(), 3);
         batch.clear();

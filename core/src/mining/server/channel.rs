@@ -298,6 +298,7 @@ impl<S: Storage> Channel<S> {
         }
     }
 
+    #[cold]
     pub(super) fn count_rejection(&mut self, reason: Reason) {
         if let Some(count) = self.statistics.rejected.get_mut(reason as usize) {
             *count = count.saturating_add(1);

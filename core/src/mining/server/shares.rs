@@ -3,11 +3,10 @@
 use core::fmt;
 
 use crate::frame::Header as FrameHeader;
-use crate::hash::{PaddedHeader, sha256d_header};
 use crate::message::mining::{SubmitSharesError, SubmitSharesExtended, SubmitSharesStandard, ToServer};
 use crate::message::{ChannelKind, Message as _};
 use crate::mining::extranonce::ExtranoncePrefix;
-use crate::mining::header::{HEADER_LEN, Header};
+use crate::mining::header::Header;
 use crate::mining::job::JobId;
 use crate::mining::target::PackedTarget;
 use crate::wire::Revision;
@@ -116,8 +115,7 @@ impl Rejection {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Prepared {
-    /// What is to be hashed, laid out when it is prepared: moved as fields it would be taken apart and put together on the way to the hash.
-    pub(super) header: [u8; HEADER_LEN],
+    pub(super) header: Header,
     pub(super) channel_id: u32,
     pub(super) sequence_number: u32,
     pub(super) job_id: u32,
@@ -127,20 +125,14 @@ pub struct Prepared {
 impl Prepared {
     /// What is to be hashed.
     #[must_use]
-    pub const fn header_bytes(&self) -> &[u8; HEADER_LEN] {
+    pub const fn header(&self) -> &Header {
         &self.header
-    }
-
-    /// The same by its fields.
-    #[must_use]
-    pub fn header(&self) -> Header {
-        Header::from_bytes(&self.header)
     }
 
     /// SHA-256d of the header, in raw SHA-256 order.
     #[must_use]
     pub fn hash(&self) -> [u8; 32] {
-        sha256d_header(&self.header)
+        self.header.hash()
     }
 
     pub(super) const fn rejection(&self, reason: Reason) -> Rejection {
@@ -193,21 +185,23 @@ pub enum SolutionSource {
 /// Where [`MiningServer::check`](super::MiningServer::check) hashes a share. Its owner keeps it for the next one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Proof {
-    pub(super) header: PaddedHeader,
+    pub(super) header: Header,
+    /// Of the first of its two hashes.
+    pub(super) words: [u32; 8],
     pub(super) hash: [u8; 32],
 }
 
 impl Proof {
     /// Without a share.
     #[must_use]
-    pub const fn new() -> Self {
-        Self { header: PaddedHeader::new(), hash: [0; 32] }
+    pub fn new() -> Self {
+        Self::default()
     }
 
     /// What was hashed last.
     #[must_use]
-    pub fn header_bytes(&self) -> &[u8; HEADER_LEN] {
-        self.header.bytes()
+    pub const fn header(&self) -> &Header {
+        &self.header
     }
 
     /// Its SHA-256d, in raw SHA-256 order.
@@ -221,16 +215,19 @@ impl Proof {
 #[derive(Clone, Copy, Debug)]
 pub struct Hashed<'a> {
     /// What was hashed.
-    pub header: &'a [u8; HEADER_LEN],
+    pub header: Header,
     /// Its SHA-256d, in raw SHA-256 order.
     pub hash: &'a [u8; 32],
     /// The whole extranonce in its coinbase.
     pub extranonce: &'a ExtranoncePrefix,
 }
 
-/// A share as it came, of either kind of channel, without a borrow.
+/// A share as it came, of either kind of channel: with the extranonce of its message, or without a borrow.
+///
+/// A share that is checked where its message stands is not copied at all: copied in larger pieces than the message was written in a moment
+/// before, it would be waited for until all that went before is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Submitted {
+pub struct Submitted<E = ExtranoncePrefix> {
     pub(super) channel_id: u32,
     pub(super) sequence_number: u32,
     pub(super) job_id: u32,
@@ -239,21 +236,39 @@ pub struct Submitted {
     pub(super) version: u32,
     pub(super) kind: ChannelKind,
     /// Of an extended channel; at most the 32 bytes that the message can carry.
-    pub(super) extranonce: ExtranoncePrefix,
+    pub(super) extranonce: E,
 }
 
-impl Submitted {
+impl<'m> Submitted<&'m [u8]> {
     /// The share of a message; none of a message that is not a share.
     #[inline]
     #[must_use]
-    pub fn of(message: &ToServer<'_>) -> Option<Self> {
+    pub fn of(message: &'m ToServer<'_>) -> Option<Self> {
         match message {
             ToServer::SubmitSharesStandard(share) => Some(share.into()),
             ToServer::SubmitSharesExtended(share) => Some(share.into()),
             _ => None,
         }
     }
+}
 
+impl<E: AsRef<[u8]>> Submitted<E> {
+    /// The same without its message.
+    #[inline]
+    #[must_use]
+    pub fn detached(&self) -> Submitted {
+        let Self { channel_id, sequence_number, job_id, nonce, ntime, version, kind, ref extranonce } = *self;
+        // The type of the message's field holds 32 bytes at most, as a prefix does.
+        let extranonce = ExtranoncePrefix::new(extranonce.as_ref()).unwrap_or_default();
+        Submitted { channel_id, sequence_number, job_id, nonce, ntime, version, kind, extranonce }
+    }
+
+    pub(super) const fn rejection(&self, reason: Reason) -> Rejection {
+        Rejection { channel_id: self.channel_id, sequence_number: self.sequence_number, reason }
+    }
+}
+
+impl Submitted {
     /// Whether a frame is a share, by its header.
     #[must_use]
     pub fn is(header: FrameHeader, revision: Revision) -> bool {
@@ -261,7 +276,7 @@ impl Submitted {
     }
 }
 
-impl From<&SubmitSharesStandard> for Submitted {
+impl From<&SubmitSharesStandard> for Submitted<&'static [u8]> {
     #[inline]
     fn from(share: &SubmitSharesStandard) -> Self {
         Self {
@@ -272,14 +287,14 @@ impl From<&SubmitSharesStandard> for Submitted {
             ntime: share.ntime,
             version: share.version,
             kind: ChannelKind::Standard,
-            extranonce: ExtranoncePrefix::EMPTY,
+            extranonce: &[],
         }
     }
 }
 
-impl From<&SubmitSharesExtended<'_>> for Submitted {
+impl<'m> From<&'m SubmitSharesExtended<'_>> for Submitted<&'m [u8]> {
     #[inline]
-    fn from(share: &SubmitSharesExtended<'_>) -> Self {
+    fn from(share: &'m SubmitSharesExtended<'_>) -> Self {
         Self {
             channel_id: share.channel_id,
             sequence_number: share.sequence_number,
@@ -288,15 +303,8 @@ impl From<&SubmitSharesExtended<'_>> for Submitted {
             ntime: share.ntime,
             version: share.version,
             kind: ChannelKind::Extended,
-            // The type of the field holds 32 bytes at most, as a prefix does.
-            extranonce: ExtranoncePrefix::new(share.extranonce.as_bytes()).unwrap_or_default(),
+            extranonce: share.extranonce.as_bytes(),
         }
-    }
-}
-
-impl Submitted {
-    pub(super) const fn rejection(&self, reason: Reason) -> Rejection {
-        Rejection { channel_id: self.channel_id, sequence_number: self.sequence_number, reason }
     }
 }
 

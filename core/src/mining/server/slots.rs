@@ -24,6 +24,14 @@ struct Slot<S: Storage> {
     queued: bool,
 }
 
+/// Where an open channel is.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    pub(super) at: u16,
+    /// Whether it is in the queue already.
+    pub(super) queued: bool,
+}
+
 pub(super) struct Slots<S: Storage> {
     places: S::List<Slot<S>, CHANNELS_INLINE, CHANNELS_HEAP>,
     len: u16,
@@ -134,13 +142,14 @@ impl<S: Storage> Slots<S> {
     }
 
     /// An open channel with its place.
-    pub(super) fn open_mut(&mut self, wanted: u32) -> Option<(u16, &mut Channel<S>)> {
+    pub(super) fn open_mut(&mut self, wanted: u32) -> Option<(Place, &mut Channel<S>)> {
         let at = index(wanted);
         let slot = self.places.get_mut(usize::from(at))?;
         if id(at, slot.used) != wanted {
             return None;
         }
-        slot.channel.as_mut().map(|channel| (at, channel))
+        let place = Place { at, queued: slot.queued };
+        slot.channel.as_mut().map(|channel| (place, channel))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Channel<S>> {

@@ -12,6 +12,7 @@ use crate::message::mining::{
 use crate::message::{ChannelKind, JobStart};
 #[cfg(feature = "alloc")]
 use crate::mining::extranonce::ExtranonceSpace;
+use crate::mining::lanes::OneByOne;
 use crate::mining::merkle;
 use crate::mining::target::Target;
 use crate::wire::U256;
@@ -569,7 +570,7 @@ fn a_busy_channel_stops_growing() {
         output.consume(len).unwrap();
         // This client follows at once: the newest job of the connection is its own.
         let share = SubmitSharesStandard { version: 4, ..share(1, server.last_job, n) };
-        server.check(now, &mut shared, &(&share).into(), &mut Proof::new()).unwrap();
+        server.check(now, &mut shared, &(&share).into(), &OneByOne, &mut Proof::new()).unwrap();
         if n == 30_000 {
             half = server.memory();
         }

@@ -200,7 +200,7 @@ pub struct PendingShare {
 impl PendingShare {
     /// What is to be hashed.
     #[must_use]
-    pub fn header(&self) -> Header {
+    pub const fn header(&self) -> &Header {
         self.prepared.header()
     }
 

@@ -30,7 +30,7 @@ use crate::error::Error;
 use crate::message::common::Reconnect;
 use crate::message::mining::{SetupFlags, ToServer};
 use crate::mining::extranonce::ExtranonceSpace;
-use crate::mining::header::Header;
+use crate::mining::lanes::OneByOne;
 use crate::mining::server::{
     ANSWER_LEN, Accepted, Hashed, MiningServer, Opened, Out, Proof, Received, Refusal, Rejection, ServerConfig,
     ShareBatch, Shared, Submitted,
@@ -179,8 +179,11 @@ impl<S: Storage> Pool<S> {
         policy: &mut impl Policy,
         out: &mut Out<'_>,
     ) -> Result<PoolEvent, PoolError> {
-        if let Some(share) = Submitted::of(message) {
-            return self.check(now, id, &share, out);
+        // Each on a way of its own: one for both would have the share in memory first.
+        match message {
+            ToServer::SubmitSharesStandard(share) => return self.check(now, id, &share.into(), out),
+            ToServer::SubmitSharesExtended(share) => return self.check(now, id, &share.into(), out),
+            _ => {}
         }
         match self.begin(now, id, message, policy, out)? {
             Begun::Done(event) => Ok(event),
@@ -192,7 +195,7 @@ impl<S: Storage> Pool<S> {
         &mut self,
         now: Instant,
         id: ConnectionId,
-        share: &Submitted,
+        share: &Submitted<&[u8]>,
         out: &mut Out<'_>,
     ) -> Result<PoolEvent, PoolError> {
         let link = self.links.get_mut(id).ok_or(PoolError::UnknownConnection)?;
@@ -201,11 +204,11 @@ impl<S: Storage> Pool<S> {
         }
         check_room(out)?;
         let mut proof = Proof::new();
-        let event = match link.server.check(now, &mut self.shared, share, &mut proof) {
+        let event = match link.server.check(now, &mut self.shared, share, &OneByOne, &mut proof) {
             Ok(accepted) => {
                 // The share was accepted a moment ago, so its job is there.
                 let extranonce = link.server.extranonce(&self.shared, share).unwrap_or_default();
-                let hashed = Hashed { header: proof.header_bytes(), hash: proof.hash(), extranonce: &extranonce };
+                let hashed = Hashed { header: *proof.header(), hash: proof.hash(), extranonce: &extranonce };
                 self.accepted(now, id, &accepted, &hashed)
             }
             Err(rejection) => {
@@ -294,7 +297,7 @@ impl<S: Storage> Pool<S> {
         check_room(out)?;
         let event = match link.server.conclude(now, &mut self.shared, share, hash) {
             Ok(accepted) => {
-                let hashed = Hashed { header: share.header_bytes(), hash, extranonce: share.extranonce() };
+                let hashed = Hashed { header: *share.header(), hash, extranonce: share.extranonce() };
                 self.accepted(now, id, &accepted, &hashed)
             }
             Err(rejection) => {
@@ -321,10 +324,9 @@ impl<S: Storage> Pool<S> {
         self.meter.record(now, hashes);
         self.totals.accepted = self.totals.accepted.saturating_add(1);
         self.totals.difficulty += accepted.difficulty;
-        let header = Header::from_bytes(share.header);
         let block = accepted.block.map(|source| {
             self.totals.blocks = self.totals.blocks.saturating_add(1);
-            Block { submitted: self.submit(source, &header, share.extranonce) }
+            Block { submitted: self.submit(source, &share.header, share.extranonce) }
         });
         PoolEvent::Share(Share {
             connection: id,
@@ -333,7 +335,7 @@ impl<S: Storage> Pool<S> {
             account: accepted.account,
             sequence_number: accepted.sequence_number,
             ticket: accepted.ticket,
-            header,
+            header: share.header,
             extranonce: *share.extranonce,
             hash: *share.hash,
             target: accepted.target.target(),

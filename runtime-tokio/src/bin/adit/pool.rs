@@ -166,7 +166,7 @@ impl PoolSettings {
             listeners: vec![listener],
             responder,
             links: Arc::new(settings),
-            hasher: Arc::new(Method::fastest()),
+            hasher: Arc::new(Method::fastest_for_shares()),
             provider,
             software: Software::default(),
             reconnect: None,
