@@ -425,3 +425,25 @@ proptest! {
         }
     }
 }
+
+/// Another hash rate begins the measuring anew, the same one does not: what was measured since says more.
+#[test]
+fn an_update_begins_the_measuring_anew() {
+    let mut bench = Bench::draft();
+    let (channel, job) = bench.ready(ChannelKind::Standard);
+    bench.submit(&standard(channel, job, 1)).unwrap();
+    bench.now = bench.now.saturating_add(core::time::Duration::from_secs(5));
+    let measured = |bench: &Bench| bench.server.channel(channel).unwrap().hash_rate(bench.now);
+    let before = measured(&bench);
+    assert!(before.is_some_and(|rate| rate > 0.0), "{before:?}");
+    let nominal = bench.server.channel(channel).unwrap().nominal_hash_rate();
+    for (rate, expected) in [(nominal, before), (2.0 * nominal + 1.0, None)] {
+        let update = crate::message::mining::UpdateChannel {
+            channel_id: channel,
+            nominal_hash_rate: rate,
+            maximum_target: Target::MAX.into(),
+        };
+        assert!(matches!(bench.receive(&ToServer::UpdateChannel(update)), Ok(crate::mining::server::Received::Done)));
+        assert_eq!(measured(&bench), expected, "{rate}");
+    }
+}
