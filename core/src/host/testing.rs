@@ -1,12 +1,14 @@
 //! A runtime for tests of the host: a clock that stands still, streams in memory, no threads. Tests poll the futures themselves.
 
 use std::{
+    cell::Cell,
     future::Future,
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
     vec::Vec,
 };
 
@@ -34,7 +36,16 @@ pub(super) use pipe::{Duplex, duplex};
 /// The time at which everything happens.
 pub(super) const WALL: UnixTime = UnixTime::from_secs(1_800_000_000);
 
-/// A clock that stands still, so that no time limit ends.
+std::thread_local! {
+    static PASSED: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
+
+/// Lets time pass for this test, whose thread is its own.
+pub(super) fn pass(time: Duration) {
+    PASSED.set(PASSED.get() + time);
+}
+
+/// A clock that stands still unless a test [moves it on](pass), so that no time limit ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Still;
 
@@ -42,7 +53,7 @@ impl Clock for Still {
     type Sleep = std::future::Pending<()>;
 
     fn now(&self) -> Instant {
-        Instant::from_secs(1_000)
+        Instant::from_secs(1_000).saturating_add(PASSED.get())
     }
 
     fn wall(&self) -> UnixTime {

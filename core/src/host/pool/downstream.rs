@@ -204,9 +204,11 @@ impl<P: Crypto, R: Runtime> Downstream<P, R> {
     /// Takes an event of the link, and with a share those that are there behind it. Only shares wait for the store, and only while its
     /// queue is full.
     async fn take<T: From<AcceptedShare>>(&mut self, port: &Port<R::Clock, T>, token: Token) -> Result<(), Broken> {
-        let Some(share) = self.handle(port, token)? else { return Ok(()) };
+        let now = self.link.now();
+        let Some(share) = self.handle(now, port, token)? else { return Ok(()) };
+        // What comes behind a share that had to wait is as late as the share.
         let (room, now) = if let Some(room) = port.store.try_reserve(SHARE_BATCH_HEAP) {
-            (room, self.link.now())
+            (room, now)
         } else {
             let room = port.store.reserve(SHARE_BATCH_HEAP).await.ok_or(Broken::Store)?;
             (room, port.links.clock.now())
@@ -215,15 +217,14 @@ impl<P: Crypto, R: Runtime> Downstream<P, R> {
         let behind = self.check(now, port, share, room, &mut bench);
         let _enough = port.benches.push(bench);
         match behind? {
-            Some(token) => self.handle(port, token).map(drop),
+            Some(token) => self.handle(now, port, token).map(drop),
             None => Ok(()),
         }
     }
 
     /// All that can be done of an event without the store; gives what is a share.
-    fn handle<T>(&mut self, port: &Port<R::Clock, T>, token: Token) -> Result<Option<Submitted>, Broken> {
-        let (shared, links) = (&port.shared, &port.links);
-        let (peer, now) = (self.link.peer(), self.link.now());
+    fn handle<T>(&mut self, now: Instant, port: &Port<R::Clock, T>, token: Token) -> Result<Option<Submitted>, Broken> {
+        let (shared, links, peer) = (&port.shared, &port.links, self.link.peer());
         match self.link.event(token)? {
             (Event::Opened(setup), _) => {
                 let (revision, flags) = (self.revision, SetupFlags::from_bits(setup.flags));

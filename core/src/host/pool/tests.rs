@@ -8,8 +8,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
+    time::Duration,
     vec::Vec,
 };
+
+use futures_lite::future::block_on;
 
 use super::{downstream, *};
 use crate::{
@@ -17,7 +20,7 @@ use crate::{
     crypto::RustCrypto,
     host::{
         queue,
-        testing::{Client, Memory, Still, WALL, connection, responder, settings},
+        testing::{Client, Memory, Still, WALL, connection, pass, responder, settings},
         wake::Signal,
     },
     link::Turn,
@@ -276,4 +279,35 @@ fn news_do_not_keep_a_device_from_sending() {
             device.heard.iter().map(|heard| if let Heard::Acknowledged(count) = heard { *count } else { 0 }).sum();
         assert_eq!((acknowledged, at_once), (SHARES, at_once));
     }
+}
+
+/// What came behind a share that waited for the store is as late as the share: a channel that is opened then has not been silent meanwhile.
+#[test]
+fn what_comes_behind_a_share_that_waited_for_the_store_comes_after_the_wait() {
+    let handle = pool();
+    let (sender, mut shares) = queue::channel(2);
+    let mut device = Device::working(&handle, sender.into(), 4_096);
+    let first = device.channel_id;
+    assert!(device.submit() && device.submit());
+    device.listen();
+    device.serve();
+    // The queue is full: this one waits, and the channel behind it.
+    assert!(device.submit());
+    device.open_channel();
+    device.listen();
+    device.serve();
+    device.listen();
+    assert!(!device.heard.contains(&Heard::Channel));
+    pass(Duration::from_secs(120));
+    // Both places, so that it is looked for what comes behind the share.
+    let mut stored = Vec::new();
+    assert_eq!(block_on(shares.recv_many(&mut stored, 2)), 2);
+    device.serve();
+    device.listen();
+    assert!(device.heard.contains(&Heard::Channel) && device.channel_id != first);
+    handle.with(|pool| {
+        let (_, server) = pool.connections().next().unwrap();
+        let rate = server.channel(device.channel_id).unwrap().hash_rate(Still.now());
+        assert_eq!(rate, None, "no time has passed for it");
+    });
 }
