@@ -355,67 +355,11 @@ mod tests {
 
     use super::super::Out;
     use super::super::testing::*;
-    use super::super::{ANSWER_LEN, Accepted, Proof, Reason, Received, SolutionSource};
+    use super::super::{ANSWER_LEN, Reason};
     use super::*;
     use crate::message::ChannelKind;
     use crate::message::mining::{ToClient, ToServer};
-    use crate::mining::lanes::{self, OneByOne};
-
-    /// All shares in batches of `at_once`, or each alone for 0, or each alone in two halves for none.
-    fn check(
-        bench: &mut Bench,
-        shares: &[ToServer<'static>],
-        at_once: Option<usize>,
-    ) -> Vec<Result<Accepted, Rejection>> {
-        let mut seen = Vec::new();
-        if at_once == Some(0) {
-            let mut proof = Proof::new();
-            for share in shares.iter().filter_map(Submitted::of) {
-                let checked = bench.server.check(bench.now, &mut bench.shared, &share, &OneByOne, &mut proof);
-                if let Ok(accepted) = checked {
-                    assert_eq!(proof.header().hash(), *proof.hash());
-                    let extranonce = bench.server.extranonce(&bench.shared, &share).unwrap();
-                    let job = match accepted.block {
-                        Some(SolutionSource::Job(job)) => bench.shared.book().live(job),
-                        _ => None,
-                    };
-                    let root = job.map(|job| job.merkle_root(extranonce.as_slice(), &[]));
-                    assert!(root.is_none_or(|root| root == proof.header().merkle_root));
-                }
-                seen.push(checked);
-            }
-            return seen;
-        }
-        let Some(at_once) = at_once else {
-            for share in shares {
-                seen.push(match bench.receive(share).unwrap() {
-                    Received::Share(share) => {
-                        bench.server.conclude(bench.now, &mut bench.shared, &share, &share.hash())
-                    }
-                    Received::Rejected(rejection) => Err(rejection),
-                    other => panic!("{other:?}"),
-                });
-            }
-            return seen;
-        };
-        let mut batch = ShareBatch::default();
-        for some in shares.chunks(at_once) {
-            batch.clear();
-            for share in some {
-                batch.push(Submitted::of(share).unwrap()).unwrap();
-            }
-            bench.server.prepare_batch(bench.now, &bench.shared, &mut batch);
-            batch.hash(lanes::fold_paths::<4>, lanes::hash_headers::<4>);
-            bench.server.conclude_batch(bench.now, &mut bench.shared, &mut batch);
-            while let Some(next) = batch.next_concluded() {
-                seen.push(next.map(|(accepted, share)| {
-                    assert_eq!(share.header.hash(), *share.hash);
-                    accepted
-                }));
-            }
-        }
-        seen
-    }
+    use crate::mining::lanes;
 
     #[test]
     fn a_batch_is_bounded() {

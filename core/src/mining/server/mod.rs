@@ -23,6 +23,8 @@ mod shares;
 mod slots;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod ways;
 
 use core::fmt;
 

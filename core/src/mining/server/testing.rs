@@ -4,7 +4,10 @@ use std::boxed::Box;
 use std::vec;
 use std::vec::Vec;
 
-use super::{Accepted, MiningServer, Opened, Out, Prepared, Received, Rejection, ServerConfig, Shared};
+use super::{
+    Accepted, MiningServer, Opened, Out, Prepared, Proof, Received, Rejection, ServerConfig, ShareBatch, Shared,
+    SolutionSource, Submitted,
+};
 use crate::buffer::Output;
 use crate::error::Error;
 use crate::frame::Header as FrameHeader;
@@ -15,6 +18,7 @@ use crate::message::mining::{
 };
 use crate::mining::extranonce::ExtranonceSpace;
 use crate::mining::job::{JobId, NewJob, PrevHash};
+use crate::mining::lanes::{self, OneByOne};
 use crate::mining::target::Target;
 use crate::protocol::{Initiator, Mining, decode_incoming};
 use crate::storage::Inline;
@@ -238,4 +242,58 @@ pub(super) fn extended(channel_id: u32, job_id: u32, n: u32, extranonce: &'stati
         version,
         extranonce: extranonce.into(),
     })
+}
+
+/// All shares in batches of `at_once`, or each alone for 0, or each alone in two halves for none.
+pub(super) fn check(
+    bench: &mut Bench,
+    shares: &[ToServer<'static>],
+    at_once: Option<usize>,
+) -> Vec<Result<Accepted, Rejection>> {
+    let mut seen = Vec::new();
+    if at_once == Some(0) {
+        let mut proof = Proof::new();
+        for share in shares.iter().filter_map(Submitted::of) {
+            let checked = bench.server.check(bench.now, &mut bench.shared, &share, &OneByOne, &mut proof);
+            if let Ok(accepted) = checked {
+                assert_eq!(proof.header().hash(), *proof.hash());
+                let extranonce = bench.server.extranonce(&bench.shared, &share).unwrap();
+                let job = match accepted.block {
+                    Some(SolutionSource::Job(job)) => bench.shared.book().live(job),
+                    _ => None,
+                };
+                let root = job.map(|job| job.merkle_root(extranonce.as_slice(), &[]));
+                assert!(root.is_none_or(|root| root == proof.header().merkle_root));
+            }
+            seen.push(checked);
+        }
+        return seen;
+    }
+    let Some(at_once) = at_once else {
+        for share in shares {
+            seen.push(match bench.receive(share).unwrap() {
+                Received::Share(share) => bench.server.conclude(bench.now, &mut bench.shared, &share, &share.hash()),
+                Received::Rejected(rejection) => Err(rejection),
+                other => panic!("{other:?}"),
+            });
+        }
+        return seen;
+    };
+    let mut batch = ShareBatch::default();
+    for some in shares.chunks(at_once) {
+        batch.clear();
+        for share in some {
+            batch.push(Submitted::of(share).unwrap()).unwrap();
+        }
+        bench.server.prepare_batch(bench.now, &bench.shared, &mut batch);
+        batch.hash(lanes::fold_paths::<4>, lanes::hash_headers::<4>);
+        bench.server.conclude_batch(bench.now, &mut bench.shared, &mut batch);
+        while let Some(next) = batch.next_concluded() {
+            seen.push(next.map(|(accepted, share)| {
+                assert_eq!(share.header.hash(), *share.hash);
+                accepted
+            }));
+        }
+    }
+    seen
 }
