@@ -37,7 +37,17 @@ use adit::mining::lanes::{self, Hasher, Midstate, OneByOne};
 use adit::wire::U256;
 
 /// A way to hash headers. All give the same results. Those that not every processor has come from [`Method::supported`] only, so that
-/// whoever has one may use it.
+/// whoever has one may use it; nobody else can make one:
+///
+/// ```compile_fail,E0603
+/// let method = adit_native::hash::Method::ShaNi;
+/// ```
+/// ```compile_fail,E0603
+/// let method = adit_native::hash::Method::Avx2;
+/// ```
+/// ```compile_fail,E0603
+/// let method = adit_native::hash::Method::Avx512;
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Method {
     /// One by one with the `sha2` package, which uses the processor's SHA instructions where there are any.
