@@ -125,6 +125,25 @@ fn shares(bench: &Bench, run: &Run) -> Vec<ToServer<'static>> {
     (0..run.count).map(share).collect()
 }
 
+/// Checks a share alone, and that the rate of shares is judged as it is without looking ahead.
+fn check_alone(bench: &mut Bench, share: &ToServer<'static>) -> Result<Accepted, Rejection> {
+    let vardiff = |bench: &Bench, id| bench.server.slots.get(id).map(|channel| (channel.vardiff, channel.target));
+    let channel_id = Submitted::of(share).unwrap().channel_id;
+    let before = vardiff(bench, channel_id);
+    let checked = check(bench, core::slice::from_ref(share), Some(0)).remove(0);
+    let Some((mut judged, target)) = before else { return checked };
+    let mut is_changed = false;
+    if let Ok(accepted) = &checked {
+        judged.record(accepted.target.expected_hashes());
+        let config = bench.shared.config().vardiff;
+        is_changed = judged.evaluate(bench.now, target.expected_hashes(), &config).is_some();
+    }
+    let (vardiff, now) = vardiff(bench, channel_id).unwrap();
+    assert_eq!(format!("{vardiff:?}"), format!("{judged:?}"));
+    assert!(is_changed || now == target);
+    checked
+}
+
 fn request(channel_id: u32, prev: u8) -> SetCustomMiningJob<'static> {
     static PATH: [U256; 1] = [U256([7; 32])];
     SetCustomMiningJob {
@@ -174,7 +193,11 @@ fn play(flags: SetupFlags, config: ServerConfig, steps: &[Step], at_once: Option
             }
             Step::Shares(runs) => {
                 let shares: Vec<_> = runs.iter().flat_map(|run| shares(&bench, run)).collect();
-                seen = format!("{:?}", check(&mut bench, &shares, at_once));
+                let checked = match at_once {
+                    Some(0) => shares.iter().map(|share| check_alone(&mut bench, share)).collect(),
+                    _ => check(&mut bench, &shares, at_once),
+                };
+                seen = format!("{checked:?}");
                 // In halves some rejections were answered already.
                 let told = bench.taken();
                 assert!(told.iter().all(|message| matches!(message, ToClient::SubmitSharesError(_))));
@@ -227,6 +250,27 @@ fn play(flags: SetupFlags, config: ServerConfig, steps: &[Step], at_once: Option
         log.push(format!("{step:?}: {seen} {told:?} {channels:?} {wants:?}"));
     }
     log
+}
+
+/// A share of the old target is judged by what the new one takes: of seven expected shares only a sixteenth of one has come.
+#[test]
+fn a_share_of_the_old_target_does_not_hide_that_the_new_one_is_too_hard() {
+    let mut config = config();
+    config.vardiff.shares_per_minute = 3_000.0;
+    let mut bench = Bench::new(Revision::Draft, SetupFlags::from_bits(0), config);
+    bench.block(1);
+    let (channel, job) = bench.ready(ChannelKind::Standard);
+    let target = |bench: &Bench| bench.server.slots.get(channel).unwrap().target;
+    let easy = target(&bench);
+    for n in 1..=7 {
+        check_alone(&mut bench, &standard(channel, job, n)).unwrap();
+    }
+    let hard = target(&bench);
+    assert!(hard.expected_hashes() > 15.0 * easy.expected_hashes());
+    bench.now = bench.now.saturating_add(Duration::from_millis(140));
+    let late = check_alone(&mut bench, &standard(channel, job, 8)).unwrap();
+    assert_eq!(late.target, easy, "D-TGT-1");
+    assert!(target(&bench) > hard);
 }
 
 proptest! {
