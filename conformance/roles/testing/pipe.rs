@@ -73,6 +73,15 @@ impl Stream for Duplex {
         Poll::Ready(Ok(read))
     }
 
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut from = lock(&self.from);
+        if from.bytes.is_empty() && !from.ended {
+            from.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let mut to = lock(&self.to);
         if to.gone || to.ended {

@@ -7,7 +7,8 @@ use std::{
     mem::size_of_val,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll, Waker},
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
     vec::Vec,
 };
@@ -310,4 +311,39 @@ fn what_comes_behind_a_share_that_waited_for_the_store_comes_after_the_wait() {
         let rate = server.channel(device.channel_id).unwrap().hash_rate(Still.now());
         assert_eq!(rate, None, "no time has passed for it");
     });
+}
+
+/// Counts how often a task is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+/// A task that was woken to acknowledge has asked its stream without room to read to, and still hears of what comes.
+#[test]
+fn who_was_woken_to_write_is_woken_by_what_comes_next() {
+    let handle = pool();
+    let (sender, mut shares) = queue::channel(16);
+    let mut device = Device::working(&handle, sender.into(), 4_096);
+    let woken = Arc::<Woken>::default();
+    let waker = Waker::from(Arc::clone(&woken));
+    let serve = |device: &mut Device| {
+        let before = woken.0.swap(0, SeqCst);
+        assert!(device.server.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        before
+    };
+    serve(&mut device);
+    for n in 1..4 {
+        assert!(device.submit());
+        device.listen();
+        assert!(serve(&mut device) > 0, "share {n} came");
+        handle.stored(shares.try_recv().unwrap().share.ticket);
+        assert!(serve(&mut device) > 0, "share {n} is stored");
+        device.listen();
+        assert_eq!(device.heard.pop(), Some(Heard::Acknowledged(1)));
+    }
 }
