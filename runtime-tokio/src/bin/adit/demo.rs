@@ -168,7 +168,18 @@ pub(crate) async fn run(arguments: DemoArguments) -> Result<(), DemoError> {
 /// Whether standard output is a terminal that has lines and columns, and moves its cursor.
 fn can_draw() -> bool {
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
-    io::stdout().is_terminal() && !dumb && View::has_room()
+    io::stdout().is_terminal() && !dumb && in_foreground() && View::has_room()
+}
+
+/// Whether the terminal is ours: who draws on it from the background, behind `&` or `timeout`, is stopped by the system at once.
+#[cfg(unix)]
+fn in_foreground() -> bool {
+    rustix::termios::tcgetpgrp(io::stdout()).is_ok_and(|group| group == rustix::process::getpgrp())
+}
+
+#[cfg(not(unix))]
+const fn in_foreground() -> bool {
+    true
 }
 
 /// Starts all roles; each knows the others by their URL only.

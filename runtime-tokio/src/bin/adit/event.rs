@@ -226,8 +226,13 @@ impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} blocks, tip at height {}, {} shares accepted, {} rejected, in {:.1} s",
-            self.blocks, self.tip_height, self.shares_accepted, self.shares_rejected, self.seconds
+            "{} {}, tip at height {}, {} shares accepted, {} rejected, in {:.1} s",
+            self.blocks,
+            if self.blocks == 1 { "block" } else { "blocks" },
+            self.tip_height,
+            self.shares_accepted,
+            self.shares_rejected,
+            self.seconds
         )
     }
 }

@@ -8,6 +8,7 @@ use adit::hash::sha256d;
 use adit::mining::header::Header;
 use adit::role::provider::NewTemplate;
 use adit::template::book::{Basis, BookError};
+use adit::template::solution::NoBlock;
 use adit::template::{Constraints, Tip};
 use adit_native::crypto::Fastest;
 use adit_tokio::clock::Clock;
@@ -416,7 +417,14 @@ impl Publisher {
             ProviderEvent::NoBlock { .. } if !self.false_solutions.pass(&self.events) => {}
             ProviderEvent::Connected(_) | ProviderEvent::Disconnected(_) if !self.links.pass(&self.events) => {}
             ProviderEvent::NoBlock { peer, template_id, why } => self.events.tell(Event::Warning {
-                message: format!("{peer} sent a solution of template {template_id} that is none: {why}"),
+                message: format!(
+                    "{peer} sent a solution of template {template_id} that is none: {why}{}",
+                    match why {
+                        NoBlock::UnknownTemplate =>
+                            "; templates of an earlier run are gone with it, and blocks that were found for them meanwhile",
+                        _ => "",
+                    }
+                ),
             }),
             ProviderEvent::Connected(peer) => self.events.tell(links::came(peer, "provider")),
             ProviderEvent::Disconnected(peer) => self.events.tell(links::went(peer, "provider")),

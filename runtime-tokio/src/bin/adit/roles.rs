@@ -329,6 +329,11 @@ fn embedded(config: &ChainConfig, clock: Clock) -> Result<Embedded, Box<dyn Erro
     }
     let file = config.directory.as_ref().map(|directory| directory.join("blocks.dat"));
     let chain = Chain::open(Settings { seed: CHAIN_SEED, target, file, export: None }, clock.wall().as_secs())?;
+    if config.directory.is_none() {
+        tracing::warn!(
+            "the chain is in memory only and ends with this provider; set `directory` in [chain] to keep it"
+        );
+    }
     if chain.cut_off() > 0 {
         tracing::warn!(bytes = chain.cut_off(), "the last block in the file was not whole and was cut off");
     }
