@@ -13,8 +13,8 @@ use adit::{
     },
     mining::{
         extranonce::ExtranonceSpace,
-        job::{NewJob, PrevHash},
         header::Header,
+        job::{NewJob, PrevHash},
         lanes::Hasher as _,
         merkle::coinbase_txid,
         server::{MiningServer, Out, Proof, Received, ServerConfig, ShareBatch, Shared, Submitted},

@@ -122,7 +122,9 @@ impl Device {
                 self.acknowledged += success.new_submits_accepted_count;
             }
             // The easiest target has 24 significant bits: among so many shares one may miss it.
-            Event::Message(ToClient::SubmitSharesError(error)) if error.error_code.as_bytes() == b"difficulty-too-low" => {
+            Event::Message(ToClient::SubmitSharesError(error))
+                if error.error_code.as_bytes() == b"difficulty-too-low" =>
+            {
                 self.acknowledged += 1;
             }
             Event::Message(ToClient::SubmitSharesError(error)) => return Err(format!("{error:?}").into()),
