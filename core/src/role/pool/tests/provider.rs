@@ -3,6 +3,18 @@
 use super::super::testing::PAYOUTS;
 use super::*;
 
+/// The same work whatever the job, so that only what makes jobs differ makes shares differ.
+fn share(channel_id: u32, job_id: u32) -> ToServer<'static> {
+    ToServer::SubmitSharesStandard(SubmitSharesStandard {
+        channel_id,
+        sequence_number: 1,
+        job_id,
+        nonce: 7,
+        ntime: 1_000_000,
+        version: 0x2000_0000,
+    })
+}
+
 #[test]
 fn a_lost_provider_leaves_the_last_job_and_gets_the_block_later() {
     let mut bench = Bench::<Inline>::running(&config());
@@ -39,15 +51,7 @@ fn jobs_of_equal_templates_are_searched_separately() {
     let Some(Heard::Job { job: last, future: false, .. }) = heard.first() else { panic!("{heard:?}") };
     assert_eq!(*last, first + 2);
     for job_id in first..=*last {
-        let share = SubmitSharesStandard {
-            channel_id,
-            sequence_number: 1,
-            job_id,
-            nonce: 7,
-            ntime: 1_000_000,
-            version: 0x2000_0000,
-        };
-        let event = bench.handle(id, ToServer::SubmitSharesStandard(share)).unwrap();
+        let event = bench.handle(id, share(channel_id, job_id)).unwrap();
         assert!(matches!(event, PoolEvent::Share(_)), "job {job_id}: {event:?}");
     }
 }
@@ -59,15 +63,7 @@ fn rewards_that_are_told_again_make_jobs_that_differ() {
     let (id, channel_id, mut job_id) = bench.working();
     let mut shares = Vec::new();
     for _ in 0..3 {
-        let share = SubmitSharesStandard {
-            channel_id,
-            sequence_number: 1,
-            job_id,
-            nonce: 7,
-            ntime: 1_000_000,
-            version: 0x2000_0000,
-        };
-        shares.push(bench.handle(id, ToServer::SubmitSharesStandard(share)).unwrap());
+        shares.push(bench.handle(id, share(channel_id, job_id)).unwrap());
         bench.pool.set_rewards(&PAYOUTS, b"/test/").unwrap();
         let heard = bench.heard(id);
         let Some(Heard::Job { job, future: false, .. }) = heard.first() else { panic!("{heard:?}") };
