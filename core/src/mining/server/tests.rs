@@ -606,7 +606,8 @@ fn thousands_of_channels_go_while_all_have_news() {
     for id in [10_000, 1, 20_000] {
         let mut out = Out::plain(&mut output, Revision::Draft);
         let close = ToServer::CloseChannel(CloseChannel { channel_id: id, reason_code: "".into() });
-        assert!(matches!(server.receive(now, &mut shared, &close, &mut out), Ok(_)));
+        let answer = server.receive(now, &mut shared, &close, &mut out);
+        assert!(matches!(answer, Ok(Received::Closed(closed)) if closed == id));
     }
     assert_eq!((server.len(), server.slots.queued(), server.slots.front()), (19_997, 19_997, Some(1)));
     server.shut_down(&mut shared);
